@@ -1,0 +1,19 @@
+# Installs headers, library and CMake package: into the prefix of a native install, or into the Python package of a wheel
+# (sparsexmc/{include,lib}), so that find_package(sparsexmc) works from either.
+include(CMakePackageConfigHelpers)
+if(SKBUILD)
+  set(prefix sparsexmc/)
+  set(CMAKE_INSTALL_LIBDIR lib)
+else()
+  include(GNUInstallDirs)
+  set(prefix "")
+  set_target_properties(sparsexmc PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+endif()
+install(TARGETS sparsexmc EXPORT sparsexmcTargets LIBRARY DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY cpp/include/sparsexmc DESTINATION ${prefix}include)
+install(EXPORT sparsexmcTargets NAMESPACE sparsexmc:: DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}/cmake/sparsexmc)
+configure_package_config_file(cmake/sparsexmcConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/sparsexmcConfig.cmake
+  INSTALL_DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}/cmake/sparsexmc)
+write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/sparsexmcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/sparsexmcConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/sparsexmcConfigVersion.cmake
+  DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}/cmake/sparsexmc)

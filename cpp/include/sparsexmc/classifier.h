@@ -1,0 +1,111 @@
+// The sparse classifier: training step, prediction, state.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sparsexmc/config.h"
+#include "sparsexmc/context.h"
+#include "sparsexmc/plan.h"
+#include "sparsexmc/tensor_view.h"
+
+namespace sparsexmc {
+
+/// What one rewiring did to a segment.
+struct RewiringRecord {
+  int64_t step;
+  int segment;
+  int64_t changed;        ///< connections replaced (index entries; each is group_size weights)
+  double score_dropped;   ///< mean of |w| over the dropped connections
+  double score_grown;     ///< rigl: mean group gradient norm of the grown connections; set: 0
+};
+
+struct StepResult {
+  double loss = 0.0;      ///< summed over labels, averaged over the instances
+  bool skipped = false;   ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
+  bool rewired = false;
+};
+
+enum class OnNonfinite { raise, skip };
+
+/// Where training stands; with the tensors it is the whole state of a classifier.
+struct Progress {
+  int64_t step = 0;      ///< finished steps
+  int64_t skipped = 0;   ///< batches skipped because of NaN or Inf
+  double lr = 0.0;       ///< base learning rate
+  std::vector<RewiringRecord> rewirings;
+};
+
+/// A tensor of the model as the checkpoint names it.
+struct NamedTensor {
+  std::string name;  ///< e.g. "segments.1.weights"
+  DType dtype;
+  std::vector<int64_t> shape;
+  size_t bytes() const;
+};
+
+/// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
+class Classifier {
+ public:
+  /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
+  /// @param label_order num_labels user ids, internal row -> user id: a permutation; null: by falling label_counts,
+  ///        then by id
+  /// @param label_counts training frequency per user id, or null
+  /// @throws ArgumentError, MemoryPlanError, DeviceError
+  explicit Classifier(const ClassifierConfig& config, const int64_t* label_order = nullptr,
+                      const int64_t* label_counts = nullptr);
+  ~Classifier();
+  Classifier(Classifier&&) noexcept;
+  Classifier& operator=(Classifier&&) noexcept;
+
+  const ClassifierConfig& config() const;
+  Context& context();
+  const MemoryPlan& memory_plan() const;
+
+  /// One fused step: forward, loss, gradients, update, and rewiring when due.
+  /// @param embeddings [b, in_features], 1 <= b <= batch_size, float32 / float16 / bfloat16
+  /// @param labels b rows
+  /// @param gradient null, or [b, in_features] of the embeddings' dtype: receives dloss/dembeddings
+  /// @throws ArgumentError, TypeError; the model is as before the call
+  StepResult train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
+                        OnNonfinite on_nonfinite = OnNonfinite::raise);
+  /// The same for sparse features; needs a hidden layer. Only rows of the hidden weight whose feature occurs in the
+  /// batch are updated (their momentum and decay rest meanwhile).
+  StepResult train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite = OnNonfinite::raise);
+
+  /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
+  /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
+  void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids);
+  void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids);
+
+  /// Base learning rate (before the schedule's factor); settable between steps.
+  double lr() const;
+  void set_lr(double lr);
+  const Progress& progress() const;
+  /// Continues from there; used by load().
+  void set_progress(const Progress& progress);
+
+  /// Tensors in checkpoint order. Weights are [rows, fan_in] row-major, without padding rows.
+  std::vector<NamedTensor> tensors() const;
+  /// Copies a tensor out. @throws ArgumentError for an unknown name
+  void read(const std::string& name, void* out) const;
+  /// Replaces a tensor. Indices must be ascending and unique within a row, label_order a permutation.
+  /// @throws ArgumentError; the model is unchanged
+  void write(const std::string& name, const void* data);
+
+  /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
+  /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default
+  /// @throws CheckpointError; an existing checkpoint at `path` stays whole
+  void save(const std::string& path, const std::vector<std::string>& label_names = {}, const std::string& card = "") const;
+  /// @param device overrides the stored device unless empty  @param num_threads 0: default
+  static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sparsexmc

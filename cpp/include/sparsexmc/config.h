@@ -1,0 +1,120 @@
+// The configuration of a classifier: plain data, checked as a whole, written to and read from JSON.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "sparsexmc/tensor_view.h"
+
+namespace sparsexmc {
+
+/// The loss is summed over labels and averaged over the instances of the batch.
+enum class Loss {
+  bce,           ///< log(1 + exp(-y z)), y in {-1, +1}
+  squared_hinge  ///< max(0, 1 - y z)^2 (Schultheis and Babbar 2023)
+};
+
+/// w <- w - lr (v), v <- momentum v + g + weight_decay w. Momentum 0 keeps no buffer. Biases are not decayed.
+struct Sgd {
+  double lr = 0.05;
+  double momentum = 0.0;
+  double weight_decay = 0.0;
+};
+
+/// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019). Biases are not decayed.
+struct Adam {
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+};
+
+enum class OptimizerKind { sgd, adam };
+
+struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::sgd;
+  Sgd sgd;
+  Adam adam;
+
+  double lr() const { return kind == OptimizerKind::sgd ? sgd.lr : adam.lr; }
+  /// fp32 numbers of state per weight: 0 (SGD), 1 (SGD with momentum) or 2 (Adam).
+  int state_slots() const { return kind == OptimizerKind::adam ? 2 : sgd.momentum != 0.0 ? 1 : 0; }
+};
+
+/// Learning rate over the steps: a linear warm-up, then constant, or falling to `final_share` of lr at `total_steps`.
+enum class ScheduleKind { constant, linear, cosine };
+
+struct Schedule {
+  ScheduleKind kind = ScheduleKind::constant;
+  int64_t warmup_steps = 0;
+  int64_t total_steps = 0;  ///< must be > warmup_steps unless constant
+  double final_share = 0.0;
+
+  /// Factor on the learning rate for the update number `step`, counted from 0.
+  double factor(int64_t step) const;
+};
+
+/// The dense penultimate layer: features -> ReLU -> dropout.
+struct Hidden {
+  int64_t features = 0;
+  double dropout = 0.0;  ///< probability of zeroing, in [0, 1); survivors are scaled by 1 / (1 - dropout)
+};
+
+enum class RewiringMethod { set, rigl };
+enum class RewiringScope { layer, group };
+enum class FractionSchedule { constant, cosine };
+
+/// Dropping weak connections and growing new ones (SET: Mocanu et al. 2018; RigL: Evci et al. 2020).
+struct Rewiring {
+  RewiringMethod method = RewiringMethod::set;
+  double fraction = 0.2;   ///< share of the connections changed each time, in (0, 1)
+  FractionSchedule fraction_schedule = FractionSchedule::constant;
+  int64_t interval = 1000; ///< steps between rewirings
+  int64_t start = 0;       ///< no rewiring before this step
+  int64_t stop = 0;        ///< none at or after this step; 0: never stops (cosine needs a stop)
+  RewiringScope scope = RewiringScope::layer;
+  int64_t grow_batches = 1;  ///< rigl: batches whose gradients are averaged
+
+  /// Is there a rewiring after the step that made the count of finished steps `step`?
+  bool due(int64_t step) const;
+  /// Share to change at that point.
+  double fraction_at(int64_t step) const;
+};
+
+struct ClassifierConfig {
+  int64_t in_features = 0;            ///< width of the embeddings, or number of sparse features
+  int64_t num_labels = 0;
+  std::optional<int64_t> fan_in;      ///< none: every label is dense
+  int64_t group_size = 16;
+  int64_t dense_labels = 0;           ///< number of most frequent labels that read all features
+  std::optional<Hidden> hidden;
+  bool sparse_input = false;          ///< the hidden layer reads CSR rows
+  Loss loss = Loss::bce;
+  OptimizerConfig optimizer;
+  Schedule schedule;
+  std::optional<Rewiring> rewiring;
+  double initial_bias = 0.0;          ///< of every label; with BCE a value near the log-odds of a label starts calmer
+  int64_t batch_size = 256;           ///< the largest batch a step may bring
+  int64_t labels_per_instance = 128;  ///< the plan reserves for batch_size times this many positives
+  int64_t features_per_instance = 512;  ///< the same for the nonzeros of sparse input
+  int64_t topk = 100;                 ///< the plan reserves for this k
+  int num_threads = 0;
+  size_t memory_limit = 0;            ///< bytes; 0: none
+  uint64_t seed = 0;
+  std::string device = "cpu";
+
+  /// Width that the output layer reads: the hidden layer's, else in_features.
+  int64_t layer_features() const { return hidden ? hidden->features : in_features; }
+
+  /// @throws ArgumentError naming the first field that is wrong, its value and the remedy.
+  void check() const;
+
+  std::string to_json() const;
+  /// @throws ArgumentError naming an unknown or ill-typed key.
+  static ClassifierConfig from_json(const std::string& text);
+};
+
+}  // namespace sparsexmc

@@ -1,0 +1,33 @@
+// Where things run: a device and a stream on it.
+#pragma once
+
+#include <string>
+
+namespace sparsexmc {
+
+enum class DeviceKind { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+
+  /// Parses "cpu", "cuda" or "cuda:<index>". "auto" takes a usable GPU, else the CPU.
+  /// @throws ArgumentError for anything else; DeviceError if CUDA is asked for and cannot be used.
+  static Device parse(const std::string& name);
+
+  std::string name() const;
+  bool operator==(const Device&) const = default;
+};
+
+/// A device queue. The handle is a cudaStream_t on CUDA and null on the CPU, where calls run at once.
+struct Stream {
+  void* handle = nullptr;
+};
+
+/// Why CUDA cannot be used here, in one line; empty if it can.
+std::string cuda_unavailable_reason();
+
+/// The instruction set whose kernels run on this CPU, e.g. "avx512"; SPARSEXMC_CPU_ISA overrides the choice.
+std::string cpu_level();
+
+}  // namespace sparsexmc

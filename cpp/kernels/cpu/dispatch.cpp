@@ -1,0 +1,131 @@
+// Chooses the instruction set at run time and forwards the kernels to it.
+#include <cstdlib>
+#include <string>
+
+#include "isa.h"
+#include "sparsexmc/device.h"
+#include "sparsexmc/error.h"
+
+namespace sparsexmc::cpu {
+
+#if defined(__x86_64__)
+namespace isa_v2 {
+const KernelTable& table();
+}
+namespace isa_v3 {
+const KernelTable& table();
+}
+namespace isa_v4 {
+const KernelTable& table();
+}
+#elif defined(__aarch64__)
+namespace isa_neon {
+const KernelTable& table();
+}
+#else
+namespace isa_generic {
+const KernelTable& table();
+}
+#endif
+
+namespace {
+
+struct Isa {
+  const char* name;
+  bool available;
+  const KernelTable& (*table)();
+};
+
+Isa choose() {
+#if defined(__x86_64__)
+  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+  const Isa sets[] = {{"v4", v4, isa_v4::table}, {"v3", v3, isa_v3::table}, {"v2", v2, isa_v2::table}};
+#elif defined(__aarch64__)
+  const Isa sets[] = {{"neon", true, isa_neon::table}};
+#else
+  const Isa sets[] = {{"generic", true, isa_generic::table}};
+#endif
+  const char* wanted = std::getenv("SPARSEXMC_CPU_ISA");
+  std::string names;
+  for (const Isa& isa : sets) {
+    if (wanted != nullptr && *wanted != '\0') {
+      if (std::string(wanted) != isa.name) {
+        names += std::string(names.empty() ? "" : ", ") + isa.name;
+        continue;
+      }
+      if (!isa.available)
+        throw ArgumentError(std::string("SPARSEXMC_CPU_ISA is ") + wanted + ", which this CPU lacks; unset the variable");
+      return isa;
+    }
+    if (isa.available) return isa;
+  }
+  if (wanted != nullptr && *wanted != '\0')
+    throw ArgumentError(std::string("SPARSEXMC_CPU_ISA is ") + wanted + "; this build knows " + names);
+  throw DeviceError("this CPU lacks SSE4.2 and POPCNT, the least that sparsexmc needs (x86-64-v2)");
+}
+
+const Isa& chosen() {
+  static const Isa isa = choose();
+  return isa;
+}
+
+}  // namespace
+
+const KernelTable& kernel_table() { return chosen().table(); }
+const char* isa_name() { return chosen().name; }
+
+}  // namespace sparsexmc::cpu
+
+namespace sparsexmc {
+
+std::string cpu_level() {
+  const std::string isa = cpu::isa_name();
+  if (isa == "v4") return "x86-64-v4 (AVX-512)";
+  if (isa == "v3") return "x86-64-v3 (AVX2)";
+  if (isa == "v2") return "x86-64-v2 (SSE4.2)";
+  return isa;
+}
+
+}  // namespace sparsexmc
+
+namespace sparsexmc::kernels {
+
+using cpu::kernel_table;
+
+int64_t fan_in_step_scratch(Cpu, int64_t group_size, int64_t fan_in, int64_t in_features) {
+  return kernel_table().fan_in_step_scratch(group_size, fan_in, in_features);
+}
+void fan_in_step(Cpu, Context& context, const FanInStep& p) { kernel_table().fan_in_step(context.threads(), p); }
+void reduce_parts(Cpu, Context& context, const ReduceParts& p) { kernel_table().reduce_parts(context.threads(), p); }
+void gather_columns(Cpu, Context& context, const GatherColumns& p) { kernel_table().gather_columns(context.threads(), p); }
+void scatter_columns(Cpu, Context& context, const ScatterColumns& p) {
+  kernel_table().scatter_columns(context.threads(), p);
+}
+int64_t topk_scratch(Cpu, int64_t group_size, int64_t ldx) { return kernel_table().topk_scratch(group_size, ldx); }
+void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
+void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
+void hidden_forward(Cpu, Context& context, const HiddenForward& p) { kernel_table().hidden_forward(context.threads(), p); }
+int64_t hidden_backward_scratch(Cpu, int64_t units, int64_t ldx, int64_t threads) {
+  return kernel_table().hidden_backward_scratch(units, ldx, threads);
+}
+void hidden_backward(Cpu, Context& context, const HiddenBackward& p) {
+  kernel_table().hidden_backward(context.threads(), p);
+}
+void sparse_hidden_forward(Cpu, Context& context, const SparseHiddenForward& p) {
+  kernel_table().sparse_hidden_forward(context.threads(), p);
+}
+void sparse_hidden_backward(Cpu, Context& context, const SparseHiddenBackward& p) {
+  kernel_table().sparse_hidden_backward(context.threads(), p);
+}
+void init_segment(Cpu, Context& context, const InitSegment& p) { kernel_table().init_segment(context.threads(), p); }
+void init_hidden(Cpu, Context& context, const InitHidden& p) { kernel_table().init_hidden(context.threads(), p); }
+int64_t rewire_scratch(Cpu, const Segment& segment, int64_t ldx, int64_t kept, int64_t threads) {
+  return kernel_table().rewire_scratch(segment, ldx, kept, threads);
+}
+void rewire_step(Cpu, Context& context, const RewireStep& p) { kernel_table().rewire_step(context.threads(), p); }
+
+}  // namespace sparsexmc::kernels

@@ -1,0 +1,120 @@
+// The fused step of one group, strip by strip: logits, loss gradient, dW and dX while the strip of X^T is in the
+// first-level cache; the update at the end. Nothing here grows with the number of labels.
+#pragma once
+
+#include "kernels.h"
+#include "loss.h"
+#include "positives.h"
+#include "tiles.h"
+#include "update.h"
+
+namespace sparsexmc::cpu::SPARSEXMC_ISA {
+
+using kernels::FanInStep;
+using kernels::strip_columns;
+
+/// A worker's scratch for one group, carved from floats.
+struct GroupScratch {
+  float* z;   // [group_size, strip_columns]: logits of a strip
+  float* d;   // [group_size, strip_columns]: dloss/dlogit
+  float* dt;  // [strip_columns, ldg]: its transpose
+  float* db;  // [ldg]
+  float* dw;  // [fan_in, ldg]: summed over the batch
+  int64_t ldg;
+
+  static int64_t floats(int64_t group_size, int64_t fan_in) {
+    const int64_t ldg = round_up(group_size, kernels::column_padding);
+    return 2 * group_size * strip_columns + ldg * (strip_columns + 1 + fan_in);
+  }
+  GroupScratch(float* scratch, int64_t group_size) : ldg(round_up(group_size, kernels::column_padding)) {
+    z = scratch;
+    d = z + group_size * strip_columns;
+    dt = d + group_size * strip_columns;
+    db = dt + strip_columns * ldg;
+    dw = db + ldg;
+  }
+};
+
+/// D of one strip from its logits Z; loss and bias gradient are added to. Rows >= valid_rows and columns >= batch of D
+/// become zero.
+/// @param cursor first positive of this group
+template <Loss loss>
+inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_t valid_rows, int64_t first_row,
+                       int64_t first_column, int64_t columns, int64_t batch, const Positive* positives,
+                       int64_t positives_end, int64_t cursor, float scale, double& total) {
+  const int64_t whole = smaller(columns, (batch - first_column) / width * width);
+  constexpr int lanes = 4;  // independent running sums, so that their latencies overlap
+  LossSum sums[lanes];
+  for (int64_t g = 0; g < valid_rows; ++g) {
+    const float* zg = z + g * strip_columns;
+    float* dg = d + g * strip_columns;
+    Vec bias_gradient[lanes] = {};
+    int64_t c = 0;
+    for (; c + lanes * width <= whole; c += lanes * width)
+#pragma GCC unroll 4
+      for (int i = 0; i < lanes; ++i) {
+        const Vec dv = negative_vector<loss, false>(load(zg + c + i * width), scale, VecI{}, sums[i]);
+        store(dg + c + i * width, dv);
+        bias_gradient[i] = bias_gradient[i] + dv;
+      }
+    for (; c < columns; c += width) {
+      const Vec dv = negative_vector<loss, true>(load(zg + c), scale, first_lanes(larger<int64_t>(batch - first_column - c, 0)), sums[0]);
+      store(dg + c, dv);
+      bias_gradient[0] = bias_gradient[0] + dv;
+    }
+    float row_gradient = sum((bias_gradient[0] + bias_gradient[1]) + (bias_gradient[2] + bias_gradient[3]));
+    for (; cursor < positives_end && positives[cursor].row == first_row + g; ++cursor) {
+      const int64_t column = static_cast<int64_t>(positives[cursor].column) - first_column;
+      if (column < 0 || column >= columns) continue;
+      const float right = positive_logit<loss>(zg[column], dg[column], scale, total);
+      row_gradient += right - dg[column];
+      dg[column] = right;
+    }
+    db[g] += row_gradient;
+    if ((g & 7) == 7)
+#pragma GCC unroll 4
+      for (int i = 0; i < lanes; ++i) sums[i].flush();
+  }
+  for (int64_t g = valid_rows; g < rows; ++g)
+    for (int64_t c = 0; c < columns; c += width) store(d + g * strip_columns + c, Vec{});
+  for (int i = 0; i < lanes; ++i) sums[i].drain(total);
+}
+
+template <Loss loss>
+inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group, float* dx, int64_t cursor,
+                       double& total) {
+  const kernels::Segment& segment = p.segment;
+  const int64_t rows = segment.group_size, first_row = group * rows;
+  const int64_t valid_rows = smaller(rows, segment.rows - first_row);
+  const int64_t all_columns = round_up(p.batch, kernels::column_padding);
+  const float scale = 1.0f / static_cast<float>(p.batch);
+  const float* w = segment.weights + group * segment.fan_in * rows;
+  for (int64_t i = 0; i < s.ldg; ++i) s.db[i] = 0.0f;
+  for (int64_t i = 0; i < segment.fan_in * s.ldg; i += width) store(s.dw + i, Vec{});
+
+  for (int64_t b = 0; b < all_columns; b += strip_columns) {
+    const int64_t columns = smaller(strip_columns, all_columns - b);
+    group_logits(s.z, strip_columns, segment, group, p.xt + b, p.ldx, columns);
+    group_loss<loss>(s.d, s.db, s.z, rows, valid_rows, first_row, b, columns, p.batch, p.positives, p.num_positives,
+                     cursor, scale, total);
+    transpose_block(s.dt, s.ldg, s.d, strip_columns, rows, columns);
+    int64_t offset[feature_block];
+    for (int64_t f = 0; f < segment.fan_in; f += feature_block) {
+      const int features = static_cast<int>(smaller<int64_t>(feature_block, segment.fan_in - f));
+      feature_offsets(offset, segment, group, f, features, p.ldx);
+      dw_block(s.dw + f * s.ldg, s.ldg, p.xt + b, offset, features, s.dt, smaller(columns, p.batch - b));
+      dx_block(dx + b, offset, features, w + f * rows, rows, rows, s.d, strip_columns, columns);
+    }
+  }
+
+  const int64_t at = group * segment.fan_in * rows;
+  const float decay = p.optimizer.weight_decay;
+  if (s.ldg == rows)
+    update_at(segment.weights, segment.weight_state, at, s.dw, segment.fan_in * rows, decay, p.optimizer);
+  else
+    for (int64_t f = 0; f < segment.fan_in; ++f)
+      update_at(segment.weights, segment.weight_state, at + f * rows, s.dw + f * s.ldg, rows, decay, p.optimizer);
+  update_at(segment.bias, segment.bias_state, first_row, s.db, rows, 0.0f, p.optimizer);
+}
+
+}  // namespace sparsexmc::cpu::SPARSEXMC_ISA

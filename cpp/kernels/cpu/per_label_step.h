@@ -1,0 +1,238 @@
+// The fused step of per-label fan-in (group_size 1): every label reads its own features.
+//
+// Such a step is bound by the traffic between the first- and the second-level cache. A tile of labels passes over one strip
+// of instances at a time: the strip's D stays in the first-level cache, and dX is added up input feature by input feature
+// (the tile's connections sorted by feature) with dX in registers, instead of one read and write of dX per connection.
+// The tile size changes no bit: dX adds labels in ascending order, dW adds strips in ascending order.
+#pragma once
+
+#include "kernels.h"
+#include "loss.h"
+#include "positives.h"
+#include "tiles.h"
+#include "update.h"
+
+namespace sparsexmc::cpu::SPARSEXMC_ISA {
+
+using kernels::FanInStep;
+
+inline constexpr int label_vectors = width == 4 ? 8 : 64 / width;  // vectors of one label's strip
+inline constexpr int64_t label_strip_columns = label_vectors * width;
+inline constexpr int64_t largest_label_tile = 128;
+
+/// Labels per tile: a few thousand connections, so that the D of the tile fits the first-level cache.
+SPARSEXMC_INLINE int64_t label_tile_rows(int64_t fan_in, int64_t wanted) {
+  const int64_t own = larger<int64_t>(8, smaller<int64_t>(largest_label_tile, 8192 / fan_in));
+  return wanted > 0 ? smaller(wanted, own) : own;
+}
+
+/// One connection of a tile, sorted by input feature.
+struct Connection {
+  float weight;
+  uint32_t d_offset;  // of the label's row in D
+};
+
+/// Per-worker scratch of a tile.
+struct LabelScratch {
+  float* d;                 // [tile, label_strip_columns]
+  float* dw;                // [tile, fan_in]
+  float* db;                // [tile]
+  double* loss;             // [tile]
+  Connection* connections;  // [tile * fan_in]
+  uint32_t* row_end;        // [H + 1]: end of each feature's run of connections
+
+  static int64_t floats(int64_t fan_in, int64_t in_features) {
+    const int64_t tile = label_tile_rows(fan_in, 0);
+    return tile * (label_strip_columns + 3 * fan_in + 3) + in_features + 2;
+  }
+  LabelScratch(float* scratch, int64_t fan_in) {
+    const int64_t tile = label_tile_rows(fan_in, 0);
+    d = scratch;
+    dw = d + tile * label_strip_columns;
+    loss = reinterpret_cast<double*>(dw + tile * fan_in);  // tile is even: 8-byte aligned
+    connections = reinterpret_cast<Connection*>(loss + tile);
+    db = reinterpret_cast<float*>(connections + tile * fan_in);
+    row_end = reinterpret_cast<uint32_t*>(db + tile);
+  }
+};
+
+/// Input feature of slot f; a dense layer (no index array) reads feature f.
+template <class Index>
+SPARSEXMC_INLINE int64_t feature(const Index* index, int64_t f) {
+  if constexpr (sizeof(Index) == 1)
+    return f;
+  else
+    return static_cast<int64_t>(index[f]);
+}
+
+/// Logits, D and dW of one label over V vectors of instances.
+template <Loss loss, int V, class Index>
+SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* label_loss, const float* w, float bias,
+                                  const Index* index, int64_t fan_in, const float* xt, int64_t ldx, int64_t valid,
+                                  const Positive* begin, const Positive* end, int64_t first_column, float scale) {
+  Vec z[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) z[v] = broadcast(bias);
+  for (int64_t f = 0; f < fan_in; ++f) {
+    const float* x = xt + feature(index, f) * ldx;
+    const Vec wf = broadcast(w[f]);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) z[v] += wf * load(x + v * width);
+  }
+  Vec d[V];
+  LossSum losses[2];
+  if (valid >= V * width) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) d[v] = negative_vector<loss, false>(z[v], scale, VecI{}, losses[v & 1]);
+  } else {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v)
+      d[v] = negative_vector<loss, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)), losses[v & 1]);
+  }
+  losses[0].add(losses[1]);
+  losses[0].drain(*label_loss);
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) store(d_out + v * width, d[v]);
+  if (begin != end) {
+    alignas(64) float logits[V * width];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(logits + v * width, z[v]);
+    for (const Positive* p = begin; p != end; ++p) {
+      const int64_t c = static_cast<int64_t>(p->column) - first_column;
+      if (c >= 0 && c < V * width) d_out[c] = positive_logit<loss>(logits[c], d_out[c], scale, *label_loss);
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) d[v] = load(d_out + v * width);
+  }
+  Vec bias_gradient = d[0];
+#pragma GCC unroll 8
+  for (int v = 1; v < V; ++v) bias_gradient = bias_gradient + d[v];
+  *db += sum(bias_gradient);
+
+  for (int64_t f = 0; f < fan_in; f += width) {
+    const int64_t slots = smaller<int64_t>(width, fan_in - f);
+    Vec gradient[width] = {};
+    if (slots == width) {
+#pragma GCC unroll 16
+      for (int i = 0; i < width; ++i) {
+        const float* x = xt + feature(index, f + i) * ldx;
+        gradient[i] = load(x) * d[0];
+#pragma GCC unroll 8
+        for (int v = 1; v < V; ++v) gradient[i] += load(x + v * width) * d[v];
+      }
+    } else {
+      for (int64_t i = 0; i < slots; ++i) {
+        const float* x = xt + feature(index, f + i) * ldx;
+        gradient[i] = load(x) * d[0];
+#pragma GCC unroll 8
+        for (int v = 1; v < V; ++v) gradient[i] += load(x + v * width) * d[v];
+      }
+    }
+    store_first(dw + f, load_first(dw + f, slots) + sum_rows(gradient), slots);
+  }
+}
+
+/// Sorts the tile's connections by input feature, labels ascending within each (a counting sort).
+template <class Index>
+SPARSEXMC_INLINE void sort_connections(const LabelScratch& s, const float* w, const Index* indices, int64_t labels,
+                                       int64_t fan_in, int64_t in_features) {
+  uint32_t* start = s.row_end + 1;  // while filling, start[h] is the next free place of feature h
+  __builtin_memset(s.row_end, 0, static_cast<size_t>(in_features + 1) * sizeof(uint32_t));
+  const int64_t count = labels * fan_in;
+  for (int64_t i = 0; i < count; ++i) ++start[indices[i]];
+  uint32_t sum_so_far = 0;
+  for (int64_t h = 0; h < in_features; ++h) {
+    const uint32_t n = start[h];
+    start[h] = sum_so_far;
+    sum_so_far += n;
+  }
+  for (int64_t l = 0, i = 0; l < labels; ++l)
+    for (int64_t f = 0; f < fan_in; ++f, ++i)
+      s.connections[start[indices[i]]++] = {w[i], static_cast<uint32_t>(l * label_strip_columns)};
+  // Now start[h] is the end of feature h, and its begin is row_end[h] = end of h - 1.
+}
+
+/// dX of one strip from sorted connections.
+template <int V>
+SPARSEXMC_INLINE void sorted_dx(float* dx, const LabelScratch& s, int64_t in_features, int64_t ldx) {
+  uint32_t begin = 0;
+  for (int64_t h = 0; h < in_features; ++h) {
+    const uint32_t end = s.row_end[h + 1];
+    if (begin == end) continue;
+    float* out = dx + h * ldx;
+    Vec acc[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[v] = load(out + v * width);
+    for (uint32_t i = begin; i < end; ++i) {
+      const float* d = s.d + s.connections[i].d_offset;
+      const Vec w = broadcast(s.connections[i].weight);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) acc[v] += w * load(d + v * width);
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(out + v * width, acc[v]);
+    begin = end;
+  }
+}
+
+/// The same, connection by connection: for widths so large that few features of a tile repeat.
+template <int V, class Index>
+SPARSEXMC_INLINE void scattered_dx(float* dx, const LabelScratch& s, const float* w, const Index* indices, int64_t labels,
+                                   int64_t fan_in, int64_t ldx) {
+  for (int64_t l = 0; l < labels; ++l) {
+    Vec d[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) d[v] = load(s.d + l * label_strip_columns + v * width);
+    for (int64_t f = 0; f < fan_in; ++f) {
+      float* out = dx + feature(indices == nullptr ? nullptr : indices + l * fan_in, f) * ldx;
+      const Vec wf = broadcast(w[l * fan_in + f]);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) store(out + v * width, load(out + v * width) + wf * d[v]);
+    }
+  }
+}
+
+/// All labels of [first, last), every strip, then their update.
+template <Loss loss, class Index>
+inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t first, int64_t last, float* dx,
+                            const Index* indices, double& total) {
+  const kernels::Segment& segment = p.segment;
+  const int64_t fan_in = segment.fan_in, labels = last - first, count = labels * fan_in;
+  const float scale = 1.0f / static_cast<float>(p.batch);
+  const float* w = segment.weights + first * fan_in;
+  const int64_t all_columns = round_up(p.batch, kernels::column_padding);
+  constexpr bool dense = sizeof(Index) == 1;
+  const Index* tile_indices = dense ? nullptr : indices + first * fan_in;
+  // Sorting costs a few nanoseconds per connection and feature; it pays from about one strip on.
+  const bool sorted = !dense && segment.in_features <= 2 * count;
+  if constexpr (!dense)
+    if (sorted) sort_connections(s, w, tile_indices, labels, fan_in, segment.in_features);
+  for (int64_t i = 0; i < count; ++i) s.dw[i] = 0.0f;
+  for (int64_t l = 0; l < labels; ++l) {
+    s.db[l] = 0.0f;
+    s.loss[l] = 0.0;
+  }
+  const int64_t first_cursor = first_positive(p.positives, p.num_positives, first);
+  const auto strip = [&]<int V>(int64_t b) {
+    int64_t cursor = first_cursor;
+    for (int64_t l = 0; l < labels; ++l) {
+      const int64_t begin = cursor;
+      while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
+      label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
+                           segment.bias[first + l], dense ? nullptr : tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx,
+                           p.batch - b, p.positives + begin, p.positives + cursor, b, scale);
+    }
+    if (sorted)
+      sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);
+    else
+      scattered_dx<V>(dx + b, s, w, tile_indices, labels, fan_in, p.ldx);
+  };
+  int64_t b = 0;
+  for (; b + label_strip_columns <= all_columns; b += label_strip_columns) strip.template operator()<label_vectors>(b);
+  for (; b < all_columns; b += width) strip.template operator()<1>(b);
+  for (int64_t l = 0; l < labels; ++l) total += s.loss[l];
+  update_at(segment.weights, segment.weight_state, first * fan_in, s.dw, count, p.optimizer.weight_decay, p.optimizer);
+  update_at(segment.bias, segment.bias_state, first, s.db, labels, 0.0f, p.optimizer);
+}
+
+}  // namespace sparsexmc::cpu::SPARSEXMC_ISA

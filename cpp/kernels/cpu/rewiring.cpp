@@ -1,0 +1,262 @@
+// Rewiring: which connections of a segment go, which features come instead, and the move of what stays.
+//
+// The groups are cut into ranges by sizes alone; sums and ties run over the groups of a range and then over the ranges,
+// so that the result does not depend on the number of threads.
+#include "cut.h"
+#include "dense_gradient.h"
+#include "feature_set.h"
+#include "table.h"
+
+namespace sparsexmc::cpu::SPARSEXMC_ISA {
+
+using namespace kernels;
+
+namespace {
+
+struct Range {
+  double dropped = 0, grown = 0;  // sums of scores
+  int64_t changed = 0;
+  int64_t ties = 0;  // connections at the cut: of this range, then of the ranges before it
+};
+
+/// What all workers share, and the scratch: ranges, then per worker counts, keys, grown features and, for rigl, the
+/// dense gradient.
+class Rewiring {
+ public:
+  static int64_t bytes(const Segment& s, int64_t ldx, int64_t kept, int64_t threads) {
+    return max_ranges * static_cast<int64_t>(sizeof(Range)) + threads * worker_bytes(s, ldx, kept);
+  }
+
+  explicit Rewiring(const RewireStep& p)
+      : p_(p),
+        packs_(ceil_div(p.segment.groups, groups_together(p.segment.group_size))),
+        ranges_(smaller(packs_, max_ranges)) {}
+
+  int64_t ranges() const { return ranges_; }
+  Range& range(int64_t i) const { return static_cast<Range*>(p_.scratch)[i]; }
+  int64_t first_group(int64_t range) const {
+    return smaller(packs_ * range / ranges_ * groups_together(p_.segment.group_size), p_.segment.groups);
+  }
+
+  int64_t* counts(int worker) const {
+    return reinterpret_cast<int64_t*>(static_cast<char*>(p_.scratch) + max_ranges * sizeof(Range) +
+                                      worker * worker_bytes(p_.segment, p_.ldx, p_.num_kept));
+  }
+  uint32_t* keys(int worker) const { return reinterpret_cast<uint32_t*>(counts(worker) + CutSearch::bins); }
+  uint32_t* grown(int worker) const { return keys(worker) + padded_fan_in(p_.segment); }
+  GradientScratch gradient(int worker) const {
+    float* scratch = reinterpret_cast<float*>(grown(worker) + padded_fan_in(p_.segment));
+    return GradientScratch(scratch, p_.segment, p_.ldx, p_.num_kept);
+  }
+
+ private:
+  static constexpr int64_t max_ranges = 256;
+
+  static int64_t padded_fan_in(const Segment& s) { return round_up(s.fan_in, column_padding); }
+  static int64_t worker_bytes(const Segment& s, int64_t ldx, int64_t kept) {
+    const int64_t gradient = kept > 0 ? GradientScratch::floats(s, ldx, kept) : 0;
+    return round_up(8 * CutSearch::bins + 4 * (2 * padded_fan_in(s) + gradient), 64);
+  }
+
+  const RewireStep& p_;
+  int64_t packs_, ranges_;
+};
+
+/// keys[fan_in] of mean |w| over the rows of a group that are labels.
+inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
+  const int64_t rows = smaller(s.group_size, s.rows - group * s.group_size);
+  const float* w = s.weights + group * s.fan_in * s.group_size;
+  for (int64_t f = 0; f < s.fan_in; ++f, w += s.group_size) {
+    const int64_t whole = rows / width * width;
+    float total = 0.0f;
+    if (whole > 0) {
+      Vec lanes = {};
+      for (int64_t g = 0; g < whole; g += width) lanes = lanes + abs(load(w + g));
+      total = sum(lanes);
+    }
+    for (int64_t g = whole; g < rows; ++g) total += __builtin_fabsf(w[g]);
+    keys[f] = score_key(total / static_cast<float>(rows));
+  }
+}
+
+/// The cut through all scores of the segment that takes `n` connections. Leaves in each range the ties before it.
+Cut layer_cut(ThreadPool& threads, const RewireStep& p, const Rewiring& r, int64_t n) {
+  const Segment& s = p.segment;
+  const auto for_each_range = [&](auto&& body) {
+    parallel_for(threads, r.ranges(), [&](int64_t range, int worker) {
+      for (int64_t group = r.first_group(range); group < r.first_group(range + 1); ++group) {
+        drop_keys(r.keys(worker), s, group);
+        body(range, r.counts(worker), r.keys(worker));
+      }
+    });
+  };
+  CutSearch search(n);
+  for (int pass = 0; pass < CutSearch::passes; ++pass) {
+    for (int worker = 0; worker < threads.num_threads(); ++worker)
+      for (int64_t i = 0; i < CutSearch::bins; ++i) r.counts(worker)[i] = 0;
+    for_each_range([&](int64_t, int64_t* counts, const uint32_t* keys) { search.count(counts, keys, s.fan_in); });
+    for (int worker = 1; worker < threads.num_threads(); ++worker)
+      for (int64_t i = 0; i < CutSearch::bins; ++i) r.counts(0)[i] += r.counts(worker)[i];
+    search.narrow(r.counts(0));
+  }
+  const Cut cut = search.cut();
+  for_each_range([&](int64_t range, int64_t*, const uint32_t* keys) {
+    for (int64_t f = 0; f < s.fan_in; ++f) r.range(range).ties += keys[f] == cut.key;
+  });
+  int64_t before = 0;
+  for (int64_t i = 0; i < r.ranges(); ++i) {
+    const int64_t here = r.range(i).ties;
+    r.range(i).ties = before;
+    before += here;
+  }
+  return cut;
+}
+
+/// The connections of one group that go: those that the segment's cut takes, but no more than the weakest `room`.
+/// @param ties left at the segment's cut  @param n receives their number
+inline Cut group_cut(const uint32_t* keys, int64_t fan_in, int64_t room, uint32_t key, int64_t& ties, int64_t& n) {
+  int64_t below = 0, equal = 0;
+  for (int64_t f = 0; f < fan_in; ++f) {
+    below += keys[f] < key;
+    equal += keys[f] == key;
+  }
+  equal = smaller(equal, ties);
+  ties -= equal;
+  n = smaller(below + equal, room);
+  return n == below + equal ? Cut{key, equal} : lowest(keys, fan_in, n);
+}
+
+/// grown[n]: features outside the group's, uniformly at random. The row of the key holds group and segment.
+template <class Index>
+inline void grow_at_random(uint32_t* grown, const RewireStep& p, int64_t group, const Index* index, int64_t n) {
+  const Segment& s = p.segment;
+  FeatureSet present(s.in_features);
+  for (int64_t f = 0; f < s.fan_in; ++f) present.insert(index[f]);
+  const uint64_t row = static_cast<uint64_t>(group) | uint64_t{p.segment_number} << 32;
+  choose_features(present, s.fan_in, s.in_features, n, WordStream{p.seed, rng::Purpose::grow, p.step, row},
+                  [&](int64_t f) { *grown++ = static_cast<uint32_t>(f); });
+}
+
+/// grown[n]: features outside the group's with the largest gradients, ties to the smaller feature. Returns the sum of
+/// their norms.
+template <class Index>
+inline double grow_by_gradient(uint32_t* grown, uint32_t* keys, const Segment& s, const Index* index, int64_t n) {
+  for (int64_t f = 0; f < s.fan_in; ++f) keys[index[f]] = UINT32_MAX;
+  Cut cut = lowest(keys, s.in_features, n);
+  double total = 0.0;
+  for (int64_t f = 0; f < s.in_features; ++f) {
+    if (!cut.takes(keys[f])) continue;
+    *grown++ = static_cast<uint32_t>(f);
+    total += static_cast<double>(growth_norm(keys[f]));
+  }
+  return total;
+}
+
+/// Takes out the connections of the cut, puts in the grown ones with zero weights and state, and keeps the features
+/// ascending. Survivors close up to the front, then merge from the back, so nothing needs a copy.
+/// @returns the sum of the scores of what went
+template <class Index>
+inline double replace(const Segment& s, int64_t group, Index* index, const uint32_t* keys, Cut cut,
+                      const uint32_t* grown, int64_t n) {
+  const int64_t size = s.group_size, first = group * s.fan_in * size;
+  float* tensors[3] = {s.weights + first, s.weight_state[0] != nullptr ? s.weight_state[0] + first : nullptr,
+                       s.weight_state[1] != nullptr ? s.weight_state[1] + first : nullptr};
+  const auto move = [&](int64_t to, int64_t from) {
+    index[to] = index[from];
+    for (float* t : tensors)
+      for (int64_t g = 0; t != nullptr && g < size; ++g) t[to * size + g] = t[from * size + g];
+  };
+  double dropped = 0.0;
+  int64_t kept = 0;
+  for (int64_t f = 0; f < s.fan_in; ++f) {
+    if (cut.takes(keys[f])) {
+      dropped += static_cast<double>(key_score(keys[f]));
+    } else {
+      if (kept != f) move(kept, f);
+      ++kept;
+    }
+  }
+  for (int64_t to = s.fan_in - 1; n > 0; --to) {
+    if (kept > 0 && index[kept - 1] > grown[n - 1]) {
+      move(to, --kept);
+    } else {
+      index[to] = static_cast<Index>(grown[--n]);
+      for (float* t : tensors)
+        for (int64_t g = 0; t != nullptr && g < size; ++g) t[to * size + g] = 0.0f;
+    }
+  }
+  return dropped;
+}
+
+/// Rewires the groups of one range.
+/// @param cut scope layer: through the scores of the segment  @param per_group scope group: connections that go
+template <class Index>
+void rewire_range(const RewireStep& p, const Rewiring& r, int64_t i, int worker, Cut cut, int64_t per_group) {
+  const Segment& s = p.segment;
+  const int64_t room = s.in_features - s.fan_in, pack = groups_together(s.group_size);
+  Range& range = r.range(i);
+  int64_t ties = larger<int64_t>(cut.ties - range.ties, 0);
+  uint32_t* keys = r.keys(worker);
+  uint32_t* grown = r.grown(worker);
+  for (int64_t first = r.first_group(i); first < r.first_group(i + 1); first += pack) {
+    const int64_t groups = smaller(pack, s.groups - first);
+    if (p.method == RewiringMethod::rigl) {
+      if (p.loss == Loss::bce)
+        growth_keys<Loss::bce>(p, r.gradient(worker), first, groups);
+      else
+        growth_keys<Loss::squared_hinge>(p, r.gradient(worker), first, groups);
+    }
+    for (int64_t group = first; group < first + groups; ++group) {
+      Index* index = static_cast<Index*>(s.indices) + group * s.fan_in;
+      drop_keys(keys, s, group);
+      int64_t n = smaller(per_group, room);
+      const Cut own = p.scope == RewiringScope::layer ? group_cut(keys, s.fan_in, room, cut.key, ties, n)
+                                                      : lowest(keys, s.fan_in, n);
+      if (n == 0) continue;
+      if (p.method == RewiringMethod::rigl) {
+        const GradientScratch gradient = r.gradient(worker);
+        range.grown += grow_by_gradient(grown, gradient.keys + (group - first) * gradient.ld_keys, s, index, n);
+      } else {
+        grow_at_random(grown, p, group, index, n);
+      }
+      range.dropped += replace(s, group, index, keys, own, grown, n);
+      range.changed += n;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t rewire_scratch(const Segment& segment, int64_t ldx, int64_t kept, int64_t threads) {
+  return Rewiring::bytes(segment, ldx, kept, threads);
+}
+
+void rewire_step(ThreadPool& threads, const RewireStep& p) {
+  const Segment& s = p.segment;
+  const Rewiring r(p);
+  for (int64_t i = 0; i < r.ranges(); ++i) r.range(i) = Range{};
+  const double fan_in = static_cast<double>(s.fan_in);
+  const int64_t per_group = static_cast<int64_t>(p.fraction * fan_in);
+  Cut cut;
+  if (p.scope == RewiringScope::layer)
+    cut = layer_cut(threads, p, r, static_cast<int64_t>(p.fraction * static_cast<double>(s.groups) * fan_in));
+  parallel_for(threads, r.ranges(), [&](int64_t i, int worker) {
+    if (s.wide_indices)
+      rewire_range<uint32_t>(p, r, i, worker, cut, per_group);
+    else
+      rewire_range<uint16_t>(p, r, i, worker, cut, per_group);
+  });
+
+  Range total;
+  for (int64_t i = 0; i < r.ranges(); ++i) {
+    total.dropped += r.range(i).dropped;
+    total.grown += r.range(i).grown;
+    total.changed += r.range(i).changed;
+  }
+  const double count = static_cast<double>(larger<int64_t>(total.changed, 1));
+  *p.changed = total.changed;
+  *p.score_dropped = total.dropped / count;
+  *p.score_grown = total.grown / count;
+}
+
+}  // namespace sparsexmc::cpu::SPARSEXMC_ISA

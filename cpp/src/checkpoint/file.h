@@ -1,0 +1,93 @@
+// Files of a checkpoint: written once and hashed on the way, or read at any offset. Every failure of the operating
+// system becomes a CheckpointError that names the path, the reason and the remedy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "checkpoint/sha256.h"
+
+namespace sparsexmc::checkpoint {
+
+/// @param action e.g. "write"; the message reads "cannot <action> '<path>': <reason>; <remedy>"
+[[noreturn]] void throw_io_error(const std::string& action, const std::string& path, int error);
+
+/// Owns a file descriptor.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.release()) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+  ~FileDescriptor();
+
+  int get() const { return fd_; }
+  int release();
+
+ private:
+  int fd_ = -1;
+};
+
+/// An open directory. Its files stay reachable through it when the directory is renamed meanwhile.
+class Directory {
+ public:
+  explicit Directory(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_.get(); }
+  bool contains(const std::string& name) const;
+  /// Waits until the names in it are on the disk.
+  void sync() const;
+
+ private:
+  std::string path_;
+  FileDescriptor fd_;
+};
+
+/// What config.json records of a file.
+struct FileRecord {
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+/// A new file.
+class OutputFile {
+ public:
+  OutputFile(const Directory& directory, const std::string& name);
+
+  const std::string& path() const { return path_; }
+  void write(const void* data, size_t bytes);
+  void write(const std::string& text) { write(text.data(), text.size()); }
+  /// Waits until the content is on the disk, then closes.
+  FileRecord finish();
+
+ private:
+  std::string path_;
+  FileDescriptor fd_;
+  Sha256 hash_;
+  uint64_t bytes_ = 0;
+};
+
+/// An existing regular file, or a link to one.
+class InputFile {
+ public:
+  InputFile(const Directory& directory, const std::string& name);
+
+  const std::string& path() const { return path_; }
+  /// Bytes when it was opened.
+  uint64_t size() const { return size_; }
+  /// @throws CheckpointError also where the file ends before offset + bytes
+  void read(uint64_t offset, void* out, size_t bytes) const;
+  /// Reads the whole file.
+  FileRecord record() const;
+  /// @throws CheckpointError if the file is longer than `limit`
+  std::string text(uint64_t limit) const;
+
+ private:
+  std::string path_;
+  FileDescriptor fd_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace sparsexmc::checkpoint

@@ -1,0 +1,140 @@
+#include "checkpoint/manifest.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "checkpoint/json.h"
+#include "sparsexmc/error.h"
+
+namespace sparsexmc::checkpoint {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* format_name = "sparsexmc-checkpoint";
+constexpr int64_t format_version = 1;
+constexpr const char* rng_algorithm = "philox4x32-10";
+constexpr uint64_t max_bytes = uint64_t{1} << 30;  // room for millions of rewirings
+
+/// Hash of everything but the hash. It is taken of the compact text with sorted keys, so white space does not matter.
+std::string content_hash(Json document) {
+  document.erase("sha256");
+  return sha256(document.dump());
+}
+
+nlohmann::ordered_json encode(const Progress& progress) {
+  nlohmann::ordered_json rewirings = nlohmann::ordered_json::array();
+  for (const RewiringRecord& record : progress.rewirings)
+    rewirings.push_back({{"step", record.step},
+                         {"segment", record.segment},
+                         {"changed", record.changed},
+                         {"score_dropped", record.score_dropped},
+                         {"score_grown", record.score_grown}});
+  return {
+      {"step", progress.step}, {"skipped", progress.skipped}, {"lr", progress.lr}, {"rewirings", std::move(rewirings)}};
+}
+
+Progress parse_progress(const Json& json, const std::string& origin) {
+  Progress progress;
+  progress.step = count_member(json, "step", origin);
+  progress.skipped = count_member(json, "skipped", origin);
+  progress.lr = number_member(json, "lr", origin);
+  for (const Json& record : array_member(json, "rewirings", origin)) {
+    const int64_t segment = count_member(record, "segment", origin);
+    if (segment > std::numeric_limits<int>::max())
+      throw CheckpointError("'" + origin + "': a rewiring is of segment " + std::to_string(segment) +
+                            ", which cannot exist; the file is damaged");
+    progress.rewirings.push_back(
+        {count_member(record, "step", origin), static_cast<int>(segment), count_member(record, "changed", origin),
+         number_member(record, "score_dropped", origin), number_member(record, "score_grown", origin)});
+  }
+  return progress;
+}
+
+ClassifierConfig parse_config(const Json& json, const std::string& origin) {
+  try {
+    const ClassifierConfig config = ClassifierConfig::from_json(json.dump());
+    config.check();
+    return config;
+  } catch (const ArgumentError& error) {
+    throw CheckpointError("'" + origin + "': " + error.what());
+  }
+}
+
+std::map<std::string, FileRecord> parse_files(const Json& json, const std::string& origin) {
+  std::map<std::string, FileRecord> files;
+  for (const auto& [name, record] : json.items()) {
+    if (!is_checkpoint_file(name) || name == manifest_file)
+      throw CheckpointError("'" + origin + "' lists the unknown file '" + name + "'; it is damaged or foreign");
+    files[name] = {static_cast<uint64_t>(count_member(record, "bytes", origin)),
+                   string_member(record, "sha256", origin)};
+  }
+  for (const char* name : {model_file, optimizer_file})
+    if (!files.contains(name))
+      throw CheckpointError("'" + origin + "' does not list '" + name + "'; it is damaged or foreign");
+  return files;
+}
+
+/// What every version of our format has; the rest may differ between versions.
+bool is_our_format(const Json& document) {
+  return document.is_object() && document.value("format", Json()) == format_name;
+}
+
+}  // namespace
+
+bool is_checkpoint_file(const std::string& name) { return std::ranges::find(all_files, name) != std::end(all_files); }
+
+std::string to_text(const Manifest& manifest) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::object();
+  for (const auto& [name, record] : manifest.files) files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
+  nlohmann::ordered_json document = {{"format", format_name},
+                                     {"format_version", format_version},
+                                     {"library_version", manifest.library_version},
+                                     {"config", nlohmann::ordered_json::parse(manifest.config.to_json())},
+                                     {"progress", encode(manifest.progress)},
+                                     {"rng", {{"algorithm", rng_algorithm}, {"key", manifest.config.seed}}},
+                                     {"files", std::move(files)}};
+  // Hashed as a reader will parse it: there NaN has become null.
+  document["sha256"] = content_hash(Json::parse(document.dump()));
+  return document.dump(2) + "\n";
+}
+
+Manifest parse_manifest(const std::string& text, const std::string& origin) {
+  const Json document = parse_json(text, origin);
+  if (!is_our_format(document))
+    throw CheckpointError("'" + origin + "' is not of the format " + format_name +
+                          "; choose a directory that sparsexmc has saved");
+  const int64_t version = count_member(document, "format_version", origin);
+  const std::string& library_version = string_member(document, "library_version", origin);
+  if (version != format_version)
+    throw CheckpointError("'" + origin + "' has format_version " + std::to_string(version) + " (written by sparsexmc " +
+                          library_version + "), but this library reads " + std::to_string(format_version) +
+                          "; update sparsexmc");
+  if (string_member(document, "sha256", origin) != content_hash(document))
+    throw CheckpointError("'" + origin + "' has been edited or damaged: its content does not match its hash; restore " +
+                          "it, or save the checkpoint again");
+  Manifest manifest;
+  manifest.library_version = library_version;
+  manifest.config = parse_config(object_member(document, "config", origin), origin);
+  manifest.progress = parse_progress(object_member(document, "progress", origin), origin);
+  manifest.files = parse_files(object_member(document, "files", origin), origin);
+  const Json& rng = object_member(document, "rng", origin);
+  if (string_member(rng, "algorithm", origin) != rng_algorithm || member(rng, "key", origin) != manifest.config.seed)
+    throw CheckpointError("'" + origin + "' continues another random stream than " + rng_algorithm + " with key " +
+                          std::to_string(manifest.config.seed) + "; it is damaged, or update sparsexmc");
+  return manifest;
+}
+
+std::string read_manifest_text(const Directory& directory) {
+  return InputFile(directory, manifest_file).text(max_bytes);
+}
+
+bool holds_checkpoint(const Directory& directory) {
+  try {
+    return is_our_format(parse_json(read_manifest_text(directory), directory.path()));
+  } catch (const CheckpointError&) {
+    return false;
+  }
+}
+
+}  // namespace sparsexmc::checkpoint

@@ -1,0 +1,51 @@
+// The parts of a classifier; shared by classifier.cpp (what it does) and classifier_state.cpp (what it holds).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "buffers.h"
+#include "layers/fan_in_layer.h"
+#include "layers/hidden_layer.h"
+#include "sparsexmc/classifier.h"
+
+namespace sparsexmc {
+
+struct Classifier::Impl {
+  Impl(const ClassifierConfig& config, const int64_t* label_order, const int64_t* label_counts);
+
+  /// Training on an input that already lies in place: the part behind the gathering of the features.
+  template <class Forward, class Backward>
+  StepResult step(const LabelsView& labels, int64_t batch, Forward&& forward, Backward&& backward);
+  /// Top-k in slices of batch_size; `stage(first, rows, ldx)` puts the output layer's input into `inputs`.
+  template <class Stage>
+  void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage);
+
+  void set_label_order(const int64_t* order);
+  void keep_batch(const std::vector<SegmentPositives>& positives, int64_t batch, int64_t ldx);
+  void rewire();
+  kernels::OptimizerStep optimizer_step() const;
+
+  ClassifierConfig config;
+  MemoryPlan memory_plan;
+  std::unique_ptr<Context> context;
+  Buffers buffers;
+  FanInLayer output;
+  std::optional<HiddenLayer> hidden;
+  Progress progress;
+
+  float* inputs;          // [H, ldx]: what the output layer reads
+  uint32_t* label_order;  // internal row -> user id
+  uint32_t* label_rows;   // user id -> internal row
+
+  /// The batches kept for rigl, oldest first: inputs at slot * H * ldx of the buffer, positives per segment.
+  struct Kept {
+    int64_t slot;
+    int64_t batch;
+    std::vector<SegmentPositives> positives;
+  };
+  std::vector<Kept> kept;
+};
+
+}  // namespace sparsexmc

@@ -1,0 +1,121 @@
+#include "layers/hidden_layer.h"
+
+#include <cmath>
+
+#include "layers/optimizer_state.h"
+#include "visit_device.h"
+
+namespace sparsexmc {
+
+namespace {
+
+template <class Params>
+void set_state(Params& p, float* const (&weight)[2], float* const (&bias)[2]) {
+  for (int i = 0; i < 2; ++i) {
+    p.weight_state[i] = weight[i];
+    p.bias_state[i] = bias[i];
+  }
+}
+
+template <class Params>
+void set_sizes(Params& p, const BatchSizes& sizes) {
+  p.batch = sizes.batch;
+  p.ldx = sizes.ldx;
+  p.dropout = sizes.dropout;
+}
+
+}  // namespace
+
+HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers)
+    : features_(config.in_features),
+      units_(config.hidden->features),
+      seed_(config.seed),
+      sparse_(config.sparse_input),
+      weight_(buffers.get<float>("hidden.weight")),
+      bias_(buffers.get<float>("hidden.bias")),
+      scratch_(buffers.get<float>("scratch.hidden")),
+      rows_(buffers.get<float>("batch.rows")) {
+  find_state(buffers, config.optimizer, "hidden.weight", weight_state_);
+  find_state(buffers, config.optimizer, "hidden.bias", bias_state_);
+}
+
+void HiddenLayer::initialise(Context& context) {
+  kernels::InitHidden p;
+  p.weight = weight_;
+  p.bias = bias_;
+  p.features = features_;
+  p.units = units_;
+  // He et al. 2015 for dense inputs of unit variance. A sparse row of unit length meets few weights, whatever the number of
+  // columns: the same output variance needs a bound that does not shrink with it.
+  p.bound = sparse_ ? 0.1f : static_cast<float>(std::sqrt(6.0 / static_cast<double>(features_)));
+  p.seed = seed_;
+  visit_device(context.device(), [&](auto device) { kernels::init_hidden(device, context, p); });
+}
+
+void HiddenLayer::forward(Context& context, float* ht, const float* xt, const BatchSizes& sizes) const {
+  kernels::HiddenForward p;
+  p.ht = ht;
+  p.weight = weight_;
+  p.bias = bias_;
+  p.xt = xt;
+  p.features = features_;
+  p.units = units_;
+  p.seed = seed_;
+  p.step = sizes.step;
+  set_sizes(p, sizes);
+  visit_device(context.device(), [&](auto device) { kernels::hidden_forward(device, context, p); });
+}
+
+void HiddenLayer::forward(Context& context, float* ht, const SparseBatch& batch, const BatchSizes& sizes) const {
+  kernels::SparseHiddenForward p;
+  p.ht = ht;
+  p.rows_scratch = rows_;
+  p.weight = weight_;
+  p.bias = bias_;
+  p.indptr = batch.row_starts;
+  p.columns = batch.columns;
+  p.values = batch.values;
+  p.units = units_;
+  p.seed = seed_;
+  p.step = sizes.step;
+  set_sizes(p, sizes);
+  visit_device(context.device(), [&](auto device) { kernels::sparse_hidden_forward(device, context, p); });
+}
+
+void HiddenLayer::backward(Context& context, float* dxt, float* dht, const float* ht, const float* xt,
+                           const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
+  kernels::HiddenBackward p;
+  p.dxt = dxt;
+  p.dht = dht;
+  p.weight = weight_;
+  p.bias = bias_;
+  set_state(p, weight_state_, bias_state_);
+  p.scratch = scratch_;
+  p.ht = ht;
+  p.xt = xt;
+  p.features = features_;
+  p.units = units_;
+  set_sizes(p, sizes);
+  p.optimizer = optimizer;
+  visit_device(context.device(), [&](auto device) { kernels::hidden_backward(device, context, p); });
+}
+
+void HiddenLayer::backward(Context& context, float* dht, const float* ht, const SparseBatch& batch,
+                           const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
+  kernels::SparseHiddenBackward p;
+  p.dht = dht;
+  p.rows_scratch = rows_;
+  p.weight = weight_;
+  p.bias = bias_;
+  set_state(p, weight_state_, bias_state_);
+  p.ht = ht;
+  p.entries = batch.by_feature;
+  p.runs = batch.feature_runs;
+  p.num_runs = batch.runs;
+  p.units = units_;
+  set_sizes(p, sizes);
+  p.optimizer = optimizer;
+  visit_device(context.device(), [&](auto device) { kernels::sparse_hidden_backward(device, context, p); });
+}
+
+}  // namespace sparsexmc

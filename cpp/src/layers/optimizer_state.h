@@ -1,0 +1,17 @@
+// Finding a tensor's optimizer state among the buffers.
+#pragma once
+
+#include "buffers.h"
+#include "shapes.h"
+
+namespace sparsexmc {
+
+/// state[i] = the tensor's i-th slot, null beyond the optimizer's slots.
+inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer, const std::string& tensor,
+                       float* (&state)[2]) {
+  state[0] = state[1] = nullptr;
+  int i = 0;
+  for (const std::string& slot : state_slots(optimizer)) state[i++] = buffers.get<float>("optimizer." + tensor + "." + slot);
+}
+
+}  // namespace sparsexmc

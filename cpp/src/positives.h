@@ -1,0 +1,26 @@
+// The positives of a batch as the kernels want them: internal rows, sorted, unique, split by segment.
+#pragma once
+
+#include <vector>
+
+#include "buffers.h"
+#include "shapes.h"
+#include "sparsexmc/tensor_view.h"
+
+namespace sparsexmc {
+
+struct SegmentPositives {
+  const kernels::Positive* data;
+  int64_t count;
+};
+
+/// Checks a batch's labels. @throws ArgumentError naming row, value and remedy
+void check_labels(const LabelsView& labels, int64_t num_labels);
+
+/// Sorts checked labels by (internal row, instance), drops duplicates, and makes rows relative to their segment.
+/// @param label_rows internal row of every user id
+/// @returns one list per segment, inside the buffer "batch.positives"
+std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView& labels, const uint32_t* label_rows,
+                                             const std::vector<SegmentShape>& segments);
+
+}  // namespace sparsexmc

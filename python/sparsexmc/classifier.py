@@ -1,0 +1,336 @@
+"""The classifier: training steps, prediction, state and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, _state
+from ._checks import require_choice, require_int
+from ._inputs import Features, features_input, label_array, labels_input
+from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
+from .errors import ArgumentError
+from .memory import Memory, format_bytes
+
+if TYPE_CHECKING:
+    from .fit import Callback, History
+
+_DEFAULT_OPTIMIZER = SGD()
+_DEFAULT_SCHEDULE = Schedule()
+_DEFAULT_REWIRING = Rewiring()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one training step gives back.
+
+    Attributes:
+        loss: summed over the labels, averaged over the instances; before the update.
+        grad: gradient of `loss` with respect to the embeddings, of their shape, dtype and kind (NumPy array, torch
+            tensor, else an array with `__dlpack__`); None for sparse features or if it was not asked for.
+        skipped: the batch held NaN or Inf and nothing changed.
+        rewired: connections were replaced after this step.
+    """
+
+    loss: float
+    grad: Any
+    skipped: bool
+    rewired: bool
+
+
+class Classifier:
+    """A sparse classifier over very many labels: one fused step does matmul, loss, gradients, optimizer and rewiring.
+
+    Args:
+        in_features: width of the embeddings, or number of columns of the sparse features.
+        num_labels: number of labels; their ids are 0 .. num_labels - 1.
+        fan_in: number of features that a tail label reads; None: every label is dense (and nothing is rewired).
+        group_size: consecutive labels that share one set of features; 1 is fan-in per label.
+        dense_labels: share (float) or number (int) of the most frequent labels that read all features; 0: none.
+        label_counts: [num_labels] training frequency of each label, for `dense_labels` and the internal order.
+        label_order: [num_labels] label ids in internal order, for example from clustering; overrides `label_counts`.
+        hidden: units of a hidden layer (ReLU) between input and output layer, or `Hidden(...)`; None: none.
+        sparse_input: the hidden layer reads scipy CSR rows of `in_features` columns instead of dense embeddings.
+        loss: "bce" or "squared_hinge"; summed over the labels, averaged over the instances of the batch.
+        optimizer: `SGD(...)` or `Adam(...)`.
+        schedule: factor on the learning rate over the steps.
+        rewiring: `Rewiring(...)`, or None for connections that stay.
+        initial_bias: bias of every label at the start; about the log-odds of a label starts calmer with "bce".
+        weight_dtype, state_dtype: storage of weights and optimizer state; "float32".
+        device: "auto", "cpu", "cuda" or "cuda:<index>".
+        batch_size: the largest batch that a step may bring; memory is reserved for it.
+        labels_per_instance: memory is reserved for batch_size times this many positives in a batch.
+        features_per_instance: the same for the nonzeros of sparse features.
+        topk: memory is reserved for this k in `topk`.
+        memory_limit: bytes, or text such as "4GB"; a plan above it raises before anything is allocated.
+        num_threads: worker threads; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
+        seed: of weights, connections, dropout and rewiring.
+
+    Raises:
+        ArgumentError: an argument is wrong; the message names it, its value and the remedy.
+        MemoryPlanError: the plan is above `memory_limit`.
+        DeviceError: the device cannot be used.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_labels: int,
+        *,
+        fan_in: int | None = 64,
+        group_size: int = 16,
+        dense_labels: float | int = 0.05,
+        label_counts: npt.ArrayLike | None = None,
+        label_order: npt.ArrayLike | None = None,
+        hidden: int | Hidden | None = None,
+        sparse_input: bool = False,
+        loss: str = "bce",
+        optimizer: SGD | Adam = _DEFAULT_OPTIMIZER,
+        schedule: Schedule = _DEFAULT_SCHEDULE,
+        rewiring: Rewiring | None = _DEFAULT_REWIRING,
+        initial_bias: float = 0.0,
+        weight_dtype: str = "float32",
+        state_dtype: str = "float32",
+        device: str = "auto",
+        batch_size: int = 256,
+        labels_per_instance: int = 128,
+        features_per_instance: int = 512,
+        topk: int = 100,
+        memory_limit: int | str | None = None,
+        num_threads: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        config = ClassifierConfig(
+            in_features=in_features,
+            num_labels=num_labels,
+            fan_in=fan_in,
+            group_size=group_size,
+            dense_labels=dense_labels,
+            hidden=hidden,
+            sparse_input=sparse_input,
+            loss=loss,
+            optimizer=optimizer,
+            schedule=schedule,
+            rewiring=rewiring,
+            initial_bias=initial_bias,
+            weight_dtype=weight_dtype,
+            state_dtype=state_dtype,
+            device=device,
+            batch_size=batch_size,
+            labels_per_instance=labels_per_instance,
+            features_per_instance=features_per_instance,
+            topk=topk,
+            memory_limit=memory_limit,
+            num_threads=num_threads,
+            seed=seed,
+        )
+        order = None if label_order is None else label_array("label_order", label_order, num_labels)
+        counts = None if label_counts is None else label_array("label_counts", label_counts, num_labels)
+        self._set_engine(_core.Classifier(config.to_json(), order, counts))
+
+    def _set_engine(self, engine: _core.Classifier) -> None:
+        self._engine = engine
+        self._config: dict[str, Any] = json.loads(engine.config_json())
+        self._label_names: list[str] | None = None
+
+    # ---- training ----
+
+    def train_step(
+        self, embeddings: Any, labels: Any, *, on_nonfinite: str = "raise", return_grad: bool = True
+    ) -> StepResult:
+        """One fused training step on a batch: forward, loss, gradients, update, and rewiring when due.
+
+        Args:
+            embeddings: [b, in_features], 1 <= b <= batch_size: any object with `__dlpack__` on the CPU, C-contiguous,
+                float32, float16 or bfloat16; with `sparse_input` a scipy CSR matrix of float32. Never written to.
+            labels: the positives: scipy CSR [b, num_labels] (nonzeros count as 1), `(indptr, indices)`, or for one
+                label per instance an integer array [b]. A label twice in a row counts once; rows may be empty.
+            on_nonfinite: on NaN or Inf in the embeddings "raise" ArgumentError, or "skip" the batch and count it.
+            return_grad: False leaves out the gradient, which saves time when nothing in front of the layer trains.
+
+        Raises:
+            ArgumentError, DTypeError: the model is as before the call.
+        """
+        require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
+        features = self._features("embeddings", embeddings)
+        indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
+        return self._train_step(features, indptr, indices, skip=on_nonfinite == "skip", return_grad=return_grad)
+
+    def _train_step(
+        self, features: Features, indptr: npt.NDArray[Any], indices: npt.NDArray[Any], *, skip: bool, return_grad: bool
+    ) -> StepResult:
+        result, grad = features.train_step(self._engine, indptr, indices, skip=skip, return_grad=return_grad)
+        return StepResult(result[0], grad, result[1], result[2])
+
+    def _features(self, name: str, value: Any) -> Features:
+        return features_input(name, value, self.in_features, sparse=self.sparse_input)
+
+    def fit(self, X: Any, Y: Any, epochs: int, **options: Any) -> History:
+        """Train for whole epochs; see `sparsexmc.fit.fit` for the options and the result."""
+        from .fit import fit
+
+        return fit(self, X, Y, epochs, **options)
+
+    # ---- prediction ----
+
+    def topk(self, embeddings: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The k best labels of every row, for any number of rows.
+
+        Args:
+            embeddings: [n, in_features] as in `train_step`, n >= 0.
+            k: number of labels, 1 <= k <= num_labels.
+
+        Returns:
+            scores [n, k] float32 logits, falling, and ids [n, k] int64 label ids; ties go to the smaller id.
+
+        Raises:
+            ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
+        """
+        require_int("k", k, 1)
+        if k > self.num_labels:
+            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        features = self._features("embeddings", embeddings)
+        scores = np.empty((features.rows, k), np.float32)
+        ids = np.empty((features.rows, k), np.int64)
+        if features.rows:
+            features.topk(self._engine, scores, ids)
+        return scores, ids
+
+    # ---- state ----
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as the engine keeps it (a copy)."""
+        return dict(self._config)
+
+    @property
+    def in_features(self) -> int:
+        """Width of the embeddings, or number of sparse features."""
+        return int(self._config["in_features"])
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels."""
+        return int(self._config["num_labels"])
+
+    @property
+    def batch_size(self) -> int:
+        """The largest batch that a step may bring."""
+        return int(self._config["batch_size"])
+
+    @property
+    def sparse_input(self) -> bool:
+        """Does the hidden layer read scipy CSR rows?"""
+        return bool(self._config["sparse_input"])
+
+    @property
+    def device(self) -> str:
+        """Where the model lives: "cpu" or "cuda:<index>"."""
+        return self._engine.device
+
+    @property
+    def lr(self) -> float:
+        """Base learning rate, before the schedule's factor; settable between steps."""
+        return self._engine.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._engine.lr = float(value)
+
+    @property
+    def step(self) -> int:
+        """Number of finished training steps."""
+        return self._engine.step
+
+    @property
+    def skipped(self) -> int:
+        """Number of batches that were skipped because of NaN or Inf."""
+        return self._engine.skipped
+
+    @property
+    def rewirings(self) -> list[_core.RewiringRecord]:
+        """What each rewiring did: step, segment, changed, score_dropped, score_grown."""
+        return self._engine.rewirings
+
+    @property
+    def memory(self) -> Memory:
+        """Planned and live bytes: `.planned`, `.current`, `.peak`, `.entries`, `.table()`."""
+        return Memory(self._engine)
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """One name per label, if known; `save` stores them."""
+        return self._label_names
+
+    @label_names.setter
+    def label_names(self, names: Sequence[str] | None) -> None:
+        self._label_names = None if names is None else _state.check_label_names(names, self.num_labels)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all tensors under their checkpoint names, and `step`."""
+        return _state.read_state(self._engine)
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Replace all tensors and `step` by those of `state_dict()` of an equally configured classifier.
+
+        Raises:
+            ArgumentError, DTypeError: a name is missing or unknown, or an array has another shape or dtype; all are
+                checked before the first is written.
+        """
+        _state.write_state(self._engine, state)
+
+    def save(self, path: str | PathLike[str], label_names: Sequence[str] | None = None, card: str = "") -> None:
+        """Write a checkpoint directory; a kill at any moment leaves the old or the new one whole.
+
+        Args:
+            path: the directory; an existing checkpoint there is replaced.
+            label_names: [num_labels] names to store; None: `self.label_names`.
+            card: text of the model card, README.md; empty: a short default.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        names = self._label_names if label_names is None else _state.check_label_names(label_names, self.num_labels)
+        self._engine.save(fspath(path), names or [], card)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:
+        """Read a checkpoint directory; see `sparsexmc.load`."""
+        require_int("num_threads", num_threads, 0)
+        engine = _core.Classifier.load(fspath(path), device or "", num_threads)
+        classifier = cls.__new__(cls)
+        classifier._set_engine(engine)
+        classifier._label_names = _state.read_label_names(fspath(path), classifier.num_labels)
+        return classifier
+
+    def __repr__(self) -> str:
+        c = self._config
+        tail = "dense" if c["fan_in"] is None else f"fan_in={c['fan_in']}, group_size={c['group_size']}"
+        parts = [f"{self.in_features} -> {self.num_labels:,} labels", tail]
+        if c["fan_in"] is not None and c["dense_labels"]:
+            parts.append(f"dense_labels={c['dense_labels']:,}")
+        if c["hidden"] is not None:
+            parts.insert(1, f"hidden={c['hidden']['features']}{' (sparse input)' if self.sparse_input else ''}")
+        parts += [c["loss"], f"lr={self.lr:g}", f"step={self.step}", self.device, format_bytes(self.memory.planned)]
+        return f"Classifier({', '.join(parts)})"
+
+
+def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:
+    """Read a checkpoint directory that `Classifier.save` wrote; training resumes bitwise.
+
+    Args:
+        path: the directory.
+        device: None: the device that is stored.
+        num_threads: worker threads; 0: the default.
+
+    Raises:
+        CheckpointError: missing, truncated, edited or of a foreign format.
+        DeviceError: the device cannot be used.
+    """
+    return Classifier.load(path, device, num_threads)

@@ -1,0 +1,97 @@
+"""The command line: `sparsexmc train | predict | evaluate | plan | info | doctor`.
+
+Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. They import NumPy and the engine inside
+`run`, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from . import doctor, evaluate, info, plan, predict, train
+from .config import UsageError
+
+COMMANDS = (
+    ("train", train, "train a classifier on a data set"),
+    ("predict", predict, "write the best labels of every instance"),
+    ("evaluate", evaluate, "measure a model on a data set"),
+    ("plan", plan, "print every byte a classifier would hold, without allocating it"),
+    ("info", info, "describe a saved model and verify its files"),
+    ("doctor", doctor, "report versions and hardware, and test the engine"),
+)
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="sparsexmc",
+        description="Train and use extreme classifiers: one sparse output layer for 10^4 to 10^7 labels.",
+        epilog="New here? `sparsexmc train --demo` trains on a built-in data set in under two minutes.",
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module, summary in COMMANDS:
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line on `argv` (default: the process's arguments) and returns the exit code.
+
+    0: done; 1: the command's answer is "no" (doctor); 2: an error, explained in one line on stderr; 130: Ctrl-C.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has left: nobody to tell. Keep the interpreter's last flush quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except KeyboardInterrupt as interrupt:
+        print(f"sparsexmc: {interrupt or 'interrupted'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if args.debug or not _is_expected(error):
+            traceback.print_exc()
+        print(f"sparsexmc: error: {_message(error)}", file=sys.stderr)
+        return EXIT_ERROR
+
+
+def _is_expected(error: Exception) -> bool:
+    """Is it the user's or the machine's doing? Anything else is a bug, whose traceback we want to see."""
+    if isinstance(error, (UsageError, OSError, MemoryError)):
+        return True
+    import sparsexmc
+
+    return isinstance(error, sparsexmc.Error)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return str(error) or type(error).__name__
+
+
+class _Version(argparse.Action):
+    """`--version`, looked up only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version and leave")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import sparsexmc
+
+        print(f"sparsexmc {sparsexmc.__version__}")
+        parser.exit()

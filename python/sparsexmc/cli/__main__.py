@@ -1,0 +1,7 @@
+"""`python -m sparsexmc.cli`: the same as the `sparsexmc` command."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

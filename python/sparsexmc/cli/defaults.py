@@ -1,0 +1,87 @@
+"""The configuration of a training run before the user says anything: chosen from the size of the data."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from .config import Config
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+# Below this many labels a sparse output layer saves nothing worth having.
+SMALL_OUTPUT = 2_000
+# Below this many instances a run is short: smaller batches, more epochs, stronger dropout.
+SMALL_DATA = 20_000
+MAX_DENSE_LABELS = 20_000
+
+
+def for_data(X: Any, Y: sp.csr_matrix) -> Config:
+    """Defaults for training features X [n, in_features] (scipy CSR or array) and labels Y [n, num_labels].
+
+    Sparse features get a hidden layer; embeddings are read as they are. Many labels get a fan-in output layer with the
+    most frequent ones dense. Without [model.schedule] total_steps and [model.rewiring] stop, `for_steps` fills them in.
+    """
+    import scipy.sparse as sp
+
+    instances, num_labels = Y.shape
+    sparse, small = sp.issparse(X), instances < SMALL_DATA
+    width = 1024 if sparse else X.shape[1]
+    batch_size = min(128 if small else 256, instances)
+    model: Config = {
+        "in_features": X.shape[1],
+        "num_labels": num_labels,
+        "sparse_input": sparse,
+        "fan_in": "none" if num_labels < SMALL_OUTPUT or width <= 64 else 64,
+        "group_size": 16,
+        "dense_labels": min(round(0.02 * num_labels), MAX_DENSE_LABELS),
+        "loss": "bce",
+        "initial_bias": _log_odds(Y),
+        "batch_size": batch_size,
+        "labels_per_instance": _largest_batch_mean(Y, batch_size),
+        "seed": 0,
+    }
+    if model["fan_in"] == "none":
+        del model["group_size"], model["dense_labels"]
+    if sparse:
+        model["features_per_instance"] = _largest_batch_mean(X, batch_size)
+        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3}
+    model["optimizer"] = {"name": "adam", "lr": 2e-3 if sparse else 1e-3}
+    model["schedule"] = {"kind": "linear"}
+    if model["fan_in"] == "none":
+        model["rewiring"] = "none"
+    else:
+        steps_per_epoch = math.ceil(instances / batch_size)
+        model["rewiring"] = {"method": "set", "fraction": 0.2, "interval": min(max(steps_per_epoch // 2, 50), 1000)}
+    return {"model": model, "training": {"epochs": 30 if small else 10}}
+
+
+def for_steps(model: Config, total_steps: int) -> Config:
+    """`model` with the steps that follow from the length of the training.
+
+    A schedule that falls reaches its end with the training; rewiring ends after three quarters of it, so that the
+    connections grown last still train.
+    """
+    model = dict(model)
+    schedule = model.get("schedule")
+    if isinstance(schedule, dict) and schedule.get("kind", "constant") != "constant":
+        model["schedule"] = {"total_steps": max(total_steps, schedule.get("warmup_steps", 0) + 1), **schedule}
+    rewiring = model.get("rewiring")
+    if isinstance(rewiring, dict):
+        model["rewiring"] = {"stop": max(total_steps * 3 // 4, rewiring.get("start", 0) + 1), **rewiring}
+    return model
+
+
+def _log_odds(Y: sp.csr_matrix) -> float:
+    """Log-odds that a label is on an instance, the bias at which BCE starts calm; rounded, in [-12, 0]."""
+    share = max(Y.nnz, 1) / (Y.shape[0] * Y.shape[1])
+    return round(min(max(math.log(share / (1 - share)), -12.0), 0.0), 1) if share < 1 else 0.0
+
+
+def _largest_batch_mean(matrix: sp.csr_matrix, batch_size: int) -> int:
+    """Entries per instance that no batch of `batch_size` different instances can pass on average."""
+    import numpy as np
+
+    counts = np.sort(np.diff(matrix.indptr))[::-1][:batch_size]
+    return max(1, math.ceil(counts.mean()))

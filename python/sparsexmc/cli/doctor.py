@@ -1,0 +1,107 @@
+"""Report versions, CPU and CUDA, and train a tiny classifier as a self-test. Exit code 0 if the CPU engine works."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from importlib import metadata
+
+from .tables import table
+
+# What may stand around the engine. Versions are read from package metadata: importing torch would take seconds.
+REQUIRED = ("numpy", "scipy", "tqdm")
+OPTIONAL = ("torch", "cupy", "jax")
+# Instruction sets that each x86-64 level adds, by their names in /proc/cpuinfo.
+LEVELS = {
+    "v2": {"sse4_2", "popcnt"},
+    "v3": {"avx2", "fma", "bmi2"},
+    "v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults()
+
+
+def run(args: argparse.Namespace) -> int:
+    rows = [["Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"]]
+    rows += [[name, _version(name) or "MISSING"] for name in REQUIRED]
+    rows += [[name, version] for name in OPTIONAL if (version := _version(name))]
+    try:
+        import sparsexmc
+        from sparsexmc import _core
+    except ImportError as error:
+        print(table([["sparsexmc", "cannot be imported"], *rows], align="ll"))
+        print(f"\nself-test  FAILED: {error}", file=sys.stderr)
+        return 1
+    rows.insert(0, ["sparsexmc", f"{sparsexmc.__version__} ({os.path.dirname(sparsexmc.__file__)})"])
+    forced = os.environ.get("SPARSEXMC_CPU_ISA")
+    rows += [
+        ["CPU", _cpu_model()],
+        ["CPU level", _core.cpu_level() + (f", forced by SPARSEXMC_CPU_ISA={forced}" if forced else "")],
+        ["available", _available_levels()],
+        ["threads", f"{_core.default_num_threads()} of {os.cpu_count()} CPUs"],
+        ["CUDA", _core.cuda_unavailable_reason() or "usable"],
+    ]
+    print(table(rows, align="ll"))
+    problem = self_test()
+    print(f"\nself-test  {'passed: a small classifier trains and predicts' if not problem else 'FAILED: ' + problem}")
+    return 1 if problem else 0
+
+
+def self_test() -> str:
+    """Trains a small classifier with dense and fan-in labels on the CPU. Returns what is wrong, or an empty string."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    import sparsexmc as sx
+
+    instances = 64
+    labels = np.arange(instances) % 40
+    embeddings = np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)[labels]
+    positives = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), labels)), shape=(instances, 40))
+    try:
+        classifier = sx.Classifier(
+            32, 40, fan_in=16, group_size=4, dense_labels=8, optimizer=sx.Adam(lr=0.02), batch_size=instances, device="cpu"
+        )
+        losses = [classifier.train_step(embeddings, positives).loss for _ in range(60)]
+        _, top = classifier.topk(embeddings, 1)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if not np.isfinite(losses).all() or losses[-1] > losses[0] / 4:
+        return f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}"
+    hits = (top[:, 0] == labels).mean()
+    return "" if hits > 0.9 else f"only {hits:.0%} of the training labels are predicted"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_info(key: str) -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return next((line.partition(":")[2].strip() for line in file if line.partition(":")[0].strip() == key), "")
+    except OSError:
+        return ""
+
+
+def _cpu_model() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _available_levels() -> str:
+    """The levels of the kernels that this CPU can run, as SPARSEXMC_CPU_ISA names them."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return "one level for this architecture"
+    flags, levels = set(_cpu_info("flags").split()), []
+    for level, needed in LEVELS.items():
+        if not needed <= flags:
+            break
+        levels.append(level)
+    return ", ".join(levels) + " (choose with SPARSEXMC_CPU_ISA)" if levels else "not known"

@@ -1,0 +1,236 @@
+"""Configuration of a classifier: frozen dataclasses that check themselves when they are made."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._checks import parse_bytes, require_choice, require_int, require_number
+from .errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Stochastic gradient descent; momentum 0 allocates no buffer.
+
+    v <- momentum * v + g + weight_decay * w;  w <- w - lr * v. Biases are not decayed.
+    """
+
+    lr: float = 0.05
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_number("lr", self.lr, 0)
+        require_number("momentum", self.momentum, 0, 1, high_open=True)
+        require_number("weight_decay", self.weight_decay, 0)
+
+    def _engine(self) -> dict[str, Any]:
+        return {"kind": "sgd", "lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam with decoupled weight decay (AdamW). Biases are not decayed."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_number("lr", self.lr, 0)
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise ArgumentError(f"betas={self.betas!r} must be two numbers, such as (0.9, 0.999)")
+        for i, beta in enumerate(self.betas):
+            require_number(f"betas[{i}]", beta, 0, 1, high_open=True)
+        require_number("eps", self.eps, 0, low_open=True)
+        require_number("weight_decay", self.weight_decay, 0)
+
+    def _engine(self) -> dict[str, Any]:
+        beta1, beta2 = self.betas
+        moments = {"beta1": beta1, "beta2": beta2, "eps": self.eps}
+        return {"kind": "adam", "lr": self.lr, **moments, "weight_decay": self.weight_decay}
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The dense layer between input and output layer: `features` units, ReLU, dropout with probability `dropout`."""
+
+    features: int
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_int("hidden.features", self.features, 1)
+        require_choice("hidden.activation", self.activation, ["relu"])
+        require_number("hidden.dropout", self.dropout, 0, 1, high_open=True)
+
+    def _engine(self) -> dict[str, Any]:
+        return {"features": int(self.features), "dropout": self.dropout}
+
+
+@dataclass(frozen=True, slots=True)
+class Rewiring:
+    """Dropping the weakest connections and growing new ones during training.
+
+    Every `interval` steps in [`start`, `stop`) the share `fraction` of the connections with the smallest mean |weight|
+    is replaced: by random features (`method="set"`) or by those with the largest gradient (`"rigl"`, averaged over the
+    last `grow_batches` batches). `fraction_schedule="cosine"` lets the share fall to 0 at `stop`. `scope="layer"`
+    ranks all connections together, `"group"` within each group of labels.
+    """
+
+    method: str = "set"
+    fraction: float = 0.2
+    fraction_schedule: str = "constant"
+    interval: int = 1000
+    start: int = 0
+    stop: int | None = None
+    scope: str = "layer"
+    grow_batches: int = 1
+
+    def __post_init__(self) -> None:
+        require_choice("rewiring.method", self.method, ["set", "rigl"])
+        require_number("rewiring.fraction", self.fraction, 0, 1, low_open=True, high_open=True)
+        require_choice("rewiring.fraction_schedule", self.fraction_schedule, ["constant", "cosine"])
+        require_int("rewiring.interval", self.interval, 1)
+        require_int("rewiring.start", self.start, 0)
+        if self.stop is not None:
+            require_int("rewiring.stop", self.stop, self.start + 1)
+        elif self.fraction_schedule == "cosine":
+            raise ArgumentError('rewiring.fraction_schedule="cosine" needs stop=<step at which the share reaches 0>')
+        require_choice("rewiring.scope", self.scope, ["layer", "group"])
+        require_int("rewiring.grow_batches", self.grow_batches, 1)
+
+    def _engine(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "fraction": self.fraction,
+            "fraction_schedule": self.fraction_schedule,
+            "interval": int(self.interval),
+            "start": int(self.start),
+            "stop": int(self.stop or 0),
+            "scope": self.scope,
+            "grow_batches": int(self.grow_batches),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Factor on the learning rate: linear warm-up over `warmup_steps`, then by `kind`.
+
+    "constant" stays at 1; "linear" and "cosine" fall to `final_share` at step `total_steps`.
+    """
+
+    kind: str = "constant"
+    warmup_steps: int = 0
+    total_steps: int | None = None
+    final_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_choice("schedule.kind", self.kind, ["constant", "linear", "cosine"])
+        require_int("schedule.warmup_steps", self.warmup_steps, 0)
+        if self.kind != "constant":
+            if self.total_steps is None:
+                raise ArgumentError(f"schedule.kind={self.kind!r} needs total_steps=<epochs * steps per epoch>")
+            require_int("schedule.total_steps", self.total_steps, self.warmup_steps + 1)
+        require_number("schedule.final_share", self.final_share, 0, 1)
+
+    def _engine(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "warmup_steps": int(self.warmup_steps),
+            "total_steps": int(self.total_steps or 0),
+            "final_share": self.final_share,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """Everything that fixes a classifier; the fields are the arguments of `Classifier`, which explains them."""
+
+    in_features: int
+    num_labels: int
+    fan_in: int | None = 64
+    group_size: int = 16
+    dense_labels: float | int = 0.05
+    hidden: Hidden | int | None = None
+    sparse_input: bool = False
+    loss: str = "bce"
+    optimizer: SGD | Adam = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Schedule)
+    rewiring: Rewiring | None = field(default_factory=Rewiring)
+    initial_bias: float = 0.0
+    weight_dtype: str = "float32"
+    state_dtype: str = "float32"
+    device: str = "auto"
+    batch_size: int = 256
+    labels_per_instance: int = 128
+    features_per_instance: int = 512
+    topk: int = 100
+    memory_limit: int | str | None = None
+    num_threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("in_features", "num_labels", "group_size", "batch_size", "labels_per_instance",
+                     "features_per_instance", "topk"):  # fmt: skip
+            require_int(name, getattr(self, name), 1)
+        if self.fan_in is not None:
+            require_int("fan_in", self.fan_in, 1)
+        require_choice("loss", self.loss, ["bce", "squared_hinge"])
+        for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),
+                            ("rewiring", (Rewiring, type(None)))):  # fmt: skip
+            if not isinstance(getattr(self, name), kinds):
+                raise ArgumentError(
+                    f"{name}={getattr(self, name)!r} must be one of "
+                    f"{', '.join('None' if k is type(None) else f'sx.{k.__name__}(...)' for k in kinds)}"
+                )
+        for name in ("weight_dtype", "state_dtype"):
+            if getattr(self, name) != "float32":
+                raise ArgumentError(f'{name}={getattr(self, name)!r} is not available yet; use "float32"')
+        if not isinstance(self.device, str):
+            raise ArgumentError(f'device={self.device!r} must be text: "auto", "cpu", "cuda" or "cuda:<index>"')
+        require_number("initial_bias", self.initial_bias, -math.inf)
+        if self.num_threads is not None:
+            require_int("num_threads", self.num_threads, 0)
+        require_int("seed", self.seed, 0)
+        if self.sparse_input and self.hidden is None:
+            raise ArgumentError("sparse_input=True needs a hidden layer to read the sparse rows; give hidden=512 or so")
+        if isinstance(self.dense_labels, float):
+            require_number("dense_labels", self.dense_labels, 0, 1)
+        else:
+            require_int("dense_labels", self.dense_labels, 0)
+            if self.dense_labels > self.num_labels:
+                raise ArgumentError(f"dense_labels={self.dense_labels} is more than num_labels={self.num_labels}")
+
+    def to_json(self) -> str:
+        """The configuration as the engine reads it. Without fan_in there is nothing to rewire and no tail."""
+        dense = self.dense_labels
+        dense_count = round(dense * self.num_labels) if isinstance(dense, float) else int(dense)
+        hidden = Hidden(self.hidden) if isinstance(self.hidden, int) else self.hidden
+        has_tail = self.fan_in is not None and dense_count < self.num_labels
+        return json.dumps({
+            "in_features": int(self.in_features),
+            "num_labels": int(self.num_labels),
+            "fan_in": None if self.fan_in is None else int(self.fan_in),
+            "group_size": int(self.group_size),
+            "dense_labels": dense_count if self.fan_in is not None else 0,
+            "hidden": None if hidden is None else hidden._engine(),
+            "sparse_input": bool(self.sparse_input),
+            "loss": self.loss,
+            "optimizer": self.optimizer._engine(),
+            "schedule": self.schedule._engine(),
+            "rewiring": self.rewiring._engine() if self.rewiring is not None and has_tail else None,
+            "initial_bias": float(self.initial_bias),
+            "batch_size": int(self.batch_size),
+            "labels_per_instance": int(self.labels_per_instance),
+            "features_per_instance": int(self.features_per_instance),
+            "topk": int(self.topk),
+            "num_threads": int(self.num_threads or 0),
+            "memory_limit": parse_bytes("memory_limit", self.memory_limit),
+            "seed": int(self.seed),
+            "device": self.device,
+        })  # fmt: skip

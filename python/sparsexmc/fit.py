@@ -1,0 +1,278 @@
+"""Training for whole epochs: shuffling, validation, early stopping, progress, metrics file, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from ._checks import require_int, require_number
+from ._progress import Progress
+from ._rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
+from ._validation import Validation, hold_out, parse_metric
+from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from .classifier import Classifier
+
+_STEPS_PER_LINE = 100  # of the metrics file
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What callbacks learn after a step; epochs count from 1."""
+
+    epoch: int
+    step: int
+    loss: float
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochInfo:
+    """What callbacks learn after an epoch, and what `History` keeps. `loss` is the mean over its instances."""
+
+    epoch: int
+    step: int
+    loss: float
+    seconds: float
+    instances_per_second: float
+    validation: dict[str, float]
+    improved: bool
+
+
+class Callback:
+    """Base of callbacks for `fit`; objects with only one of the methods do as well."""
+
+    def on_step(self, classifier: Classifier, info: StepInfo) -> None:
+        """After every training step."""
+
+    def on_epoch(self, classifier: Classifier, info: EpochInfo) -> bool | None:
+        """After every epoch, its validation and its checkpoint; True stops the training."""
+
+
+@dataclass(slots=True)
+class History:
+    """What `fit` did.
+
+    Attributes:
+        metric: name of the validation metric, or None without validation.
+        epochs: one entry per epoch.
+        best_epoch: number of the epoch with the best validation metric; without validation the last one.
+        best_value: its metric, a share; None without validation.
+        stopped: "epochs" (all done), "patience" or "callback".
+    """
+
+    metric: str | None
+    epochs: list[EpochInfo] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    stopped: str = "epochs"
+
+
+def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = 0.05) -> int:
+    """Number of training steps of an epoch of `fit`, for a `Schedule`'s total_steps.
+
+    Args:
+        num_instances: rows of X.
+        batch_size, validation: as given to `fit`.
+    """
+    held = validation if isinstance(validation, float) else None
+    return math.ceil(len(hold_out(num_instances, held, 0)[0]) / batch_size)
+
+
+def fit(
+    classifier: Classifier,
+    X: Any,
+    Y: Any,
+    epochs: int,
+    *,
+    batch_size: int | None = None,
+    validation: float | tuple[Any, Any] | None = 0.05,
+    validation_metric: str = "P@1",
+    patience: int | None = None,
+    callbacks: Sequence[Any] = (),
+    shuffle: bool = True,
+    seed: int | None = None,
+    metrics_file: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train for `epochs` more epochs; documented at `Classifier.fit`."""
+    require_int("epochs", epochs, 1)
+    if patience is not None:
+        require_int("patience", patience, 1)
+        if validation is None:
+            raise ArgumentError(f"patience={patience} needs validation, which is None; give a share such as 0.05")
+    batch_size = classifier.batch_size if batch_size is None else batch_size
+    require_int("batch_size", batch_size, 1)
+    if batch_size > classifier.batch_size:
+        raise ArgumentError(
+            f"batch_size={batch_size} is more than the classifier's {classifier.batch_size}; make it with a larger one"
+        )
+    seed = classifier.config["seed"] if seed is None else seed
+    require_int("seed", seed, 0)
+    for callback in callbacks:
+        if not (hasattr(callback, "on_step") or hasattr(callback, "on_epoch")):
+            raise ArgumentError(f"callbacks: {callback!r} has neither on_step(clf, info) nor on_epoch(clf, info)")
+
+    features, labels = _checked_rows(classifier, "X", X, "Y", Y)
+    rows, judge = _validation(classifier, features, labels, validation, validation_metric, seed)
+    _check_reserve(classifier, "labels_per_instance", labels.lengths[rows], batch_size)
+    if isinstance(features, CsrRows):
+        _check_reserve(classifier, "features_per_instance", features.lengths[rows], batch_size)
+    if checkpoint is not None:
+        _check_directory("checkpoint", Path(checkpoint).absolute())
+
+    steps = math.ceil(len(rows) / batch_size)
+    first = math.ceil((classifier.step + classifier.skipped) / steps) + 1
+    history = History(judge.metric if judge else None)
+    with ExitStack() as stack:
+        log = MetricsFile(metrics_file)
+        stack.enter_context(closing(log))
+        bar = stack.enter_context(closing(Progress(progress, len(rows) * epochs, first + epochs - 1)))
+        for epoch in range(first, first + epochs):
+            order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
+            start = time.perf_counter()
+            loss = _train_epoch(classifier, epoch, order, batch_size, features, labels, callbacks, log, bar)
+            seconds = time.perf_counter() - start
+            scores = judge.evaluate(classifier._engine) if judge else {}
+            value = scores[judge.metric] if judge else None
+            improved = value is None or history.best_value is None or value > history.best_value
+            rate = len(rows) / seconds
+            info = EpochInfo(epoch, classifier.step, loss, seconds, rate, scores, improved)
+            history.epochs.append(info)
+            if improved:
+                history.best_epoch, history.best_value = epoch, value
+                if checkpoint is not None:
+                    classifier.save(checkpoint)
+            log.write({"event": "epoch", **asdict(info)})
+            bar.epoch(epoch, info.step, loss, rate, scores)
+            if any([c.on_epoch(classifier, info) is True for c in callbacks if hasattr(c, "on_epoch")]):
+                history.stopped = "callback"
+                break
+            if patience is not None and history.best_epoch is not None and epoch - history.best_epoch >= patience:
+                history.stopped = "patience"
+                break
+    return history
+
+
+class MetricsFile:
+    """Appends one JSON object per line; every line is written whole, at once."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            except OSError as error:
+                raise ArgumentError(f"metrics_file={os.fspath(path)!r} cannot be written: {error.strerror}") from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a line and hand it to the operating system."""
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _train_epoch(
+    classifier: Classifier,
+    epoch: int,
+    order: Rows,
+    batch_size: int,
+    features: DenseRows | CsrRows,
+    labels: LabelRows,
+    callbacks: Sequence[Any],
+    log: MetricsFile,
+    bar: Progress,
+) -> float:
+    """One pass over the rows in this order; the mean loss over the instances."""
+    on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
+    total = 0.0
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        result = classifier._train_step(features.take(batch), *labels.take(batch), skip=False, return_grad=False)
+        step = classifier.step
+        total += result.loss * len(batch)
+        if step % _STEPS_PER_LINE == 0:
+            log.write({"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr})
+        if result.rewired:
+            for r in [r for r in classifier.rewirings if r.step == step]:
+                names = ("step", "segment", "changed", "score_dropped", "score_grown")
+                log.write({"event": "rewiring", **{name: getattr(r, name) for name in names}})
+        bar.step(epoch, step, result.loss, len(batch))
+        for call in on_step:
+            call(classifier, StepInfo(epoch, step, result.loss, len(batch)))
+    return total / len(order)
+
+
+def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
+    """The order of an epoch depends on nothing else, so that a resumed training goes on with the same batches."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
+def _checked_rows(
+    classifier: Classifier, x_name: str, X: Any, y_name: str, Y: Any
+) -> tuple[DenseRows | CsrRows, LabelRows]:
+    features = feature_rows(x_name, X, classifier.in_features, sparse=classifier.sparse_input)
+    if features.count == 0:
+        raise ArgumentError(f"{x_name} has no rows")
+    labels = LabelRows(y_name, Y, features.count, classifier.num_labels)
+    features.check_finite()
+    return features, labels
+
+
+def _validation(
+    classifier: Classifier, features: DenseRows | CsrRows, labels: LabelRows, validation: Any, metric: str, seed: int
+) -> tuple[Rows, Validation | None]:
+    """Rows to train on, and the judge of the epochs."""
+    parse_metric(metric, classifier.num_labels)
+    if isinstance(validation, tuple) and len(validation) == 2:
+        rows = np.arange(features.count)
+        held_features, held_labels = _checked_rows(
+            classifier, "validation[0]", validation[0], "validation[1]", validation[1]
+        )
+        held = np.arange(held_features.count)
+    else:
+        if validation is not None:
+            require_number("validation", validation, 0, 1, low_open=True, high_open=True)
+        rows, held = hold_out(features.count, validation, seed)
+        held_features, held_labels = features, labels
+    if not len(held):
+        return rows, None
+    judge = Validation(metric, classifier.num_labels, held_features.take(held), held_labels.take(held))
+    judge.use_propensities(labels, rows)
+    return rows, judge
+
+
+def _check_reserve(classifier: Classifier, option: str, lengths: Any, batch_size: int) -> None:
+    """With a memory limit, no batch may need more than the plan reserved: say so now and not in the middle."""
+    config = classifier.config
+    if not config["memory_limit"] or len(lengths) == 0:
+        return
+    largest = int(np.sort(lengths)[-batch_size:].sum())
+    if largest > config[option] * config["batch_size"]:
+        needed = math.ceil(largest / config["batch_size"])
+        raise ArgumentError(
+            f"{option}={config[option]} reserves too little under memory_limit: {batch_size} rows of this data hold up "
+            f"to {largest} entries; make the classifier with {option}={needed}"
+        )
+
+
+def _check_directory(name: str, path: Path) -> None:
+    existing = path if path.exists() else path.parent
+    if not existing.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ArgumentError(f"{name}={str(path)!r} cannot be written: {path.parent} is not a writable directory")

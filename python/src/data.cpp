@@ -1,0 +1,87 @@
+// Readers and writers of text files.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include <string>
+#include <utility>
+
+#include "bindings.h"
+#include "numpy_array.h"
+#include "sparsexmc/text_format.h"
+#include "views.h"
+
+namespace nb = nanobind;
+
+namespace sparsexmc::python {
+namespace {
+
+/// Runs a reader without the GIL.
+template <class Read>
+auto run(Read&& read) {
+  const nb::gil_scoped_release release;
+  return read();
+}
+
+nb::tuple features_tuple(CsrMatrix matrix) {
+  return nb::make_tuple(to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)),
+                        to_numpy(std::move(matrix.values)), nb::make_tuple(matrix.rows, matrix.cols));
+}
+
+nb::tuple labels_tuple(CsrMatrix matrix) {
+  return nb::make_tuple(to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)),
+                        nb::make_tuple(matrix.rows, matrix.cols));
+}
+
+nb::tuple read_both(const std::string& path) {
+  RepositoryData data = run([&] { return read_repository(path); });
+  return nb::make_tuple(features_tuple(std::move(data.features)), labels_tuple(std::move(data.labels)));
+}
+
+void write_both(const std::string& path, const Indices& indptr, const Indices& indices, const Values& values,
+                int64_t cols, const Indices& label_indptr, const Indices& label_indices, int64_t num_labels) {
+  const CsrView features = features_view(indptr, indices, values, cols);
+  const LabelsView labels = labels_view(label_indptr, label_indices);
+  const nb::gil_scoped_release release;
+  write_repository(path, features, labels, num_labels);
+}
+
+void write_feature_rows(const std::string& path, const Indices& indptr, const Indices& indices, const Values& values,
+                        int64_t cols) {
+  const CsrView features = features_view(indptr, indices, values, cols);
+  const nb::gil_scoped_release release;
+  write_features(path, features);
+}
+
+void write_label_rows(const std::string& path, const Indices& indptr, const Indices& indices, int64_t num_labels) {
+  const LabelsView labels = labels_view(indptr, indices);
+  const nb::gil_scoped_release release;
+  write_labels(path, labels, num_labels);
+}
+
+}  // namespace
+
+void bind_data(nb::module_& m) {
+  m.def("read_repository", &read_both, nb::arg("path"),
+        "((indptr, indices, values, shape) of the features, (indptr, indices, shape) of the labels).");
+  m.def(
+      "read_features", [](const std::string& path) { return features_tuple(run([&] { return read_features(path); })); },
+      nb::arg("path"), "(indptr, indices, values, shape) of a file of the two-file form.");
+  m.def(
+      "read_labels", [](const std::string& path) { return labels_tuple(run([&] { return read_labels(path); })); },
+      nb::arg("path"), "(indptr, indices, shape) of a file of the two-file form.");
+  m.def(
+      "read_filter",
+      [](const std::string& path, int64_t rows, int64_t num_labels) {
+        return labels_tuple(run([&] { return read_filter(path, rows, num_labels); }));
+      },
+      nb::arg("path"), nb::arg("rows"), nb::arg("num_labels"), "(indptr, indices, shape) of a filter file.");
+  m.def("write_repository", &write_both, nb::arg("path"), nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
+        nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("label_indptr").noconvert(),
+        nb::arg("label_indices").noconvert(), nb::arg("num_labels"));
+  m.def("write_features", &write_feature_rows, nb::arg("path"), nb::arg("indptr").noconvert(),
+        nb::arg("indices").noconvert(), nb::arg("values").noconvert(), nb::arg("cols"));
+  m.def("write_labels", &write_label_rows, nb::arg("path"), nb::arg("indptr").noconvert(),
+        nb::arg("indices").noconvert(), nb::arg("num_labels"));
+}
+
+}  // namespace sparsexmc::python

@@ -1,0 +1,97 @@
+// Ranking metrics and propensities.
+#include "sparsexmc/metrics.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "bindings.h"
+#include "numpy_array.h"
+#include "sparsexmc/error.h"
+#include "views.h"
+
+namespace nb = nanobind;
+
+namespace sparsexmc::python {
+namespace {
+
+using Counts = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Weights = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+/// Sums that Python threads may share: one call at a time, each without the GIL.
+class Accumulator {
+ public:
+  Accumulator(int64_t num_labels, std::vector<int64_t> ks, const std::optional<Weights>& weights)
+      : metrics_(num_labels, std::move(ks),
+                 weights ? std::vector<double>(weights->data(), weights->data() + weights->size())
+                         : std::vector<double>{}) {}
+
+  void update(const Ids& ids, const Indices& indptr, const Indices& indices) {
+    const LabelsView truth = labels_view(indptr, indices);
+    if (static_cast<int64_t>(ids.shape(0)) != truth.rows) {
+      throw ArgumentError("ids has " + std::to_string(ids.shape(0)) + " rows and Y_true " + std::to_string(truth.rows) +
+                          "; pass one row of each per instance");
+    }
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    metrics_.update(ids.data(), static_cast<int64_t>(ids.shape(1)), truth);
+  }
+
+  std::vector<MetricsAtK> compute() {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    return metrics_.compute();
+  }
+
+  int64_t num_instances() {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    return metrics_.num_instances();
+  }
+
+ private:
+  std::mutex mutex_;
+  RankingMetrics metrics_;
+};
+
+nb::object propensities(const Counts& counts, int64_t num_train, double a, double b) {
+  std::vector<double> q;
+  {
+    const nb::gil_scoped_release release;
+    q = inverse_propensities(counts.data(), static_cast<int64_t>(counts.size()), num_train, a, b);
+  }
+  return to_numpy(std::move(q));
+}
+
+}  // namespace
+
+void bind_metrics(nb::module_& m) {
+  nb::class_<MetricsAtK>(m, "MetricsAtK", "All metrics at one cut-off k, as shares in [0, 1].")
+      .def_ro("k", &MetricsAtK::k)
+      .def_ro("precision", &MetricsAtK::precision)
+      .def_ro("ndcg", &MetricsAtK::ndcg)
+      .def_ro("recall", &MetricsAtK::recall)
+      .def_ro("psp", &MetricsAtK::psp)
+      .def_ro("psndcg", &MetricsAtK::psndcg)
+      .def_ro("coverage", &MetricsAtK::coverage)
+      .def_ro("macro_f1", &MetricsAtK::macro_f1);
+  nb::class_<Accumulator>(m, "RankingMetrics", "Accumulates ranking metrics batch by batch.")
+      .def(nb::init<int64_t, std::vector<int64_t>, const std::optional<Weights>&>(), nb::arg("num_labels"),
+           nb::arg("ks"), nb::arg("propensities").noconvert() = nb::none())
+      .def("update", &Accumulator::update, nb::arg("ids").noconvert(), nb::arg("indptr").noconvert(),
+           nb::arg("indices").noconvert(),
+           "Adds a batch: ids [n, width], best first, -1 for no prediction; the positives as CSR rows.")
+      .def("compute", &Accumulator::compute)
+      .def_prop_ro("num_instances", &Accumulator::num_instances);
+  m.def("inverse_propensities", &propensities, nb::arg("counts").noconvert(), nb::arg("num_train"), nb::arg("A"),
+        nb::arg("B"), "q = 1 + C (n + B)^-A for every label.");
+}
+
+}  // namespace sparsexmc::python

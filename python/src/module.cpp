@@ -1,0 +1,21 @@
+// The Python module sparsexmc._core: the C++ library as it is; the friendly side is written in Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include "bindings.h"
+#include "sparsexmc/device.h"
+
+namespace nb = nanobind;
+
+NB_MODULE(_core, m) {
+  m.doc() = "The C++ engine of sparsexmc. Internal: use the package sparsexmc instead.";
+  m.attr("__version__") = SPARSEXMC_VERSION;
+  m.def("cpu_level", &sparsexmc::cpu_level, "Instruction set that the kernels use on this CPU, e.g. \"avx512\".");
+  m.def("cuda_unavailable_reason", &sparsexmc::cuda_unavailable_reason,
+        "Why CUDA cannot be used here, in one line; empty if it can.");
+  sparsexmc::python::bind_errors(m);
+  sparsexmc::python::bind_tensor(m);
+  sparsexmc::python::bind_classifier(m);
+  sparsexmc::python::bind_metrics(m);
+  sparsexmc::python::bind_data(m);
+}

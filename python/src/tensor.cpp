@@ -1,0 +1,135 @@
+// Arrays in and out by DLPack. Reading the capsule is done here, saying what is wrong with it in Python.
+#include "tensor.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "sparsexmc/error.h"
+
+namespace nb = nanobind;
+
+namespace sparsexmc::python {
+namespace {
+
+using Code = nb::dlpack::dtype_code;
+
+constexpr nb::dlpack::dtype make_dtype(Code code, uint8_t bits) { return {static_cast<uint8_t>(code), bits, 1}; }
+
+/// In the order of DType.
+constexpr std::array<nb::dlpack::dtype, 8> dtypes = {
+    make_dtype(Code::Float, 32), make_dtype(Code::Float, 16), make_dtype(Code::Bfloat, 16), make_dtype(Code::UInt, 8),
+    make_dtype(Code::UInt, 16),  make_dtype(Code::UInt, 32),  make_dtype(Code::Int, 32),    make_dtype(Code::Int, 64)};
+
+std::optional<DType> find_dtype(nb::dlpack::dtype dtype) {
+  for (size_t i = 0; i < dtypes.size(); ++i)
+    if (dtypes[i] == dtype) return static_cast<DType>(i);
+  return std::nullopt;
+}
+
+nb::dlpack::dtype parse_dtype(const std::string& name) {
+  for (size_t i = 0; i < dtypes.size(); ++i)
+    if (name == dtype_name(static_cast<DType>(i))) return dtypes[i];
+  throw TypeError("dtype=" + name + " is not known to the engine");
+}
+
+bool in_host_memory(int device_type) {
+  return device_type == nb::device::cpu::value || device_type == nb::device::cuda_host::value;
+}
+
+template <class Number>
+nb::tuple to_tuple(size_t size, Number&& number) {
+  nb::list numbers;
+  for (size_t i = 0; i < size; ++i) numbers.append(number(i));
+  return nb::tuple(numbers);
+}
+
+/// A view of `storage`, whose elements may be the bits of another dtype, for export by DLPack.
+nb::ndarray<> export_array(const nb::ndarray<nb::device::cpu, nb::c_contig>& storage, const std::string& dtype) {
+  const nb::dlpack::dtype element = parse_dtype(dtype);
+  if (element.bits != storage.dtype().bits) throw TypeError("storage has another element size than dtype=" + dtype);
+  std::vector<size_t> shape(storage.ndim());
+  for (size_t i = 0; i < shape.size(); ++i) shape[i] = storage.shape(i);
+  return nb::ndarray<>(storage.data(), shape.size(), shape.data(), nb::find(storage), nullptr, element);
+}
+
+}  // namespace
+
+Tensor::Tensor(nb::ndarray<nb::ro> array, const std::optional<std::string>& dtype)
+    : array_(std::move(array)), dtype_(array_.dtype()) {
+  if (!dtype) return;
+  const nb::dlpack::dtype element = parse_dtype(*dtype);
+  if (element.bits != dtype_.bits) throw TypeError("array has another element size than dtype=" + *dtype);
+  dtype_ = element;
+}
+
+std::string Tensor::dtype_name() const {
+  std::string name;
+  switch (static_cast<Code>(dtype_.code)) {
+    case Code::Int:
+      name = "int";
+      break;
+    case Code::UInt:
+      name = "uint";
+      break;
+    case Code::Float:
+      name = "float";
+      break;
+    case Code::Bfloat:
+      name = "bfloat";
+      break;
+    case Code::Complex:
+      name = "complex";
+      break;
+    case Code::Bool:
+      return "bool";
+    default:
+      return "dlpack code " + std::to_string(dtype_.code);
+  }
+  name += std::to_string(dtype_.bits);
+  return dtype_.lanes == 1 ? name : name + "x" + std::to_string(dtype_.lanes);
+}
+
+bool Tensor::is_contiguous() const {
+  int64_t expected = 1;
+  for (size_t i = array_.ndim(); i-- > 0;) {
+    if (array_.shape(i) != 1 && array_.stride(i) != expected && array_.size() != 0) return false;
+    expected *= static_cast<int64_t>(array_.shape(i));
+  }
+  return true;
+}
+
+TensorView Tensor::matrix() const {
+  const std::optional<DType> dtype = find_dtype(dtype_);
+  if (!dtype) throw TypeError("dtype " + dtype_name() + " is not known to the engine");
+  if (array_.ndim() != 2 || !is_contiguous()) throw ArgumentError("the array is not a C-contiguous matrix");
+  if (!in_host_memory(array_.device_type())) throw ArgumentError("the array is not in host memory");
+  return {const_cast<void*>(array_.data()), static_cast<int64_t>(array_.shape(0)),
+          static_cast<int64_t>(array_.shape(1)), *dtype, Device{}};
+}
+
+void bind_tensor(nb::module_& m) {
+  nb::class_<Tensor>(m, "Tensor", "An array of another library, borrowed until this object goes.")
+      .def(nb::init<nb::ndarray<nb::ro>, const std::optional<std::string>&>(), nb::arg("array").noconvert(),
+           nb::arg("dtype") = nb::none())
+      .def_prop_ro(
+          "shape",
+          [](const Tensor& t) { return to_tuple(t.array().ndim(), [&](size_t i) { return t.array().shape(i); }); },
+          nb::sig("def shape(self) -> tuple[int, ...]"))
+      .def_prop_ro(
+          "strides",
+          [](const Tensor& t) { return to_tuple(t.array().ndim(), [&](size_t i) { return t.array().stride(i); }); },
+          nb::sig("def strides(self) -> tuple[int, ...]"), "In elements.")
+      .def_prop_ro("dtype", &Tensor::dtype_name)
+      .def_prop_ro("contiguous", &Tensor::is_contiguous, "Is it C-contiguous?")
+      .def_prop_ro("on_host", [](const Tensor& t) { return in_host_memory(t.array().device_type()); });
+  m.def("export_array", &export_array, nb::arg("storage").noconvert(), nb::arg("dtype"),
+        nb::sig("def export_array(storage: object, dtype: str) -> object"),
+        "An object with __dlpack__ over the memory of `storage`, its elements read as `dtype`.");
+}
+
+}  // namespace sparsexmc::python

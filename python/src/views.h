@@ -1,0 +1,51 @@
+// Views of NumPy arrays in CSR form, checked so far that no offset leads out of its array.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <string>
+
+#include "sparsexmc/error.h"
+#include "sparsexmc/tensor_view.h"
+
+namespace sparsexmc::python {
+
+/// int32 or int64; the dtype is checked by index_view.
+using Indices = nanobind::ndarray<nanobind::ro, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+using Values = nanobind::ndarray<const float, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+
+inline IndexView index_view(const char* name, const Indices& array) {
+  if (array.dtype() == nanobind::dtype<int64_t>()) return {array.data(), true};
+  if (array.dtype() == nanobind::dtype<int32_t>()) return {array.data(), false};
+  throw TypeError(std::string(name) + " must be int32 or int64");
+}
+
+/// Rows of a CSR structure whose every offset lies within `indices`.
+/// @param what for messages, e.g. "labels"
+inline int64_t checked_rows(const std::string& what, const Indices& indptr, IndexView offsets, const Indices& indices) {
+  const auto rows = static_cast<int64_t>(indptr.size()) - 1;
+  if (rows < 0) throw ArgumentError(what + ": indptr is empty; it needs one entry more than there are rows");
+  if (offsets[0] < 0) throw ArgumentError(what + ": indptr[0] is " + std::to_string(offsets[0]) + ", below 0");
+  for (int64_t row = 0; row < rows; ++row)
+    if (offsets[row + 1] < offsets[row])
+      throw ArgumentError(what + ": indptr falls at row " + std::to_string(row) + "; offsets must not fall");
+  if (offsets[rows] > static_cast<int64_t>(indices.size()))
+    throw ArgumentError(what + ": indptr ends at " + std::to_string(offsets[rows]) + ", but there are only " +
+                        std::to_string(indices.size()) + " indices");
+  return rows;
+}
+
+inline LabelsView labels_view(const Indices& indptr, const Indices& indices) {
+  const IndexView offsets = index_view("labels: indptr", indptr);
+  return {checked_rows("labels", indptr, offsets, indices), offsets, index_view("labels: indices", indices)};
+}
+
+inline CsrView features_view(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols) {
+  const IndexView offsets = index_view("features: indptr", indptr);
+  if (values.size() != indices.size()) throw ArgumentError("features: indices and values differ in length");
+  return {checked_rows("features", indptr, offsets, indices), cols, offsets, index_view("features: indices", indices),
+          values.data()};
+}
+
+}  // namespace sparsexmc::python

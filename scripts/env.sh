@@ -1,0 +1,22 @@
+# Sourced by the other scripts, from the repository root: makes .venv ready. Quick when nothing changed since last time.
+
+# prepare_venv <extras>: installs this tree into .venv with "", "[test]" or "[dev]", which includes "[test]".
+prepare_venv() {
+  local extras=$1 stamp=.venv/installed.txt sources=(CMakeLists.txt pyproject.toml cmake cpp python third_party)
+  [[ -x .venv/bin/python ]] || python3 -m venv .venv
+  if [[ -e $stamp && -z $(find "${sources[@]}" -type f -not -name '*.pyc' -newer "$stamp" -print -quit) ]]; then
+    case $(<"$stamp") in *"[dev]"* | *"$extras"*) return ;; esac
+  fi
+  echo "Installing .$extras into .venv (compiles the engine: some minutes the first time)" >&2
+  touch .venv/started
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check ".$extras"
+  [[ -z $extras && -e $stamp ]] || echo "package$extras" >"$stamp"
+  touch --reference=.venv/started "$stamp"
+}
+
+# prepare_torch: the CPU build of PyTorch, from the configured index if that has it, else from PyTorch's own.
+prepare_torch() {
+  local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0+cpu)
+  .venv/bin/python -c 'import sys, importlib.util; sys.exit(importlib.util.find_spec("torch") is None)' && return
+  "${pip[@]}" 2>/dev/null || "${pip[@]}" --extra-index-url https://download.pytorch.org/whl/cpu
+}

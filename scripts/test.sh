@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs sparsexmc into .venv and runs all tests, the slow ones included. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+prepare_venv "[test]"
+prepare_torch
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,134 @@
+"""What the engine's tests share: building an engine and its oracle from a case, driving both, comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import reference as ref
+import sparsexmc as sx
+from cases import Case, LabelRows, Tolerance
+
+Arrays = dict[str, npt.NDArray]
+ROUNDOFF = 2.0**-24  # of fp32, as a share of the value
+
+
+def build(case: Case, **overrides: Any) -> sx.Classifier:
+    """The classifier of a case; `overrides` are arguments of `sx.Classifier`."""
+    return sx.Classifier(**(arguments(case) | overrides))
+
+
+def arguments(case: Case) -> dict[str, Any]:
+    """The arguments of `sx.Classifier` that describe a case; no rewiring."""
+    hidden = None if case.hidden is None else sx.Hidden(case.hidden, dropout=case.dropout)
+    return {
+        "in_features": case.in_features,
+        "num_labels": case.num_labels,
+        "fan_in": case.fan_in,
+        "group_size": case.group_size,
+        "dense_labels": case.dense_labels,
+        "label_order": case.label_order(),
+        "hidden": hidden,
+        "sparse_input": case.nonzeros is not None,
+        "loss": case.loss,
+        "optimizer": optimizer(case.optimizer),
+        "rewiring": None,
+        "batch_size": case.batch,
+        "device": "cpu",
+        "num_threads": 2,
+        "seed": 11,
+    }
+
+
+def optimizer(settings: ref.Sgd | ref.Adam) -> sx.SGD | sx.Adam:
+    if isinstance(settings, ref.Sgd):
+        return sx.SGD(settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return sx.Adam(settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay)
+
+
+def oracle(case: Case, classifier: sx.Classifier, **overrides: Any) -> ref.Reference:
+    """The oracle at the present state of the classifier; `overrides` are fields of `Reference`."""
+    settings = {
+        "in_features": case.layer_features,
+        "group_size": case.group_size,
+        "loss": case.loss,
+        "optimizer": case.optimizer,
+        "dropout": case.dropout,
+        "seed": 11,
+    }
+    return ref.Reference(tensors(classifier), **(settings | overrides))
+
+
+def tensors(classifier: sx.Classifier) -> Arrays:
+    """The tensors of `state_dict`, copied, without the step count."""
+    return {name: np.array(value) for name, value in classifier.state_dict().items() if name != "step"}
+
+
+def csr(labels: LabelRows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(indptr, indices) of label rows, repeated ids and order kept."""
+    indptr = np.cumsum([0, *(len(row) for row in labels)], dtype=np.int64)
+    return indptr, np.array([label for row in labels for label in row], dtype=np.int64)
+
+
+def step(classifier: sx.Classifier, x: Any, labels: LabelRows) -> tuple[float, npt.NDArray | None]:
+    """Loss and gradient of one engine step; sparse features get no gradient."""
+    out = classifier.train_step(x, csr(labels))
+    return out.loss, None if out.grad is None else np.array(np.from_dlpack(out.grad))
+
+
+def train(classifier: sx.Classifier, batches: Iterable[tuple[Any, LabelRows]]) -> list[bytes]:
+    """Runs the batches; losses and gradients as bytes, for bitwise comparison."""
+    seen = []
+    for x, labels in batches:
+        loss, grad = step(classifier, x, labels)
+        seen.append(np.float64(loss).tobytes() + (b"" if grad is None else grad.tobytes()))
+    return seen
+
+
+def assert_close(
+    what: str, actual: npt.ArrayLike, expected: npt.NDArray, tolerance: Tolerance, start: npt.ArrayLike | None = None
+) -> None:
+    """No element of `actual` is further from `expected` than the tolerance allows.
+
+    With `start`, what is compared is the change since then; rounding of the stored fp32 values comes on top.
+    """
+    actual = np.asarray(actual, dtype=np.float64)
+    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
+    change = expected if start is None else expected - np.asarray(start, dtype=np.float64)
+    allowed = tolerance.relative * np.abs(change).max(initial=0.0) + 4 * ROUNDOFF * np.abs(expected).max(initial=0.0)
+    error = np.abs(actual - expected)
+    assert not error.size or error.max() <= allowed, (
+        f"{what}: error {error.max():.3g} at {np.unravel_index(error.argmax(), error.shape)}, "
+        f"allowed {allowed:.3g} ({tolerance.reason})"
+    )
+
+
+def assert_same_bits(actual: Arrays, expected: Arrays) -> None:
+    """Same names, dtypes, shapes and bytes."""
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        assert (actual[name].dtype, actual[name].shape) == (value.dtype, value.shape), name
+        assert actual[name].tobytes() == value.tobytes(), f"{name} differs"
+
+
+def assert_follows(case: Case, classifier: sx.Classifier, model: ref.Reference, batches: Iterable) -> None:
+    """Engine and oracle take the same steps: loss, gradient and, at the end, every tensor agree."""
+    start = tensors(classifier)
+    for number, (x, labels) in enumerate(batches):
+        expected_loss, expected_grad = model.train_step(x, labels)
+        loss, grad = step(classifier, x, labels)
+        assert loss == np.float64(loss) and abs(loss - expected_loss) <= case.tolerance.relative * abs(expected_loss)
+        if case.nonzeros is None:
+            assert_close(f"gradient of step {number}", grad, expected_grad, case.tolerance)
+        else:
+            assert grad is None
+    end = tensors(classifier)
+    assert end.keys() == model.state.keys()
+    for name, expected in model.state.items():
+        if np.issubdtype(expected.dtype, np.floating):
+            assert_close(name, end[name], expected, case.tolerance, start[name])
+        else:
+            np.testing.assert_array_equal(end[name], expected, err_msg=name)

@@ -1,0 +1,77 @@
+"""The oracle of rewiring (SET: Mocanu et al. 2018; RigL: Evci et al. 2020): who is dropped, who grows, what moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from reference import Array, Reference, label_loss, positives_matrix
+
+Mask = npt.NDArray[np.bool_]
+
+
+def group_means(values: Array, group_size: int) -> Array:
+    """[rows, n] -> [groups, n]: mean over the rows of each group; the last group may be short."""
+    return np.stack([values[start : start + group_size].mean(axis=0) for start in range(0, len(values), group_size)])
+
+
+def dropped_connections(score: Array, fraction: float, scope: str, in_features: int) -> Mask:
+    """[groups, fan_in] of the connections to drop: the lowest scores, ties by (group, slot).
+
+    Per group never more than in_features - fan_in, the number of features that could grow instead.
+    """
+    groups, fan_in = score.shape
+    available = in_features - fan_in
+    dropped = np.zeros((groups, fan_in), dtype=bool)
+    if scope == "group":
+        count = min(math.floor(fraction * fan_in), available)
+        for group in range(groups):
+            dropped[group, np.argsort(score[group], kind="stable")[:count]] = True
+        return dropped
+    lowest = np.argsort(score.ravel(), kind="stable")[: math.floor(fraction * groups * fan_in)]
+    room = np.full(groups, available)
+    for position in lowest:  # weakest first, so that a group without room keeps its strongest
+        group, slot = divmod(int(position), fan_in)
+        if room[group] > 0:
+            dropped[group, slot] = True
+            room[group] -= 1
+    return dropped
+
+
+def group_gradient_norms(
+    model: Reference, segment: int, kept: Sequence[tuple[Array, Sequence[Sequence[int]]]]
+) -> Array:
+    """[groups, in_features]: sum over a group's rows of |mean over the kept batches of D x^T|.
+
+    `kept`: inputs of the output layer and labels, newest last; logits are recomputed with the weights of `model`.
+    """
+    order = model.state["label_order"].astype(np.int64)[model.rows(segment)]
+    mean = np.zeros((len(order), model.in_features))
+    for h, labels in kept:
+        z = h @ model.matrix(segment).T + model.state[f"segments.{segment}.bias"]
+        positive = positives_matrix(labels, len(model.state["label_order"]))[:, order]
+        mean += (label_loss(model.loss, z, positive)[1] / len(h)).T @ h / len(kept)
+    size = model.group_size
+    return np.stack([np.abs(mean[start : start + size]).sum(axis=0) for start in range(0, len(mean), size)])
+
+
+def grown_features(norms: Array, indices: npt.NDArray, counts: npt.NDArray) -> list[npt.NDArray]:
+    """Per group the `counts[group]` unread features of largest norm, ties to the smaller feature."""
+    grown = []
+    for norm, row, count in zip(norms, indices, counts, strict=True):
+        candidates = np.setdiff1d(np.arange(len(norm)), row)
+        grown.append(np.sort(candidates[np.argsort(-norm[candidates], kind="stable")[:count]]))
+    return grown
+
+
+def rewired(values: npt.NDArray, group_size: int, indices: npt.NDArray, dropped: Mask, new: npt.NDArray) -> npt.NDArray:
+    """A tensor laid out as the weights, [rows, fan_in], after the rewiring to indices `new`; grown ones are 0."""
+    result = np.zeros_like(values)
+    for row in range(len(values)):
+        group = row // group_size
+        kept = ~dropped[group]
+        result[row, np.searchsorted(new[group], indices[group][kept])] = values[row, kept]
+    return result

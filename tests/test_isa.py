@@ -1,0 +1,62 @@
+"""Every instruction set of the CPU kernels, chosen by SPARSEXMC_CPU_ISA in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NEEDED_FLAGS = {  # of /proc/cpuinfo, beyond those of the level below (x86-64 psABI)
+    "v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
+    "v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+    "v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
+}
+# One case for every fast path, every loss and optimizer, both index widths and both kinds of hidden layer.
+SUBSET = (
+    "dense_large or dense_hinge or g1_large or g1_adam or g3_padding or g16_large or g16_hinge or g17_odd or g32_large "
+    "or g64_large or wide_g16 or two_segments_large or hidden_dropout or sparse_dropout"
+)
+
+
+def run(level: str, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"SPARSEXMC_CPU_ISA": level}
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels of x86-64")
+@pytest.mark.parametrize("level", ["v2", "v3", "v4"])
+def test_level_follows_the_oracle(level: str) -> None:
+    flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
+    missing = set().union(*(NEEDED_FLAGS[known] for known in NEEDED_FLAGS if known <= level)) - flags
+    if missing:
+        pytest.skip(f"this CPU lacks {sorted(missing)}")
+    here = Path(__file__).parent
+    chosen = f"(follow_the_oracle and ({SUBSET})) or exact_order"
+    done = run(
+        level,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"{here}/test_step.py",
+        f"{here}/test_topk.py",
+        "-k",
+        chosen,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout and "skipped" not in done.stdout
+
+
+@pytest.mark.parametrize("value", ["v9", "avx2", "V3 "])
+def test_unknown_level_is_named(value: str) -> None:
+    code = "import sparsexmc as sx; sx.Classifier(4, 4, fan_in=2, device='cpu')"
+    done = run(value, "-c", code)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "SPARSEXMC_CPU_ISA" in last and value in last and "v2" in last

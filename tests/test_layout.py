@@ -1,0 +1,137 @@
+"""The shape of the source tree: which part may know which, how long files may get, what the library links."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE_SUFFIXES = {".h", ".hpp", ".cpp", ".cu", ".cuh", ".py", ".pyi"}
+GENERATED = {"_core.pyi"}  # type stubs made from the compiled module
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+# Everything that `#include <...>` may name without leaving the C++ standard library and its C headers.
+STANDARD = re.compile(r"[a-z0-9_]+(\.h)?")
+
+
+def sources(folder: str) -> list[Path]:
+    """C++ and CUDA files below a folder of the repository."""
+    found = sorted(p for p in (ROOT / folder).rglob("*") if p.suffix in SOURCE_SUFFIXES - {".py", ".pyi"})
+    assert found, f"no sources in {folder}: has it moved?"
+    return found
+
+
+def includes(file: Path) -> Iterator[tuple[bool, str]]:
+    """(is it `<...>`, the name) of every include of a file."""
+    for bracket, name in INCLUDE.findall(file.read_text()):
+        yield bracket == "<", name
+
+
+def violations(folder: str, allowed: re.Pattern[str], *, standard: bool = True) -> list[str]:
+    """Includes below a folder that are neither standard headers nor match `allowed`."""
+    return [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources(folder)
+        for angled, name in includes(file)
+        if not (angled and standard and STANDARD.fullmatch(name)) and not allowed.fullmatch(name)
+    ]
+
+
+def test_public_headers_know_only_the_standard_library_and_each_other() -> None:
+    assert violations("cpp/include", re.compile(r"sparsexmc/\w+\.h")) == []
+
+
+def test_bindings_know_only_public_headers_and_nanobind() -> None:
+    own = "|".join(re.escape(p.name) for p in sources("python/src"))
+    # Python.h and the system headers behind <...> belong to the bindings; headers of cpp/src and cpp/kernels do not.
+    assert violations("python/src", re.compile(rf"sparsexmc/\w+\.h|nanobind/[\w/]+\.h|Python\.h|{own}")) == []
+
+
+def test_host_logic_reaches_device_code_only_through_the_table_of_contents() -> None:
+    kernels = {p.relative_to(ROOT / "cpp/kernels").as_posix() for p in sources("cpp/kernels")}
+    known = {"kernels.h", "scalar.h", "rng.h"}
+    wrong = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources("cpp/src")
+        for angled, name in includes(file)
+        if not angled and (name in kernels or name.startswith(("cpu/", "cuda/", "kernels/"))) and name not in known
+    ]
+    assert wrong == []
+
+
+def test_kernels_know_no_host_logic() -> None:
+    host = {p.relative_to(ROOT / "cpp/src").as_posix() for p in sources("cpp/src")}
+    wrong = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources("cpp/kernels")
+        for angled, name in includes(file)
+        if not angled and name in host and not (file.parent / name).exists()
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("backend", "other"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_backends_never_see_each_other(backend: str, other: str) -> None:
+    folder = ROOT / "cpp/kernels" / backend
+    wrong = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sorted(folder.glob("*"))
+        if file.suffix in SOURCE_SUFFIXES
+        for _, name in includes(file)
+        if f"{other}/" in name or (backend == "cpu" and name.startswith(("cuda", "cub/", "mma")))
+    ]
+    assert wrong == []
+
+
+def test_cuda_kernels_have_cpu_twins_and_the_other_way_round() -> None:
+    cuda = {p.stem for p in (ROOT / "cpp/kernels/cuda").glob("*.cu")}
+    if not cuda:
+        pytest.skip("no CUDA kernels yet")
+    # dispatch and table choose between instruction sets, which a GPU does not have.
+    cpu = {p.stem for p in (ROOT / "cpp/kernels/cpu").glob("*.cpp")} - {"dispatch", "table"}
+    assert cuda == cpu
+
+
+def test_files_stay_short() -> None:
+    folders = ("cpp", "python", "tests", "bench", "examples", "scripts")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in SOURCE_SUFFIXES]
+    long = {
+        p.relative_to(ROOT).as_posix(): lines
+        for p in files
+        if p.name not in GENERATED and (lines := len(p.read_text().splitlines())) > 400
+    }
+    assert long == {}
+
+
+@pytest.mark.slow
+def test_public_headers_compile_alone(tmp_path: Path) -> None:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    command = [compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'cpp/include'}"]
+    for header in sources("cpp/include"):
+        alone = tmp_path / f"{header.stem}.cpp"
+        alone.write_text(f'#include "sparsexmc/{header.name}"\n#include "sparsexmc/{header.name}"\n')
+        done = subprocess.run([*command, str(alone)], capture_output=True, text=True)
+        assert done.returncode == 0, f"{header.name} does not compile alone:\n{done.stderr}"
+
+
+def test_built_library_links_no_second_threading_or_cuda_runtime() -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf")
+    spec = importlib.util.find_spec("sparsexmc")
+    assert spec is not None and spec.submodule_search_locations, "sparsexmc is not installed: pip install ."
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    libraries = [p for folder in folders for pattern in ("*.so", "lib/*.so*") for p in folder.glob(pattern)]
+    assert any(p.name.startswith("libsparsexmc") for p in libraries), f"no libsparsexmc below {folders}"
+    allowed = re.compile(r"lib(sparsexmc|stdc\+\+|gcc_s|m|c|pthread|dl|rt)\.so.*|ld-linux.*")
+    for library in libraries:
+        listing = subprocess.run(["readelf", "--dynamic", library], check=True, capture_output=True, text=True).stdout
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", listing)
+        assert [name for name in needed if not allowed.fullmatch(name)] == [], library.name
