@@ -44,9 +44,9 @@ def main() -> None:
 
     print(classifier.memory.table(), end="\n\n")
     rows = [
-        {"memory": "planned", "bytes": f"{planned:,}", "MiB": common.mib(planned)},
-        {"memory": "peak of the pool", "bytes": f"{pool_peak:,}", "MiB": common.mib(pool_peak)},
-        {"memory": "peak RSS of the process above its start", "bytes": f"{process:,}", "MiB": common.mib(process)},
+        {"memory": "planned", "bytes": f"{planned:,}", "size": common.mib(planned)},
+        {"memory": "peak of the pool", "bytes": f"{pool_peak:,}", "size": common.mib(pool_peak)},
+        {"memory": "peak RSS of the process above its start", "bytes": f"{process:,}", "size": common.mib(process)},
     ]
     dense = 4 * args.labels * (args.features + args.batch)
     notes = [

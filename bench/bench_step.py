@@ -192,8 +192,8 @@ def main() -> None:
         )
     notes = [
         f"L = {args.labels:,} labels, H = {args.features} features, B = {args.batch} instances, {POSITIVES} labels "
-        f"each, fp32, {args.threads} threads, PyTorch {torch.__version__}. Medians over {args.repeats} alternating rounds "
-        f"of {args.inputs} batches. GFLOP/s counts 6 L F B (PyTorch: 6 L H B).",
+        f"each, fp32, {args.threads} threads, PyTorch {torch.__version__}. Medians over {args.repeats} alternating "
+        f"rounds of {args.inputs} batches. GFLOP/s counts 6 L F B (PyTorch: 6 L H B).",
         f"Ceilings measured in the same run: {ceiling['fma_gflops']:.0f} GFLOP/s fp32 multiply-add; reading "
         f"{ceiling['l1_gbs']:.0f} (L1), {ceiling['l2_gbs']:.0f} (L2), {ceiling['dram_gbs']:.0f} GB/s (memory).",
     ]

@@ -5,4 +5,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/env.sh
 prepare_venv "[test]"
 prepare_torch
-exec .venv/bin/python -m pytest "$@"
+PATH=$PWD/.venv/bin:$PATH  # cmake and ninja for the tests that build C++ programs
+exec python -m pytest "$@"

@@ -115,6 +115,7 @@ CASES = [
     Case("g1_single_instance", 31, 7, 5, group_size=1, batch=1, optimizer=ADAM, tolerance=RATIO),
     Case("g1_large", 768, 1003, 32, group_size=1, batch=257, optimizer=MOMENTUM, permuted=True),
     Case("g1_all_features", 31, 100, 31, group_size=1, batch=64, optimizer=DECAY),
+    Case("g1_odd_tile", 768, 301, 101, group_size=1, batch=130, loss="squared_hinge", tolerance=MARGIN),
     Case("g1_adam", 768, 100, 32, group_size=1, batch=3, optimizer=ADAM_DECAY, tolerance=RATIO),
     # Groups of labels; most label counts leave padding rows in the last group.
     Case("g3_padding", 31, 100, 5, group_size=3, batch=3, loss="squared_hinge", tolerance=MARGIN),

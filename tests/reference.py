@@ -132,9 +132,8 @@ def scatter_rows(weights: Array, indices: npt.NDArray | None, group_size: int, i
     """A segment as one [rows, in_features] matrix; `indices` [groups, fan_in] or None for a dense segment."""
     if indices is None:
         return weights
-    matrix = np.zeros((len(weights), in_features))
-    for row in range(len(weights)):
-        matrix[row, indices[row // group_size].astype(np.int64)] = weights[row]
+    matrix, rows = np.zeros((len(weights), in_features)), np.arange(len(weights))
+    matrix[rows[:, None], indices[rows // group_size].astype(np.int64)] = weights
     return matrix
 
 

@@ -14,9 +14,11 @@ import scipy.sparse as sp
 
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
+from sparsexmc.cli.preparation import TfIdf
 
 NUM_FEATURES, NUM_LABELS = 60, 40
-SMALL = ["--set", "model.hidden=32", "--epochs", "6", "--no-progress", "--threads", "2"]
+SMALL = ["--set", "model.hidden=64", "--set", "model.hidden.dropout=0.1", "--set", "model.optimizer.lr=0.03"]
+SMALL += ["--epochs", "12", "--no-progress", "--threads", "2"]
 
 
 def make_split(instances: int, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -92,10 +94,10 @@ def test_train_prints_configuration_and_metrics(
     for word in ("[model]", "[training]", "memory", "nDCG", "PSP", "macro-F1", "A = 0.55, B = 1.5"):
         assert word in out
     lines = [json.loads(line) for line in (tmp_path / "model.metrics.jsonl").read_text().splitlines()]
-    assert len(lines) >= 6
+    assert len(lines) >= 12
     stored = cfg.read(str(tmp_path / "model" / "run.toml"))
-    assert stored["model"]["hidden"]["features"] == 32
-    assert stored["training"]["epochs"] == 6
+    assert stored["model"]["hidden"]["features"] == 64
+    assert stored["training"]["epochs"] == 12
     assert stored["data"]["tfidf"] is True
 
 
@@ -127,7 +129,9 @@ def test_evaluate_text_needs_training_labels_for_propensities(
     assert "PSP" not in json.loads(capsys.readouterr().out)["metrics"]
 
 
-def test_predict_formats_agree(directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_formats_agree(
+    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("predict", model, directory / "tst.txt", "-k", "3") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 80
@@ -161,19 +165,40 @@ def test_dense_embeddings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         _, Y = make_split(instances, seed=instances)
         np.save(data / f"X_{split}.npy", Y.toarray().astype(np.float32))
         sp.save_npz(data / f"Y_{split}.npz", Y)
-    assert run("train", data, "-o", tmp_path / "m", "--epochs", "20", "--no-progress") == 0
+    assert run("train", data, "-o", tmp_path / "m", "--set", "model.optimizer.lr=0.1", "--no-progress") == 0
     assert "hidden" not in cfg.read(str(tmp_path / "m" / "run.toml"))["model"]
     assert run("evaluate", tmp_path / "m", data, "--json") == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]["P"]["1"] > 0.9
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]["P"]["1"] > 0.8
 
 
-def test_removed_features_file_is_an_error(directory: Path, model: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_predict_reads_a_matrix_without_labels(
+    directory: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", model, directory / "npz") == 0
+    expected = capsys.readouterr().out
+    assert run("predict", model, directory / "npz" / "X_tst.npz") == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_stored_weights_are_those_of_the_library(directory: Path) -> None:
+    import sparsexmc as sx
+
+    dataset = sx.data.load(directory / "npz")
+    weights = TfIdf.fit(dataset.X)
+    for counts, expected in zip((dataset.X, dataset.X_test), sx.data.tfidf(dataset.X, dataset.X_test), strict=True):
+        assert (weights.apply(counts) != expected).nnz == 0
+
+
+@pytest.mark.parametrize("lost", [{"features.npz"}, {"features.npz", "run.toml"}])
+def test_lost_preparation_is_an_error(
+    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: set[str]
+) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in model.iterdir():
-        if path.name != "features.npz":
+        if path.name not in lost:
             (copy / path.name).write_bytes(path.read_bytes())
-    assert "features.npz" in failure(capsys, "predict", copy, directory / "npz")
+    assert sorted(lost)[-1] in failure(capsys, "predict", copy, directory / "npz")
 
 
 # ---- configuration ----
@@ -192,6 +217,12 @@ def test_removed_features_file_is_an_error(directory: Path, model: Path, tmp_pat
         (["model=3"], "section"),
         (["model.hidden.dropout=2"], "dropout"),
         (["data.tfidf=maybe"], "true or false"),
+        (["training.epochs=many"], "epochs"),
+        (["training.validation=all"], "validation"),
+        (["model.schedule.warmup_steps=some"], "warmup_steps"),
+        (["model.rewiring=set", "model.rewiring.start=soon"], "start"),
+        (["model.batch_size=0"], "batch_size"),
+        (["model.in_features=7"], "in_features"),
     ],
 )
 def test_bad_overrides(
@@ -258,7 +289,9 @@ def test_unwritable_output_is_found_before_training(
     assert (tmp_path / "other" / "thesis.tex").read_text() == "precious"
 
 
-def test_unwritable_prediction_output(directory: Path, model: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_unwritable_prediction_output(
+    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "missing" in failure(capsys, "predict", model, directory / "npz", "-o", tmp_path / "missing" / "out.txt")
 
 
@@ -356,7 +389,8 @@ def test_broken_pipe_is_quiet(directory: Path, model: Path) -> None:
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", "--demo", "-o", tmp_path / "m", "--epochs", 1, "--no-progress") == 0
+    small = ["--set", "model.hidden=128", "--epochs", "1", "--no-progress"]
+    assert run("train", "--demo", "-o", tmp_path / "m", *small) == 0
     out = capsys.readouterr().out
     assert "popular" in out and "libc6" in out
     assert (tmp_path / "m" / "run.toml").exists()

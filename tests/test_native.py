@@ -41,7 +41,9 @@ def build(source: Path, folder: Path) -> None:
         pytest.skip("no cmake")
     if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX") or "g++", "clang++")):
         pytest.skip("no C++ compiler")
-    run("cmake", "-S", source, "-B", folder, f"-Dsparsexmc_DIR={installed_package()}", "-DCMAKE_BUILD_TYPE=Release")
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    options = [f"-Dsparsexmc_DIR={installed_package()}", "-DCMAKE_BUILD_TYPE=Release"]
+    run("cmake", "-S", source, "-B", folder, *generator, *options)
     run("cmake", "--build", folder)
 
 

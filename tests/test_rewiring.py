@@ -167,9 +167,9 @@ def test_rigl_when_too_few_batches_have_been_seen() -> None:
     assert_steepest_grown(rewire(case, rewiring, 2))
 
 
-def exact_case(name: str, **overrides: Any) -> tuple[Case, Arrays]:
+def exact_case(base: str, **overrides: Any) -> tuple[Case, Arrays]:
     """Weights are small multiples of 1/4 and do not move: scores are exact and most of them tied."""
-    case = dataclasses.replace(BY_NAME[name], optimizer=ref.Sgd(lr=0.0, momentum=0.9), batch=16, **overrides)
+    case = dataclasses.replace(BY_NAME[base], optimizer=ref.Sgd(lr=0.0, momentum=0.9), batch=16, **overrides)
     state = build(case).state_dict()
     for key in state:
         if key.endswith("weights") and not key.startswith("optimizer"):

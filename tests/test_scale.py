@@ -37,7 +37,7 @@ def test_three_million_labels() -> None:
 def test_widest_layer() -> None:
     """131,072 features: the largest that is allowed, with 32-bit indices that need their upper half."""
     case = Case(
-        "widest", 131_072, 300, 64, group_size=16, dense_labels=1, batch=5, optimizer=ref.Sgd(1e-5), permuted=True
+        "widest", 131_072, 50, 64, group_size=16, dense_labels=1, batch=5, optimizer=ref.Sgd(1e-5), permuted=True
     )
     classifier = build(case)
     indices = classifier.state_dict()["segments.1.indices"]

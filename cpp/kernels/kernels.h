@@ -218,7 +218,7 @@ struct InitHidden {
 void init_hidden(Cpu, Context& context, const InitHidden& p);
 
 /// One rewiring of a segment. Scores are recomputed in every pass instead of stored (never groups x fan_in).
-/// rigl: the inputs and positives of the last batches, from which the dense gradient is rebuilt group by group.
+/// rigl: the inputs and positives of the last batches (one at least), from which the dense gradient is rebuilt group by group.
 struct KeptBatch {
   const float* xt = nullptr;  // [H, ldx]
   const Positive* positives = nullptr;  // of this segment

@@ -83,6 +83,7 @@ Classifier::Impl::Impl(const ClassifierConfig& wanted, const int64_t* order, con
       context(std::make_unique<Context>(Device::parse(config.device), config.num_threads, config.memory_limit)),
       buffers(*context, memory_plan),
       output(config, buffers, segment_shapes(config)),
+      kept(config, buffers),
       inputs(buffers.get<float>("batch.inputs")),
       label_order(buffers.get<uint32_t>("label_order")),
       label_rows(buffers.get<uint32_t>("label_rows")) {
@@ -151,63 +152,15 @@ StepResult Classifier::Impl::step(const LabelsView& labels, int64_t batch, Forwa
   backward(sizes, const_cast<float*>(dx), optimizer);
   ++progress.step;
   if (config.rewiring) {
-    keep_batch(positives, batch, ldx);
+    kept.keep(buffers, progress.step, inputs, batch, ldx, positives, output.shapes(), label_order);
     if (config.rewiring->due(progress.step)) {
-      rewire();
+      output.rewire(*context, progress.rewirings, kept.sorted(buffers, label_rows, output.shapes()),
+                    leading_dimension(config.batch_size), progress.step);
+      kept.clear();
       result.rewired = true;
     }
   }
   return result;
-}
-
-void Classifier::Impl::keep_batch(const std::vector<SegmentPositives>& positives, int64_t batch, int64_t ldx) {
-  const Rewiring& rewiring = *config.rewiring;
-  if (rewiring.method != RewiringMethod::rigl) return;
-  bool wanted = false;  // does a rewiring come within the next grow_batches steps, this one included?
-  for (int64_t ahead = 0; ahead < rewiring.grow_batches; ++ahead) wanted = wanted || rewiring.due(progress.step + ahead);
-  if (!wanted) return;
-
-  const int64_t features = config.layer_features(), wide = leading_dimension(config.batch_size);
-  const int64_t slot = static_cast<int64_t>(kept.size());
-  float* copy = buffers.get<float>("rewiring.kept_inputs") + slot * features * wide;
-  for (int64_t h = 0; h < features; ++h) {
-    std::copy_n(inputs + h * ldx, ldx, copy + h * wide);
-    std::fill(copy + h * wide + ldx, copy + (h + 1) * wide, 0.0f);
-  }
-  int64_t used = 0, count = 0;
-  for (const Kept& k : kept)
-    for (const SegmentPositives& p : k.positives) used += p.count;
-  for (const SegmentPositives& p : positives) count += p.count;
-  // Growing the buffer loses its contents, so the lists kept so far move along.
-  std::vector<kernels::Positive> earlier;
-  const kernels::Positive* before = buffers.get<kernels::Positive>("rewiring.kept_positives");
-  if (!kept.empty()) earlier.assign(before, before + used);
-  auto* lists = buffers.at_least<kernels::Positive>("rewiring.kept_positives", used + count);
-  if (lists != before) std::copy(earlier.begin(), earlier.end(), lists);
-  kernels::Positive* place = lists;
-  for (Kept& k : kept)
-    for (SegmentPositives& p : k.positives) {
-      p.data = place;
-      place += p.count;
-    }
-  Kept entry{slot, batch, {}};
-  for (const SegmentPositives& p : positives) {
-    std::copy_n(p.data, p.count, place);
-    entry.positives.push_back({place, p.count});
-    place += p.count;
-  }
-  kept.push_back(std::move(entry));
-}
-
-void Classifier::Impl::rewire() {
-  const int64_t wide = leading_dimension(config.batch_size), features = config.layer_features();
-  const float* copies = buffers.get<float>("rewiring.kept_inputs");
-  std::vector<std::vector<kernels::KeptBatch>> batches(output.shapes().size());
-  for (const Kept& k : kept)
-    for (size_t i = 0; i < batches.size(); ++i)
-      batches[i].push_back({copies + k.slot * features * wide, k.positives[i].data, k.positives[i].count, k.batch});
-  output.rewire(*context, progress.rewirings, batches, wide, progress.step);
-  kept.clear();
 }
 
 template <class Stage>
@@ -231,7 +184,11 @@ const ClassifierConfig& Classifier::config() const { return impl_->config; }
 Context& Classifier::context() { return *impl_->context; }
 const MemoryPlan& Classifier::memory_plan() const { return impl_->memory_plan; }
 double Classifier::lr() const { return impl_->progress.lr; }
-const Progress& Classifier::progress() const { return impl_->progress; }
+Progress Classifier::progress() const {
+  Progress progress = impl_->progress;
+  progress.kept = impl_->kept.sizes();
+  return progress;
+}
 
 void Classifier::set_lr(double lr) {
   if (!(lr >= 0.0) || !std::isfinite(lr))
@@ -241,9 +198,18 @@ void Classifier::set_lr(double lr) {
 
 void Classifier::set_progress(const Progress& progress) {
   if (progress.step < 0 || progress.skipped < 0) throw ArgumentError("progress: step and skipped must be >= 0");
+  const std::optional<Rewiring>& rewiring = impl_->config.rewiring;
+  const size_t most = rewiring && rewiring->method == RewiringMethod::rigl ? static_cast<size_t>(rewiring->grow_batches) : 0;
+  if (progress.kept.size() > most)
+    throw ArgumentError("progress: " + std::to_string(progress.kept.size()) + " kept batches, but at most " +
+                        std::to_string(most) + " fit (rewiring.grow_batches)");
+  for (const KeptBatchSize& kept : progress.kept)
+    if (kept.batch < 1 || kept.batch > impl_->config.batch_size || kept.positives < 0)
+      throw ArgumentError("progress: a kept batch of " + std::to_string(kept.batch) + " rows and " +
+                          std::to_string(kept.positives) + " positives; rows must lie in 1..batch_size");
   set_lr(progress.lr);
+  impl_->kept.restore(impl_->buffers, progress.kept);
   impl_->progress = progress;
-  impl_->kept.clear();
 }
 
 StepResult Classifier::train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,

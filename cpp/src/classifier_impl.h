@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "buffers.h"
+#include "kept_batches.h"
 #include "layers/fan_in_layer.h"
 #include "layers/hidden_layer.h"
 #include "sparsexmc/classifier.h"
@@ -23,8 +24,6 @@ struct Classifier::Impl {
   void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage);
 
   void set_label_order(const int64_t* order);
-  void keep_batch(const std::vector<SegmentPositives>& positives, int64_t batch, int64_t ldx);
-  void rewire();
   kernels::OptimizerStep optimizer_step() const;
 
   ClassifierConfig config;
@@ -33,19 +32,12 @@ struct Classifier::Impl {
   Buffers buffers;
   FanInLayer output;
   std::optional<HiddenLayer> hidden;
+  KeptBatches kept;
   Progress progress;
 
   float* inputs;          // [H, ldx]: what the output layer reads
   uint32_t* label_order;  // internal row -> user id
   uint32_t* label_rows;   // user id -> internal row
-
-  /// The batches kept for rigl, oldest first: inputs at slot * H * ldx of the buffer, positives per segment.
-  struct Kept {
-    int64_t slot;
-    int64_t batch;
-    std::vector<SegmentPositives> positives;
-  };
-  std::vector<Kept> kept;
 };
 
 }  // namespace sparsexmc

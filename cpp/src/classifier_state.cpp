@@ -14,12 +14,13 @@ namespace {
 struct Stored {
   NamedTensor tensor;
   void* data;
-  enum class Layout { plain, grouped, order } layout;
+  enum class Layout { plain, grouped, order, kept_inputs, kept_positives } layout;
   const SegmentShape* segment;  // grouped weights, indices and biases
+  size_t kept = 0;              // number of the kept batch
 };
 
 std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfig& config,
-                                   const std::vector<SegmentShape>& shapes) {
+                                   const std::vector<SegmentShape>& shapes, const KeptBatches& kept) {
   std::vector<Stored> list;
   const std::vector<std::string> slots = state_slots(config.optimizer);
   const auto add = [&](const std::string& name, DType dtype, std::vector<int64_t> shape, Stored::Layout layout,
@@ -43,12 +44,20 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
     add_trained("hidden.bias", {config.hidden->features}, Stored::Layout::plain, nullptr);
   }
   add("label_order", DType::int64, {config.num_labels}, Stored::Layout::order, nullptr);
+  const std::vector<KeptBatchSize> sizes = kept.sizes();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const std::string name = "optimizer.kept." + std::to_string(i);
+    list.push_back({{name + ".inputs", DType::float32, {config.layer_features(), sizes[i].batch}}, nullptr,
+                    Stored::Layout::kept_inputs, nullptr, i});
+    list.push_back({{name + ".positives", DType::uint32, {sizes[i].positives, 2}}, kept.positives(i, buffers),
+                    Stored::Layout::kept_positives, nullptr, i});
+  }
   return list;
 }
 
 Stored find(const Buffers& buffers, const ClassifierConfig& config, const std::vector<SegmentShape>& shapes,
-            const std::string& name) {
-  for (Stored& s : stored_tensors(buffers, config, shapes))
+            const KeptBatches& kept, const std::string& name) {
+  for (Stored& s : stored_tensors(buffers, config, shapes, kept))
     if (s.tensor.name == name) return s;
   throw ArgumentError("tensor \"" + name + "\": this model has none of that name; tensors() lists them");
 }
@@ -80,6 +89,13 @@ void check_indices(const Index* indices, const SegmentShape& s) {
     }
 }
 
+void check_kept(const kernels::Positive* positives, int64_t count, const ClassifierConfig& config) {
+  for (int64_t i = 0; i < count; ++i)
+    if (positives[i].row >= config.num_labels || positives[i].column >= config.batch_size)
+      throw ArgumentError("kept positives: (" + std::to_string(positives[i].row) + ", " +
+                          std::to_string(positives[i].column) + ") lies outside num_labels or batch_size");
+}
+
 }  // namespace
 
 size_t NamedTensor::bytes() const {
@@ -90,21 +106,23 @@ size_t NamedTensor::bytes() const {
 
 std::vector<NamedTensor> Classifier::tensors() const {
   std::vector<NamedTensor> list;
-  for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes())) list.push_back(std::move(s.tensor));
+  for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept)) list.push_back(std::move(s.tensor));
   return list;
 }
 
 void Classifier::read(const std::string& name, void* out) const {
-  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), name);
+  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept, name);
   switch (s.layout) {
     case Stored::Layout::plain: std::memcpy(out, s.data, s.tensor.bytes()); break;
     case Stored::Layout::grouped: regroup<true>(static_cast<float*>(out), static_cast<float*>(s.data), *s.segment); break;
     case Stored::Layout::order: std::copy_n(impl_->label_order, impl_->config.num_labels, static_cast<int64_t*>(out)); break;
+    case Stored::Layout::kept_inputs: impl_->kept.read_inputs(s.kept, static_cast<float*>(out)); break;
+    case Stored::Layout::kept_positives: std::memcpy(out, s.data, s.tensor.bytes()); break;
   }
 }
 
 void Classifier::write(const std::string& name, const void* data) {
-  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), name);
+  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept, name);
   switch (s.layout) {
     case Stored::Layout::plain:
       if (s.tensor.dtype == DType::uint16) check_indices(static_cast<const uint16_t*>(data), *s.segment);
@@ -115,8 +133,12 @@ void Classifier::write(const std::string& name, const void* data) {
       regroup<false>(static_cast<float*>(const_cast<void*>(data)), static_cast<float*>(s.data), *s.segment);
       break;
     case Stored::Layout::order: impl_->set_label_order(static_cast<const int64_t*>(data)); break;
+    case Stored::Layout::kept_inputs: impl_->kept.write_inputs(s.kept, static_cast<const float*>(data)); break;
+    case Stored::Layout::kept_positives:
+      check_kept(static_cast<const kernels::Positive*>(data), s.tensor.shape[0], impl_->config);
+      std::memcpy(s.data, data, s.tensor.bytes());
+      break;
   }
-  if (!name.starts_with("optimizer.")) impl_->kept.clear();  // their gradients belong to the old weights
 }
 
 }  // namespace sparsexmc

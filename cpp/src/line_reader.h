@@ -1,6 +1,7 @@
 // Lines of a text file, read in large blocks.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -56,8 +57,8 @@ class LineReader {
   /// Bytes of the lines handed out so far.
   int64_t consumed_bytes() const { return consumed_; }
 
-  /// Complains about the line handed out last.
-  [[noreturn]] void fail(const std::string& what) const { throw DataError(path_, number_, what); }
+  /// Complains about the line handed out last, or the first where there is none.
+  [[noreturn]] void fail(const std::string& what) const { throw DataError(path_, std::max(number_, int64_t{1}), what); }
 
  private:
   static constexpr size_t block_bytes = size_t{2} << 20;

@@ -39,14 +39,25 @@ std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView&
   for (int64_t b = 0; b < labels.rows; ++b)
     for (int64_t i = labels.indptr[b]; i < labels.indptr[b + 1]; ++i)
       list[n++] = {label_rows[labels.indices[i]], static_cast<uint32_t>(b)};
+  return split_positives(list, list + count, count, segments);
+}
+
+std::vector<SegmentPositives> split_positives(Positive* list, Positive* spare, int64_t count,
+                                              const std::vector<SegmentShape>& segments) {
+  const auto before = [](const Positive& a, const Positive& b) {
+    return a.row < b.row || (a.row == b.row && a.column < b.column);
+  };
   const uint32_t rows = static_cast<uint32_t>(segments.back().first_row + segments.back().rows);
-  Positive* sorted = radix_sort(list, list + count, n, rows, [](const Positive& p) { return p.row; });
-  Positive* end = std::unique(sorted, sorted + n, [](const Positive& a, const Positive& b) {
+  const auto by_row = [](const Positive& p) { return p.row; };
+  Positive* sorted = radix_sort(list, spare, count, rows, by_row);
+  if (sorted != list) std::copy_n(sorted, count, list);
+  if (!std::is_sorted(list, list + count, before)) std::sort(list, list + count, before);  // columns came out of order
+  Positive* end = std::unique(list, list + count, [](const Positive& a, const Positive& b) {
     return a.row == b.row && a.column == b.column;
   });
 
   std::vector<SegmentPositives> lists;
-  Positive* begin = sorted;
+  Positive* begin = list;
   for (const SegmentShape& s : segments) {
     Positive* stop = std::partition_point(begin, end, [&](const Positive& p) { return p.row < s.first_row + s.rows; });
     for (Positive* p = begin; p != stop; ++p) p->row -= static_cast<uint32_t>(s.first_row);

@@ -23,4 +23,8 @@ void check_labels(const LabelsView& labels, int64_t num_labels);
 std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView& labels, const uint32_t* label_rows,
                                              const std::vector<SegmentShape>& segments);
 
+/// Sorts `count` entries with internal rows, in `list`, in the same way. @param spare room for as many
+std::vector<SegmentPositives> split_positives(kernels::Positive* list, kernels::Positive* spare, int64_t count,
+                                              const std::vector<SegmentShape>& segments);
+
 }  // namespace sparsexmc

@@ -3,20 +3,29 @@
 Importing touches no device and starts no thread.
 """
 
-from . import data, errors, metrics
-from ._core import __version__
+from . import _core, data, errors, metrics
 from .classifier import Classifier, StepResult, load
 from .config import SGD, Adam, Hidden, Rewiring, Schedule
-from .fit import History
+from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
+from .history import History
 from .memory import MemoryPlan, plan
+
+__version__ = _core.version()
 
 __all__ = [
     "SGD",
     "Adam",
+    "ArgumentError",
+    "CheckpointError",
     "Classifier",
+    "DTypeError",
+    "DataError",
+    "DeviceError",
+    "Error",
     "Hidden",
     "History",
     "MemoryPlan",
+    "MemoryPlanError",
     "Rewiring",
     "Schedule",
     "StepResult",

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 
+import numpy as np
+
 from .errors import ArgumentError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -23,10 +25,13 @@ def require_number(
     name: str, value: object, low: float, high: float = math.inf, *, low_open: bool = False, high_open: bool = False
 ) -> None:
     """Raise ArgumentError unless `value` is a finite number in the interval from `low` to `high`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number:
-        assert isinstance(value, (int, float))
-        if (low < value if low_open else low <= value) and (value < high if high_open else value <= high):
+    if (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
+        number = float(value)
+        if (low < number if low_open else low <= number) and (number < high if high_open else number <= high):
             return
     upper = "" if high == math.inf else f" and {'<' if high_open else '<='} {high:g}"
     raise ArgumentError(f"{name}={value!r} must be a finite number {'>' if low_open else '>='} {low:g}{upper}")
@@ -46,7 +51,7 @@ def parse_bytes(name: str, value: int | str | None) -> int:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", value.upper())
         factor = (_UNITS | _BINARY_UNITS).get(match[2]) if match else None
         if match is None or factor is None:
-            raise ArgumentError(f'{name}={value!r} is not a size; write bytes as an int, or text such as "4GB", "512MiB"')
+            raise ArgumentError(f'{name}={value!r} is not a size; write bytes as an int, or text: "4GB", "512MiB"')
         value = int(float(match[1]) * factor)
     require_int(name, value, 1)
     return int(value)

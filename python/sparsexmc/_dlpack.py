@@ -36,10 +36,19 @@ class Array:
         self.shape = shape
         self.dtype = dtype
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         """A capsule over this memory, which stays alive as long as the capsule's taker holds it."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return _core.export_array(self._storage, self.dtype).__dlpack__(**given)
+        del stream, max_version  # host memory is complete when the step returns; the capsule suits every version
+        if dl_device is not None and tuple(dl_device) != _CPU:
+            raise BufferError(f"the gradient is in host memory; it cannot be exported to device {dl_device}")
+        return _core.dlpack_capsule(self._storage.copy() if copy else self._storage, self.dtype)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return _CPU
@@ -101,12 +110,17 @@ def _borrow(name: str, value: Any) -> _core.Tensor:
         raise DTypeError(f"{name} is a {kind}; pass an array, for example np.asarray({name}, dtype=np.float32)")
     if getattr(value, "requires_grad", False):
         raise ArgumentError(f"{name} requires grad; pass {name}.detach() and send the returned gradient on yourself")
-    if hasattr(value, "__dlpack_device__"):
-        kind, index = value.__dlpack_device__()
-        if kind not in _HOST_DEVICES:
-            fix = f"{name}.cpu()" if _is_torch(value) else f"a copy of {name} in host memory"
+    if _is_torch(value):
+        if value.device.type != "cpu":
             raise ArgumentError(
-                f"{name} is on DLPack device {(int(kind), int(index))}, but the classifier is on the CPU; pass {fix}"
+                f"{name} is on device {value.device}, but the classifier is on the CPU; pass {name}.cpu()"
+            )
+    elif hasattr(value, "__dlpack_device__"):
+        device, index = value.__dlpack_device__()
+        if device not in _HOST_DEVICES:
+            raise ArgumentError(
+                f"{name} is on DLPack device {(int(device), int(index))}, but the classifier is on the CPU; pass "
+                "a copy in host memory"
             )
     return _core.Tensor(_capsule(name, value))
 

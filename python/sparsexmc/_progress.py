@@ -1,11 +1,16 @@
-"""Progress of `fit` on standard error: a bar on a terminal, now and then a line elsewhere."""
+"""What `fit` shows and writes: a bar on a terminal, now and then a line elsewhere, and the metrics file."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
+from typing import Any, TextIO
 
 from tqdm import tqdm
+
+from .errors import ArgumentError
 
 _SECONDS_BETWEEN_LINES = 30.0
 _MEMORY = 0.98  # of the running mean of the loss, per step
@@ -69,3 +74,26 @@ class Progress:
             self._bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+class MetricsFile:
+    """Appends one JSON object per line; every line is written whole, at once."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            except OSError as error:
+                raise ArgumentError(f"metrics_file={os.fspath(path)!r} cannot be written: {error.strerror}") from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a line and hand it to the operating system."""
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

@@ -25,7 +25,7 @@ class DenseRows:
         self.count = features_input(name, X, width, sparse=False).rows
         torch = sys.modules.get("torch")
         self._torch = torch if torch is not None and isinstance(X, torch.Tensor) else None
-        self._X = X if self._torch is not None or isinstance(X, np.ndarray) else np.from_dlpack(X)
+        self._X: Any = X if self._torch is not None or isinstance(X, np.ndarray) else np.from_dlpack(X)
 
     def take(self, rows: Rows) -> Features:
         """These rows, gathered into a new array."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from .errors import ArgumentError, DTypeError
 
 
 def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
-    """`matrix` as float32 CSR [n, D] with ascending columns. Duplicates are summed; the argument is left alone.
+    """`matrix` as float32 CSR [n, D] with ascending columns. Duplicates are summed. The argument is left
+    alone, and its arrays are shared where they will do.
 
     Numbers and booleans of any width become float32, token counts (uint8) among them.
 
@@ -22,9 +22,9 @@ def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
     """
     checked = _checked(name, matrix)
     with np.errstate(over="ignore"):  # what overflows is infinite, and found below
-        converted = checked.astype(np.float32)
+        converted = checked.astype(np.float32, copy=False)
     if not converted.has_canonical_format:
-        converted = converted.copy() if converted.indices is matrix.indices else converted
+        converted = converted.copy()
         converted.sum_duplicates()
     if not np.isfinite(converted.data).all():
         raise ArgumentError(f"{name} holds NaN, infinity or a value beyond float32; replace or drop such values")
@@ -51,49 +51,11 @@ def label_matrix(name: str, matrix: Any) -> sp.csr_matrix:
     return binary
 
 
-def label_rows(name: str, labels: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int | None]:
-    """The rows of `labels` as (indptr, indices, number of labels or None if it does not say).
-
-    `labels` is a scipy sparse matrix [n, L], a pair `(indptr, indices)`, or for one label per instance an integer array
-    [n]. What a pair points at is checked by the reader.
-
-    Raises:
-        DTypeError: another kind, or numbers that are not integers.
-        ArgumentError: as `label_matrix`.
-    """
-    if sp.issparse(labels):
-        binary = label_matrix(name, labels)
-        return binary.indptr, binary.indices, binary.shape[1]
-    if isinstance(labels, tuple):
-        if len(labels) != 2:
-            raise ArgumentError(f"{name} is a tuple of {len(labels)}; pass the pair (indptr, indices)")
-        return integers(f"{name}: indptr", labels[0], 1), integers(f"{name}: indices", labels[1], 1), None
-    if isinstance(labels, np.ndarray) and labels.ndim == 1:
-        return np.arange(len(labels) + 1), integers(name, labels, 1), None
-    raise DTypeError(
-        f"{name} is a {type(labels).__name__}; pass a scipy CSR matrix [n, num_labels], a pair (indptr, indices), or an "
-        "integer array [n] with one label per instance"
-    )
-
-
-def integers(name: str, values: Any, ndim: int) -> npt.NDArray[np.int64]:
-    """`values` as a C-contiguous int64 array of `ndim` axes.
-
-    Raises:
-        DTypeError: the values are not integers.
-        ArgumentError: another number of axes.
-    """
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" and array.size:
-        raise DTypeError(f"{name} has dtype {array.dtype}; pass integers")
-    if array.ndim != ndim:
-        raise ArgumentError(f"{name} has shape {array.shape}; pass an array with {ndim} axes")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
 def _checked(name: str, matrix: Any) -> sp.csr_matrix:
     if not sp.issparse(matrix):
-        raise DTypeError(f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix, e.g. scipy.sparse.csr_matrix")
+        raise DTypeError(
+            f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix, e.g. scipy.sparse.csr_matrix"
+        )
     if matrix.ndim != 2:
         raise ArgumentError(f"{name} has {matrix.ndim} axes; pass a matrix with a row per instance")
     if matrix.dtype.kind not in "biuf":

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,8 @@ from ._checks import require_choice, require_int
 from ._inputs import Features, features_input, label_array, labels_input
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from .errors import ArgumentError
+from .fit import fit
 from .memory import Memory, format_bytes
-
-if TYPE_CHECKING:
-    from .fit import Callback, History
 
 _DEFAULT_OPTIMIZER = SGD()
 _DEFAULT_SCHEDULE = Schedule()
@@ -171,11 +169,7 @@ class Classifier:
     def _features(self, name: str, value: Any) -> Features:
         return features_input(name, value, self.in_features, sparse=self.sparse_input)
 
-    def fit(self, X: Any, Y: Any, epochs: int, **options: Any) -> History:
-        """Train for whole epochs; see `sparsexmc.fit.fit` for the options and the result."""
-        from .fit import fit
-
-        return fit(self, X, Y, epochs, **options)
+    fit = fit
 
     # ---- prediction ----
 
@@ -195,7 +189,9 @@ class Classifier:
         require_int("k", k, 1)
         if k > self.num_labels:
             raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
-        features = self._features("embeddings", embeddings)
+        return self._topk(self._features("embeddings", embeddings), k)
+
+    def _topk(self, features: Features, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         scores = np.empty((features.rows, k), np.float32)
         ids = np.empty((features.rows, k), np.int64)
         if features.rows:

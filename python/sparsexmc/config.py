@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from ._checks import parse_bytes, require_choice, require_int, require_number
 from .errors import ArgumentError
@@ -28,7 +30,7 @@ class SGD:
         require_number("weight_decay", self.weight_decay, 0)
 
     def _engine(self) -> dict[str, Any]:
-        return {"kind": "sgd", "lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        return {"kind": "sgd", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,8 @@ class Adam:
         require_number("weight_decay", self.weight_decay, 0)
 
     def _engine(self) -> dict[str, Any]:
-        beta1, beta2 = self.betas
-        moments = {"beta1": beta1, "beta2": beta2, "eps": self.eps}
-        return {"kind": "adam", "lr": self.lr, **moments, "weight_decay": self.weight_decay}
+        moments = dict(zip(("beta1", "beta2"), self.betas, strict=True))
+        return {"kind": "adam", "lr": self.lr, **moments, "eps": self.eps, "weight_decay": self.weight_decay}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Hidden:
         require_number("hidden.dropout", self.dropout, 0, 1, high_open=True)
 
     def _engine(self) -> dict[str, Any]:
-        return {"features": int(self.features), "dropout": self.dropout}
+        return {"features": self.features, "dropout": self.dropout}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,7 @@ class Rewiring:
         require_int("rewiring.grow_batches", self.grow_batches, 1)
 
     def _engine(self) -> dict[str, Any]:
-        return {
-            "method": self.method,
-            "fraction": self.fraction,
-            "fraction_schedule": self.fraction_schedule,
-            "interval": int(self.interval),
-            "start": int(self.start),
-            "stop": int(self.stop or 0),
-            "scope": self.scope,
-            "grow_batches": int(self.grow_batches),
-        }
+        return asdict(self) | {"stop": self.stop or 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +131,7 @@ class Schedule:
         require_number("schedule.final_share", self.final_share, 0, 1)
 
     def _engine(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "warmup_steps": int(self.warmup_steps),
-            "total_steps": int(self.total_steps or 0),
-            "final_share": self.final_share,
-        }
+        return asdict(self) | {"total_steps": self.total_steps or 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +168,8 @@ class ClassifierConfig:
         if self.fan_in is not None:
             require_int("fan_in", self.fan_in, 1)
         require_choice("loss", self.loss, ["bce", "squared_hinge"])
+        if not isinstance(self.hidden, Hidden | int | np.integer | None):
+            raise ArgumentError(f"hidden={self.hidden!r} must be a number of units, sx.Hidden(...) or None")
         for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),
                             ("rewiring", (Rewiring, type(None)))):  # fmt: skip
             if not isinstance(getattr(self, name), kinds):
@@ -199,38 +188,29 @@ class ClassifierConfig:
         require_int("seed", self.seed, 0)
         if self.sparse_input and self.hidden is None:
             raise ArgumentError("sparse_input=True needs a hidden layer to read the sparse rows; give hidden=512 or so")
-        if isinstance(self.dense_labels, float):
+        if not isinstance(self.dense_labels, (int, np.integer)):
             require_number("dense_labels", self.dense_labels, 0, 1)
-        else:
-            require_int("dense_labels", self.dense_labels, 0)
-            if self.dense_labels > self.num_labels:
-                raise ArgumentError(f"dense_labels={self.dense_labels} is more than num_labels={self.num_labels}")
+            return
+        require_int("dense_labels", self.dense_labels, 0)
+        if self.dense_labels > self.num_labels:
+            raise ArgumentError(f"dense_labels={self.dense_labels} is more than num_labels={self.num_labels}")
 
     def to_json(self) -> str:
-        """The configuration as the engine reads it. Without fan_in there is nothing to rewire and no tail."""
-        dense = self.dense_labels
-        dense_count = round(dense * self.num_labels) if isinstance(dense, float) else int(dense)
-        hidden = Hidden(self.hidden) if isinstance(self.hidden, int) else self.hidden
-        has_tail = self.fan_in is not None and dense_count < self.num_labels
-        return json.dumps({
-            "in_features": int(self.in_features),
-            "num_labels": int(self.num_labels),
-            "fan_in": None if self.fan_in is None else int(self.fan_in),
-            "group_size": int(self.group_size),
-            "dense_labels": dense_count if self.fan_in is not None else 0,
+        """The configuration as the engine reads it. Without a tail (fan_in=None) there is nothing to rewire."""
+        settings = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("weight_dtype", "state_dtype")
+        }
+        share = self.dense_labels
+        dense_labels = share if isinstance(share, (int, np.integer)) else round(float(share) * self.num_labels)
+        hidden = self.hidden if isinstance(self.hidden, Hidden | None) else Hidden(self.hidden)
+        has_tail = self.fan_in is not None and dense_labels < self.num_labels
+        settings |= {
+            "dense_labels": dense_labels if self.fan_in is not None else 0,
             "hidden": None if hidden is None else hidden._engine(),
-            "sparse_input": bool(self.sparse_input),
-            "loss": self.loss,
             "optimizer": self.optimizer._engine(),
             "schedule": self.schedule._engine(),
             "rewiring": self.rewiring._engine() if self.rewiring is not None and has_tail else None,
-            "initial_bias": float(self.initial_bias),
-            "batch_size": int(self.batch_size),
-            "labels_per_instance": int(self.labels_per_instance),
-            "features_per_instance": int(self.features_per_instance),
-            "topk": int(self.topk),
-            "num_threads": int(self.num_threads or 0),
+            "num_threads": self.num_threads or 0,
             "memory_limit": parse_bytes("memory_limit", self.memory_limit),
-            "seed": int(self.seed),
-            "device": self.device,
-        })  # fmt: skip
+        }
+        return json.dumps(settings, default=np.generic.item)

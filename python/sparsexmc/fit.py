@@ -2,80 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._checks import require_int, require_number
-from ._progress import Progress
+from ._progress import MetricsFile, Progress
 from ._rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
-from ._validation import Validation, hold_out, parse_metric
+from ._validation import Validation, held_out_count, hold_out, keyed_generator, parse_metric
 from .errors import ArgumentError
+from .history import Callback, EpochInfo, History, StepInfo
 
 if TYPE_CHECKING:
     from .classifier import Classifier
 
+__all__ = ["Callback", "EpochInfo", "History", "StepInfo", "fit", "steps_per_epoch"]
+
 _STEPS_PER_LINE = 100  # of the metrics file
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """What callbacks learn after a step; epochs count from 1."""
-
-    epoch: int
-    step: int
-    loss: float
-    instances: int
-
-
-@dataclass(frozen=True, slots=True)
-class EpochInfo:
-    """What callbacks learn after an epoch, and what `History` keeps. `loss` is the mean over its instances."""
-
-    epoch: int
-    step: int
-    loss: float
-    seconds: float
-    instances_per_second: float
-    validation: dict[str, float]
-    improved: bool
-
-
-class Callback:
-    """Base of callbacks for `fit`; objects with only one of the methods do as well."""
-
-    def on_step(self, classifier: Classifier, info: StepInfo) -> None:
-        """After every training step."""
-
-    def on_epoch(self, classifier: Classifier, info: EpochInfo) -> bool | None:
-        """After every epoch, its validation and its checkpoint; True stops the training."""
-
-
-@dataclass(slots=True)
-class History:
-    """What `fit` did.
-
-    Attributes:
-        metric: name of the validation metric, or None without validation.
-        epochs: one entry per epoch.
-        best_epoch: number of the epoch with the best validation metric; without validation the last one.
-        best_value: its metric, a share; None without validation.
-        stopped: "epochs" (all done), "patience" or "callback".
-    """
-
-    metric: str | None
-    epochs: list[EpochInfo] = field(default_factory=list)
-    best_epoch: int | None = None
-    best_value: float | None = None
-    stopped: str = "epochs"
 
 
 def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = 0.05) -> int:
@@ -85,12 +35,12 @@ def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = 0.05)
         num_instances: rows of X.
         batch_size, validation: as given to `fit`.
     """
-    held = validation if isinstance(validation, float) else None
-    return math.ceil(len(hold_out(num_instances, held, 0)[0]) / batch_size)
+    held = held_out_count(num_instances, validation) if isinstance(validation, float) else 0
+    return math.ceil((num_instances - held) / batch_size)
 
 
-def fit(
-    classifier: Classifier,
+def fit(  # the method Classifier.fit
+    self: Classifier,
     X: Any,
     Y: Any,
     epochs: int,
@@ -106,86 +56,93 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> History:
-    """Train for `epochs` more epochs; documented at `Classifier.fit`."""
+    """Train for whole epochs, with validation, early stopping, checkpoints and a progress bar.
+
+    Epochs are numbered on from the steps that the classifier has already done, and the order of an epoch depends on
+    `seed` and its number alone: training for 2 epochs, or for 1, saving, loading and 1 more, gives the same model.
+    Everything is checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps: the classifier stays
+    usable, the last checkpoint and every line of the metrics file are whole.
+
+    Args:
+        X: [n, in_features] dense embeddings (NumPy array or memmap, torch CPU tensor), or scipy CSR of float32 with
+            `sparse_input`.
+        Y: positives of the n instances, as in `train_step`.
+        epochs: number of further epochs; the last, smaller batch of each is used too.
+        batch_size: instances per step; None: the classifier's.
+        validation: share of the instances to hold out (the same ones for the same seed), a pair (X, Y), or None.
+        validation_metric: what makes an epoch the best: P@k, nDCG@k, R@k, PSP@k, PSnDCG@k, coverage@k or macro-F1@k.
+            Propensities come from the training rows with A = 0.55, B = 1.5.
+        patience: stop after this many epochs without a better metric; None: never. The weights stay those of the last
+            epoch; load `checkpoint` for the best.
+        callbacks: objects with `on_step(clf, info)` or `on_epoch(clf, info)`, see `sparsexmc.fit.Callback`; True from
+            `on_epoch` stops.
+        shuffle: False: rows in the order of X in every epoch.
+        seed: of shuffling and holding out; None: the classifier's.
+        metrics_file: path to which JSON lines are appended: every epoch, every 100th step, every rewiring.
+        checkpoint: directory that is saved after every epoch with a better metric than any before in this call (without
+            validation: after every epoch).
+        progress: True: a bar; False: nothing; None: a bar on a terminal, sparse lines elsewhere.
+
+    Raises:
+        ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, a label id out of range, an unwritable output.
+        CheckpointError: the checkpoint could not be written.
+    """
     require_int("epochs", epochs, 1)
     if patience is not None:
         require_int("patience", patience, 1)
         if validation is None:
             raise ArgumentError(f"patience={patience} needs validation, which is None; give a share such as 0.05")
-    batch_size = classifier.batch_size if batch_size is None else batch_size
+    batch_size = self.batch_size if batch_size is None else batch_size
     require_int("batch_size", batch_size, 1)
-    if batch_size > classifier.batch_size:
+    if batch_size > self.batch_size:
         raise ArgumentError(
-            f"batch_size={batch_size} is more than the classifier's {classifier.batch_size}; make it with a larger one"
+            f"batch_size={batch_size} is more than the classifier's {self.batch_size}; make it with a larger one"
         )
-    seed = classifier.config["seed"] if seed is None else seed
+    seed = self.config["seed"] if seed is None else seed
     require_int("seed", seed, 0)
     for callback in callbacks:
         if not (hasattr(callback, "on_step") or hasattr(callback, "on_epoch")):
             raise ArgumentError(f"callbacks: {callback!r} has neither on_step(clf, info) nor on_epoch(clf, info)")
 
-    features, labels = _checked_rows(classifier, "X", X, "Y", Y)
-    rows, judge = _validation(classifier, features, labels, validation, validation_metric, seed)
-    _check_reserve(classifier, "labels_per_instance", labels.lengths[rows], batch_size)
+    features, labels = _checked_rows(self, "X", X, "Y", Y)
+    rows, judge = _validation(self, features, labels, validation, validation_metric, seed)
+    _check_reserve(self, "labels_per_instance", labels.lengths[rows], batch_size)
     if isinstance(features, CsrRows):
-        _check_reserve(classifier, "features_per_instance", features.lengths[rows], batch_size)
+        _check_reserve(self, "features_per_instance", features.lengths[rows], batch_size)
     if checkpoint is not None:
         _check_directory("checkpoint", Path(checkpoint).absolute())
 
     steps = math.ceil(len(rows) / batch_size)
-    first = math.ceil((classifier.step + classifier.skipped) / steps) + 1
+    first = math.ceil((self.step + self.skipped) / steps) + 1
     history = History(judge.metric if judge else None)
     with ExitStack() as stack:
-        log = MetricsFile(metrics_file)
-        stack.enter_context(closing(log))
+        log = stack.enter_context(closing(MetricsFile(metrics_file)))
         bar = stack.enter_context(closing(Progress(progress, len(rows) * epochs, first + epochs - 1)))
         for epoch in range(first, first + epochs):
             order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
             start = time.perf_counter()
-            loss = _train_epoch(classifier, epoch, order, batch_size, features, labels, callbacks, log, bar)
+            loss = _train_epoch(self, epoch, order, batch_size, features, labels, callbacks, log, bar)
             seconds = time.perf_counter() - start
-            scores = judge.evaluate(classifier._engine) if judge else {}
+            scores = judge.evaluate(self) if judge else {}
             value = scores[judge.metric] if judge else None
             improved = value is None or history.best_value is None or value > history.best_value
             rate = len(rows) / seconds
-            info = EpochInfo(epoch, classifier.step, loss, seconds, rate, scores, improved)
+            info = EpochInfo(epoch, self.step, loss, seconds, rate, scores, improved)
             history.epochs.append(info)
             if improved:
                 history.best_epoch, history.best_value = epoch, value
                 if checkpoint is not None:
-                    classifier.save(checkpoint)
+                    self.save(checkpoint)
             log.write({"event": "epoch", **asdict(info)})
             bar.epoch(epoch, info.step, loss, rate, scores)
-            if any([c.on_epoch(classifier, info) is True for c in callbacks if hasattr(c, "on_epoch")]):
+            answers = [callback.on_epoch(self, info) for callback in callbacks if hasattr(callback, "on_epoch")]
+            if any(answer is True for answer in answers):
                 history.stopped = "callback"
                 break
             if patience is not None and history.best_epoch is not None and epoch - history.best_epoch >= patience:
                 history.stopped = "patience"
                 break
     return history
-
-
-class MetricsFile:
-    """Appends one JSON object per line; every line is written whole, at once."""
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._file: TextIO | None = None
-        if path is not None:
-            try:
-                self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-            except OSError as error:
-                raise ArgumentError(f"metrics_file={os.fspath(path)!r} cannot be written: {error.strerror}") from error
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append a line and hand it to the operating system."""
-        if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
 
 
 def _train_epoch(
@@ -221,7 +178,7 @@ def _train_epoch(
 
 def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
     """The order of an epoch depends on nothing else, so that a resumed training goes on with the same batches."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+    return keyed_generator(seed, epoch).permutation(count)
 
 
 def _checked_rows(
@@ -253,7 +210,7 @@ def _validation(
         held_features, held_labels = features, labels
     if not len(held):
         return rows, None
-    judge = Validation(metric, classifier.num_labels, held_features.take(held), held_labels.take(held))
+    judge = Validation(metric, classifier.num_labels, held_features, held_labels, held)
     judge.use_propensities(labels, rows)
     return rows, judge
 

@@ -1,9 +1,10 @@
 """Ranking metrics of extreme classification, computed in C++ and accumulated batch by batch.
 
-Every metric is a share in [0, 1]. The predicted ids are [n, width] integers, best first, each label at most once per row,
--1 where nothing is predicted; only the first k of a row count. The truth `Y_true` is a scipy CSR matrix [n, L] (what is
-not 0 is a positive), a pair `(indptr, indices)`, or an integer array [n] with one label per instance. A label that occurs
-twice in a row counts once. A cut-off k is an int, which gives a float, or a sequence, which gives an array in its order.
+Every metric is a share in [0, 1]. The predicted ids are [n, width] integers, best first, each label at most once per
+row, -1 where nothing is predicted; only the first k of a row count. The truth `Y_true` is a scipy CSR matrix [n, L]
+(what is not 0 is a positive), a pair `(indptr, indices)`, or an integer array [n] with one label per instance. A label
+that occurs twice in a row counts once. A cut-off k is an int, which gives a float, or a sequence, which gives an array
+in its order.
 
 Wrong arguments raise ArgumentError (value, shape, range) or DTypeError (dtype, kind).
 """
@@ -18,7 +19,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from . import _core
-from ._sparse import integers, label_matrix, label_rows
+from ._inputs import index_array, labels_input
+from ._sparse import label_matrix
 from .errors import ArgumentError, DTypeError
 
 __all__ = [
@@ -60,7 +62,7 @@ def propensities(
         num_train = matrix.shape[0]
         counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
     else:
-        counts = integers("train_labels", train_labels, 1)
+        counts = index_array("train_labels", np.asarray(train_labels))
         if num_train is None:
             raise ArgumentError("num_train is missing: counts alone do not say how many training instances there are")
     return _core.inverse_propensities(counts.astype(np.int64, copy=False), num_train, A, B)
@@ -88,10 +90,8 @@ class RankingMetrics:
 
     def update(self, ids: npt.ArrayLike, Y_true: Any) -> None:
         """Adds a batch: ids [n, width >= max k] and the truth of the same n instances. A wrong one changes nothing."""
-        indptr, indices, num_labels = label_rows("Y_true", Y_true)
-        if num_labels not in (None, self._num_labels):
-            raise ArgumentError(f"Y_true has {num_labels} columns, but there are {self._num_labels} labels")
-        self._sums.update(_predicted(ids), indptr, indices)
+        predicted = _predicted(ids)
+        self._sums.update(predicted, *labels_input("Y_true", Y_true, len(predicted), self._num_labels))
 
     @property
     def num_instances(self) -> int:
@@ -99,7 +99,7 @@ class RankingMetrics:
         return self._sums.num_instances
 
     def compute(self) -> dict[str, float]:
-        """Everything so far, as {"P@1": ..., "P@3": ..., "nDCG@1": ...}: P, nDCG, R, coverage, macro-F1, PSP, PSnDCG."""
+        """Everything so far as {"P@1": ..., "P@3": ..., ...}: P, nDCG, R, coverage, macro-F1, and PSP, PSnDCG."""
         results = self._sums.compute()
         return {f"{name}@{r.k}": getattr(r, field) for field, name in self._names.items() for r in results}
 
@@ -175,30 +175,29 @@ def _compute(
     weights: npt.NDArray[np.float64] | None = None,
 ) -> Result:
     predicted = _predicted(ids)
-    indptr, indices, columns = label_rows("Y_true", Y_true)
-    if num_labels is not None and columns not in (None, num_labels):
-        raise ArgumentError(f"num_labels={num_labels}, but Y_true has {columns} columns; leave it out")
-    if num_labels is None and weights is not None:
-        num_labels = len(weights)
-        if columns not in (None, num_labels):
-            raise ArgumentError(f"propensities weigh {num_labels} labels, but Y_true has {columns} columns")
     if num_labels is None:
-        # Labels beyond both arrays count nowhere but in macro-F1.
-        num_labels = columns or 1 + max(int(array.max(initial=0)) for array in (predicted, indices))
+        num_labels = Y_true.shape[1] if sp.issparse(Y_true) else None if weights is None else len(weights)
+    indptr, indices = labels_input("Y_true", Y_true, len(predicted), num_labels or 0)
+    if num_labels is None:
+        # Labels beyond all that occur count in macro-F1 only, which has asked for their number.
+        num_labels = 1 + max(int(array.max(initial=0)) for array in (predicted, indices))
     sums = _core.RankingMetrics(num_labels, _cutoffs(k), weights)
     sums.update(predicted, indptr, indices)
     values = np.array([getattr(result, field) for result in sums.compute()])
-    return values if isinstance(k, Sequence | np.ndarray) else float(values[0])
+    return values if np.ndim(k) else float(values[0])
 
 
 def _cutoffs(k: int | Sequence[int]) -> list[int]:
-    return integers("k", k if isinstance(k, Sequence | np.ndarray) else [k], 1).tolist()
+    return index_array("k", np.atleast_1d(np.asarray(k))).tolist()
 
 
 def _predicted(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
     if sp.issparse(ids):
         raise DTypeError("ids is a sparse matrix; pass the predicted label ids [n, width] first, then the true labels")
-    return integers("ids", ids, 2)
+    array = np.asarray(ids)
+    if array.ndim != 2:
+        raise ArgumentError(f"ids has shape {array.shape}; pass predicted label ids [n, width]")
+    return index_array("ids", array.reshape(-1)).astype(np.int64, copy=False).reshape(array.shape)
 
 
 def _weights(propensities: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -208,9 +207,7 @@ def _weights(propensities: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
-def _given_or_made(
-    given: npt.ArrayLike | None, train_labels: Any, A: float, B: float
-) -> npt.NDArray[np.float64]:
+def _given_or_made(given: npt.ArrayLike | None, train_labels: Any, A: float, B: float) -> npt.NDArray[np.float64]:
     if (given is None) == (train_labels is None):
         raise ArgumentError("pass either propensities or train_labels, and not both")
     return propensities(train_labels, A=A, B=B) if given is None else _weights(given)

@@ -129,9 +129,8 @@ void bind_classifier(nb::module_& m) {
       .def_ro("score_dropped", &RewiringRecord::score_dropped, "Mean |w| of the dropped connections.")
       .def_ro("score_grown", &RewiringRecord::score_grown, "rigl: mean gradient norm of the grown ones; set: 0.")
       .def("__repr__", [](const RewiringRecord& r) {
-        return "RewiringRecord(step=" + std::to_string(r.step) + ", segment=" + std::to_string(r.segment) +
-               ", changed=" + std::to_string(r.changed) + ", score_dropped=" + std::to_string(r.score_dropped) +
-               ", score_grown=" + std::to_string(r.score_grown) + ")";
+        return nb::str("RewiringRecord(step={}, segment={}, changed={}, score_dropped={:g}, score_grown={:g})")
+            .format(r.step, r.segment, r.changed, r.score_dropped, r.score_grown);
       });
 
   m.def(

@@ -1,8 +1,11 @@
 // Readers and writers of text files.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "bindings.h"
@@ -22,19 +25,22 @@ auto run(Read&& read) {
   return read();
 }
 
-nb::tuple features_tuple(CsrMatrix matrix) {
-  return nb::make_tuple(to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)),
-                        to_numpy(std::move(matrix.values)), nb::make_tuple(matrix.rows, matrix.cols));
+using Shape = std::pair<int64_t, int64_t>;
+using FeatureArrays = std::tuple<NumPyArray<int64_t>, NumPyArray<int32_t>, NumPyArray<float>, Shape>;
+using LabelArrays = std::tuple<NumPyArray<int64_t>, NumPyArray<int32_t>, Shape>;
+
+FeatureArrays feature_arrays(CsrMatrix matrix) {
+  return {to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)), to_numpy(std::move(matrix.values)),
+          Shape(matrix.rows, matrix.cols)};
 }
 
-nb::tuple labels_tuple(CsrMatrix matrix) {
-  return nb::make_tuple(to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)),
-                        nb::make_tuple(matrix.rows, matrix.cols));
+LabelArrays label_arrays(CsrMatrix matrix) {
+  return {to_numpy(std::move(matrix.indptr)), to_numpy(std::move(matrix.indices)), Shape(matrix.rows, matrix.cols)};
 }
 
-nb::tuple read_both(const std::string& path) {
+std::pair<FeatureArrays, LabelArrays> read_both(const std::string& path) {
   RepositoryData data = run([&] { return read_repository(path); });
-  return nb::make_tuple(features_tuple(std::move(data.features)), labels_tuple(std::move(data.labels)));
+  return {feature_arrays(std::move(data.features)), label_arrays(std::move(data.labels))};
 }
 
 void write_both(const std::string& path, const Indices& indptr, const Indices& indices, const Values& values,
@@ -64,15 +70,15 @@ void bind_data(nb::module_& m) {
   m.def("read_repository", &read_both, nb::arg("path"),
         "((indptr, indices, values, shape) of the features, (indptr, indices, shape) of the labels).");
   m.def(
-      "read_features", [](const std::string& path) { return features_tuple(run([&] { return read_features(path); })); },
+      "read_features", [](const std::string& path) { return feature_arrays(run([&] { return read_features(path); })); },
       nb::arg("path"), "(indptr, indices, values, shape) of a file of the two-file form.");
   m.def(
-      "read_labels", [](const std::string& path) { return labels_tuple(run([&] { return read_labels(path); })); },
+      "read_labels", [](const std::string& path) { return label_arrays(run([&] { return read_labels(path); })); },
       nb::arg("path"), "(indptr, indices, shape) of a file of the two-file form.");
   m.def(
       "read_filter",
       [](const std::string& path, int64_t rows, int64_t num_labels) {
-        return labels_tuple(run([&] { return read_filter(path, rows, num_labels); }));
+        return label_arrays(run([&] { return read_filter(path, rows, num_labels); }));
       },
       nb::arg("path"), nb::arg("rows"), nb::arg("num_labels"), "(indptr, indices, shape) of a filter file.");
   m.def("write_repository", &write_both, nb::arg("path"), nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),

@@ -61,7 +61,7 @@ class Accumulator {
   RankingMetrics metrics_;
 };
 
-nb::object propensities(const Counts& counts, int64_t num_train, double a, double b) {
+NumPyArray<double> propensities(const Counts& counts, int64_t num_train, double a, double b) {
   std::vector<double> q;
   {
     const nb::gil_scoped_release release;

@@ -4,13 +4,18 @@
 
 #include "bindings.h"
 #include "sparsexmc/device.h"
+#include "sparsexmc/thread_pool.h"
 
 namespace nb = nanobind;
 
 NB_MODULE(_core, m) {
   m.doc() = "The C++ engine of sparsexmc. Internal: use the package sparsexmc instead.";
-  m.attr("__version__") = SPARSEXMC_VERSION;
-  m.def("cpu_level", &sparsexmc::cpu_level, "Instruction set that the kernels use on this CPU, e.g. \"avx512\".");
+  m.def("version", [] { return SPARSEXMC_VERSION; }, "Version of the library, e.g. \"0.1.0\".");
+  m.def("cpu_level", &sparsexmc::cpu_level,
+        "Instruction set that the kernels use on this CPU, e.g. \"x86-64-v3 (AVX2)\".");
+  m.def(
+      "default_num_threads", [] { return sparsexmc::ThreadPool().num_threads(); },
+      "Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.");
   m.def("cuda_unavailable_reason", &sparsexmc::cuda_unavailable_reason,
         "Why CUDA cannot be used here, in one line; empty if it can.");
   sparsexmc::python::bind_errors(m);

@@ -10,16 +10,19 @@
 
 namespace sparsexmc::python {
 
+template <class T>
+using NumPyArray = nanobind::ndarray<nanobind::numpy, T, nanobind::ndim<1>>;
+
 /// Hands a vector over to NumPy without copying its elements.
 template <class T>
-nanobind::object to_numpy(std::vector<T>&& values) {
+NumPyArray<T> to_numpy(std::vector<T>&& values) {
   auto owned = std::make_unique<std::vector<T>>(std::move(values));
   T* data = owned->data();
   const size_t size = owned->size();
   const nanobind::capsule owner(owned.get(),
                                 [](void* vector) noexcept { delete static_cast<std::vector<T>*>(vector); });
   owned.release();  // the capsule has it now
-  return nanobind::ndarray<nanobind::numpy, T, nanobind::ndim<1>>(data, {size}, owner).cast();
+  return NumPyArray<T>(data, {size}, owner);
 }
 
 }  // namespace sparsexmc::python

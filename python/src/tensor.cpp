@@ -41,15 +41,8 @@ bool in_host_memory(int device_type) {
   return device_type == nb::device::cpu::value || device_type == nb::device::cuda_host::value;
 }
 
-template <class Number>
-nb::tuple to_tuple(size_t size, Number&& number) {
-  nb::list numbers;
-  for (size_t i = 0; i < size; ++i) numbers.append(number(i));
-  return nb::tuple(numbers);
-}
-
-/// A view of `storage`, whose elements may be the bits of another dtype, for export by DLPack.
-nb::ndarray<> export_array(const nb::ndarray<nb::device::cpu, nb::c_contig>& storage, const std::string& dtype) {
+/// A capsule over `storage`, whose elements may be the bits of another dtype. Unversioned: every consumer takes those.
+nb::ndarray<> dlpack_capsule(const nb::ndarray<nb::device::cpu, nb::c_contig>& storage, const std::string& dtype) {
   const nb::dlpack::dtype element = parse_dtype(dtype);
   if (element.bits != storage.dtype().bits) throw TypeError("storage has another element size than dtype=" + dtype);
   std::vector<size_t> shape(storage.ndim());
@@ -103,6 +96,18 @@ bool Tensor::is_contiguous() const {
   return true;
 }
 
+nb::tuple Tensor::shape() const {
+  nb::list numbers;
+  for (size_t i = 0; i < array_.ndim(); ++i) numbers.append(array_.shape(i));
+  return nb::tuple(numbers);
+}
+
+nb::tuple Tensor::strides() const {
+  nb::list numbers;
+  for (size_t i = 0; i < array_.ndim(); ++i) numbers.append(array_.stride(i));
+  return nb::tuple(numbers);
+}
+
 TensorView Tensor::matrix() const {
   const std::optional<DType> dtype = find_dtype(dtype_);
   if (!dtype) throw TypeError("dtype " + dtype_name() + " is not known to the engine");
@@ -115,21 +120,17 @@ TensorView Tensor::matrix() const {
 void bind_tensor(nb::module_& m) {
   nb::class_<Tensor>(m, "Tensor", "An array of another library, borrowed until this object goes.")
       .def(nb::init<nb::ndarray<nb::ro>, const std::optional<std::string>&>(), nb::arg("array").noconvert(),
-           nb::arg("dtype") = nb::none())
-      .def_prop_ro(
-          "shape",
-          [](const Tensor& t) { return to_tuple(t.array().ndim(), [&](size_t i) { return t.array().shape(i); }); },
-          nb::sig("def shape(self) -> tuple[int, ...]"))
-      .def_prop_ro(
-          "strides",
-          [](const Tensor& t) { return to_tuple(t.array().ndim(), [&](size_t i) { return t.array().stride(i); }); },
-          nb::sig("def strides(self) -> tuple[int, ...]"), "In elements.")
+           nb::arg("dtype") = nb::none(),
+           nb::sig("def __init__(self, array: object, dtype: str | None = None) -> None"),
+           "array: a NumPy array or a DLPack capsule, which this takes over; dtype: reads the elements as this one of "
+           "the same size.")
+      .def_prop_ro("shape", &Tensor::shape, nb::sig("def shape(self) -> tuple[int, ...]"))
+      .def_prop_ro("strides", &Tensor::strides, nb::sig("def strides(self) -> tuple[int, ...]"), "In elements.")
       .def_prop_ro("dtype", &Tensor::dtype_name)
-      .def_prop_ro("contiguous", &Tensor::is_contiguous, "Is it C-contiguous?")
-      .def_prop_ro("on_host", [](const Tensor& t) { return in_host_memory(t.array().device_type()); });
-  m.def("export_array", &export_array, nb::arg("storage").noconvert(), nb::arg("dtype"),
-        nb::sig("def export_array(storage: object, dtype: str) -> object"),
-        "An object with __dlpack__ over the memory of `storage`, its elements read as `dtype`.");
+      .def_prop_ro("contiguous", &Tensor::is_contiguous, "Is it C-contiguous?");
+  m.def("dlpack_capsule", &dlpack_capsule, nb::arg("storage").noconvert(), nb::arg("dtype"),
+        nb::sig("def dlpack_capsule(storage: object, dtype: str) -> typing.Any"),
+        "A DLPack capsule over the memory of `storage`, its elements read as `dtype`; it keeps the memory alive.");
 }
 
 }  // namespace sparsexmc::python

@@ -17,7 +17,9 @@ class Tensor {
   /// @param dtype reads the elements as this dtype of the same size, for arrays whose library has no name for it
   Tensor(nanobind::ndarray<nanobind::ro> array, const std::optional<std::string>& dtype);
 
-  const nanobind::ndarray<nanobind::ro>& array() const { return array_; }
+  nanobind::tuple shape() const;
+  /// In elements.
+  nanobind::tuple strides() const;
   /// E.g. "float32", also for dtypes that the engine does not know.
   std::string dtype_name() const;
   bool is_contiguous() const;

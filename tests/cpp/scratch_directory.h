@@ -40,6 +40,7 @@ inline std::string read_text(const std::string& path) {
 }
 
 inline void write_text(const std::string& path, const std::string& text) {
+  std::filesystem::remove(path);  // some file systems wait for the disk when a file is truncated and rewritten
   std::ofstream file(path, std::ios::binary);
   file << text;
   REQUIRE(file.flush());

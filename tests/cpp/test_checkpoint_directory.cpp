@@ -125,8 +125,29 @@ TEST_CASE("a kill at any step leaves the old or the new checkpoint, and the next
         }
         save(path, "newer", exchange);
         CHECK(load(path) == "newer");
-        CHECK_FALSE(fs::exists(path + ".sparsexmc-old"));
+        CHECK(list_names(scratch.path()) == std::set<std::string>{"model"});  // no leftovers
       }
+}
+
+TEST_CASE("leftovers of killed processes go, but nothing that is in use or not ours") {
+  const ScratchDirectory scratch;
+  const std::string path = scratch / "model";
+  save(path, "first");
+  fs::create_directory(scratch / "model.tmp-12345-0123abcd");
+  write_text(scratch / "model.tmp-12345-0123abcd/model.safetensors", "half");
+  write_text(scratch / "model.tmp-12345-0123abcd/metrics.jsonl", "{}");  // killed before it was moved
+  fs::create_directory(scratch / "model.tmp-notes");
+  write_text(scratch / "model.tmp-1-00000000", "a file");
+  AtomicDirectory other(path);  // another save at the same time
+  fill(other.directory(), "other");
+  save(path, "second");
+  const auto names = list_names(scratch.path());
+  CHECK(names.size() == 4);
+  CHECK(names.contains(fs::path(other.directory().path()).filename().string()));
+  CHECK(read_text(path + "/metrics.jsonl") == "{}");
+  other.publish();
+  CHECK(load(path) == "other");
+  CHECK(list_names(scratch.path()) == std::set<std::string>{"model", "model.tmp-notes", "model.tmp-1-00000000"});
 }
 
 TEST_CASE("a save that fails leaves the old checkpoint and no temporary directory") {

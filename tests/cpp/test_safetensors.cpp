@@ -174,10 +174,13 @@ TEST_CASE("safetensors: truncations and flipped bits are read or refused, never 
   for (size_t bit = 0; bit < 8 * good.size(); ++bit) {
     std::string damaged = good;
     damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
+    size_t num_tensors = 2;
     try {
-      CHECK(read_all(scratch, damaged) == 2);  // the names or the data differ
+      num_tensors = read_all(scratch, damaged);
     } catch (const CheckpointError&) {
+      continue;
     }
+    CHECK(num_tensors == 2);  // a name or the data differs
   }
 }
 

@@ -31,12 +31,19 @@ struct StepResult {
 
 enum class OnNonfinite { raise, skip };
 
+/// Sizes of a batch that is kept for the next RigL rewiring.
+struct KeptBatchSize {
+  int64_t batch;
+  int64_t positives;
+};
+
 /// Where training stands; with the tensors it is the whole state of a classifier.
 struct Progress {
   int64_t step = 0;      ///< finished steps
   int64_t skipped = 0;   ///< batches skipped because of NaN or Inf
   double lr = 0.0;       ///< base learning rate
   std::vector<RewiringRecord> rewirings;
+  std::vector<KeptBatchSize> kept;  ///< their contents are tensors, "optimizer.kept.<i>.inputs" and ".positives"
 };
 
 /// A tensor of the model as the checkpoint names it.
@@ -84,8 +91,8 @@ class Classifier {
   /// Base learning rate (before the schedule's factor); settable between steps.
   double lr() const;
   void set_lr(double lr);
-  const Progress& progress() const;
-  /// Continues from there; used by load().
+  Progress progress() const;
+  /// Continues from there; load() calls it before it writes the tensors.
   void set_progress(const Progress& progress);
 
   /// Tensors in checkpoint order. Weights are [rows, fan_in] row-major, without padding rows.

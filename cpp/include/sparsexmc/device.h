@@ -27,7 +27,7 @@ struct Stream {
 /// Why CUDA cannot be used here, in one line; empty if it can.
 std::string cuda_unavailable_reason();
 
-/// The instruction set whose kernels run on this CPU, e.g. "avx512"; SPARSEXMC_CPU_ISA overrides the choice.
+/// The instruction set whose kernels run on this CPU, e.g. "x86-64-v3 (AVX2)"; SPARSEXMC_CPU_ISA overrides the choice.
 std::string cpu_level();
 
 }  // namespace sparsexmc

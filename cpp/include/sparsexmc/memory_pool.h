@@ -15,11 +15,11 @@ namespace sparsexmc {
 /// Events order reuse across streams; the CPU has none: its event hooks are null, or record returns null. Hooks do not
 /// throw; release waits for work that may still use the block, as cudaFree does.
 struct MemorySource {
-  void* (*allocate)(size_t bytes, void* user);          ///< null when out of memory
+  void* (*allocate)(size_t bytes, void* user);  ///< null when out of memory
   void (*release)(void* data, size_t bytes, void* user);
-  void* (*record)(Stream stream, void* user);           ///< marks "all work queued on stream so far"
-  bool (*finished)(void* event, void* user);            ///< has that work run?
-  void (*wait)(Stream stream, void* event, void* user); ///< stream waits for that work
+  void* (*record)(Stream stream, void* user);            ///< marks "all work queued on stream so far"
+  bool (*finished)(void* event, void* user);             ///< has that work run?
+  void (*wait)(Stream stream, void* event, void* user);  ///< stream waits for that work
   void (*destroy)(void* event, void* user);
   void* user;
 };
@@ -33,12 +33,12 @@ struct MemoryEntry {
 };
 
 struct MemoryStatistics {
-  size_t current;      ///< bytes in live allocations (rounded to the pool's granularity)
-  size_t peak;         ///< largest `current` so far
-  size_t reserved;     ///< bytes taken from the source, cached free blocks included
-  size_t limit;        ///< 0: none
-  int64_t allocations; ///< calls of allocate() so far
-  int64_t reused;      ///< of these, served from cached blocks
+  size_t current;       ///< bytes in live allocations (rounded to the pool's granularity)
+  size_t peak;          ///< largest `current` so far
+  size_t reserved;      ///< bytes taken from the source, cached free blocks included
+  size_t limit;         ///< 0: none
+  int64_t allocations;  ///< calls of allocate() so far
+  int64_t reused;       ///< of these, served from cached blocks
 };
 
 class MemoryPool;

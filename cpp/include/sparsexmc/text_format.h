@@ -42,8 +42,8 @@ CsrMatrix read_labels(const std::string& path);
 CsrMatrix read_filter(const std::string& path, int64_t rows, int64_t num_labels);
 
 /// Writers of the same files. Values are written with the fewest digits that read back as the same fp32 number.
-/// @throws ArgumentError for an index out of range, a value that is not finite or an unwritable path, before the file is
-///         touched; Error when writing fails midway
+/// @throws ArgumentError for an index out of range, a value that is not finite or an unwritable path, before anything
+///         is written; Error when writing fails midway
 void write_repository(const std::string& path, const CsrView& features, const LabelsView& labels, int64_t num_labels);
 void write_features(const std::string& path, const CsrView& features);
 void write_labels(const std::string& path, const LabelsView& labels, int64_t num_labels);

@@ -6,8 +6,8 @@
 
 namespace sparsexmc {
 
-/// Runs loops over independent items. Threads start on the first parallel loop, survive between loops, and start anew in
-/// a forked child. Items are handed out dynamically, so nothing may depend on which worker runs an item.
+/// Runs loops over independent items. Threads start on the first parallel loop, survive between loops, and start anew
+/// in a forked child. Items are handed out dynamically, so nothing may depend on which worker runs an item.
 class ThreadPool {
  public:
   static constexpr int max_threads = 4096;
@@ -23,8 +23,9 @@ class ThreadPool {
   int num_threads() const { return num_threads_; }
 
   /// Calls body(argument, item, worker) for every item in [0, items) and returns when all are done. The first exception
-  /// of a body is rethrown here, once no body runs any more; items not yet begun are left out. Calls from several threads
-  /// are served one after another. A call from inside a body runs its items there, with that body's worker number.
+  /// of a body is rethrown here, once no body runs any more; items not yet begun are left out. Calls from several
+  /// threads are served one after another. A call from inside a body runs its items there, with that body's worker
+  /// number.
   void run(int64_t items, void (*body)(void* argument, int64_t item, int worker), void* argument);
 
  private:

@@ -16,11 +16,11 @@ inline constexpr int64_t unit_tile = 64;  // hidden units handled together
 /// @param z [units, strip_columns]
 /// @param p HiddenForward or SparseHiddenForward: batch, ldx, dropout, seed, step
 template <class Params>
-inline void activate(float* ht, const float* z, int64_t first_unit, int64_t units, int64_t first_column, int64_t columns,
-                     const Params& p) {
+inline void activate(float* ht, const float* z, int64_t first_unit, int64_t units, int64_t first_column,
+                     int64_t columns, const Params& p) {
   const float scale = 1.0f / (1.0f - p.dropout);
   const Vec rate = broadcast(p.dropout);
-  alignas(64) uint32_t words[4][strip_columns];  // of 4 units
+  alignas(64) uint32_t words[4][strip_columns] = {};  // of 4 units
   for (int64_t u = 0; u < units; ++u) {
     if (p.dropout > 0.0f && u % 4 == 0)
       draw_rows(words, p.seed, rng::Purpose::dropout, p.step, first_column, columns, (first_unit + u) / 4);

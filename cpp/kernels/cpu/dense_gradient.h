@@ -65,9 +65,10 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
     for (int64_t b = 0; b < all_columns; b += strip_columns) {
       const int64_t columns = smaller(strip_columns, all_columns - b);
       for (int64_t i = 0; i < groups; ++i)
-        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, kept.xt + b, p.ldx, columns);
-      group_loss<loss>(s.d, s.db, s.z, rows, smaller(rows, p.segment.rows - first_row), first_row, b, columns, kept.batch,
-                       kept.positives, kept.num_positives, cursor, scale, total);
+        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, kept.xt + b, p.ldx,
+                     columns);
+      group_loss<loss>(s.d, s.db, s.z, rows, smaller(rows, p.segment.rows - first_row), first_row, b, columns,
+                       kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
       transpose_block(s.dt + (k * p.ldx + b) * s.ldg, s.ldg, s.d, strip_columns, rows, columns);
     }
   }
@@ -92,7 +93,8 @@ inline void growth_keys(const RewireStep& p, const GradientScratch& s, int64_t f
     for (int64_t group = 0; group < groups; ++group)
       for (int64_t i = 0; i < feature_block; i += width) {
         Vec norm = {};
-        for (int64_t g = group * size; g < (group + 1) * size; ++g) norm = norm + abs(load(s.dwt + g * feature_block + i));
+        for (int64_t g = group * size; g < (group + 1) * size; ++g)
+          norm = norm - negative_abs(load(s.dwt + g * feature_block + i));
         const VecI key = 0x7FFFFFFF - bits(norm);
         __builtin_memcpy(s.keys + group * s.ld_keys + f + i, &key, sizeof key);
       }

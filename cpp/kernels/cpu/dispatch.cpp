@@ -38,11 +38,9 @@ struct Isa {
 
 Isa choose() {
 #if defined(__x86_64__)
-  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512vl");
+  const bool v2 = __builtin_cpu_supports("x86-64-v2");
+  const bool v3 = __builtin_cpu_supports("x86-64-v3");
+  const bool v4 = __builtin_cpu_supports("x86-64-v4");
   const Isa sets[] = {{"v4", v4, isa_v4::table}, {"v3", v3, isa_v3::table}, {"v2", v2, isa_v2::table}};
 #elif defined(__aarch64__)
   const Isa sets[] = {{"neon", true, isa_neon::table}};

@@ -25,9 +25,7 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
   const LabelScratch labels(scratch, p.segment.fan_in);
   for (int64_t l = first; l < last; l += tile) {
     const int64_t end = smaller(l + tile, last);
-    if (p.segment.indices == nullptr)
-      label_tile_step<loss>(p, labels, l, end, dx, static_cast<const uint8_t*>(nullptr), total);
-    else if (p.segment.wide_indices)
+    if (p.segment.wide_indices)
       label_tile_step<loss>(p, labels, l, end, dx, static_cast<const uint32_t*>(p.segment.indices), total);
     else
       label_tile_step<loss>(p, labels, l, end, dx, static_cast<const uint16_t*>(p.segment.indices), total);
@@ -36,7 +34,7 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
 
 template <Loss loss>
 void part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float* dx, double& total) {
-  if (p.segment.group_size == 1)
+  if (p.segment.group_size == 1 && p.segment.indices != nullptr)
     label_part<loss>(p, scratch, first, last, dx, total);
   else
     group_part<loss>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
@@ -45,7 +43,8 @@ void part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float
 }  // namespace
 
 int64_t fan_in_step_scratch(int64_t group_size, int64_t fan_in, int64_t in_features) {
-  return group_size == 1 ? LabelScratch::floats(fan_in, in_features) : GroupScratch::floats(group_size, fan_in);
+  const int64_t group = GroupScratch::floats(group_size, fan_in);
+  return group_size == 1 ? larger(group, LabelScratch::floats(fan_in, in_features)) : group;
 }
 
 void fan_in_step(ThreadPool& threads, const FanInStep& p) {

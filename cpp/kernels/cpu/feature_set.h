@@ -12,7 +12,7 @@ class FeatureSet {
   static constexpr int64_t max_features = 131072;
 
   SPARSEXMC_HD explicit FeatureSet(int64_t features) : words_(ceil_div(features, 64)) {
-    for (int64_t i = 0; i < words_; ++i) word_[i] = 0;
+    __builtin_memset(word_, 0, static_cast<size_t>(words_) * sizeof(uint64_t));
   }
   SPARSEXMC_HD bool has(int64_t f) const { return (word_[f >> 6] >> (f & 63) & 1) != 0; }
   SPARSEXMC_HD void insert(int64_t f) { word_[f >> 6] |= uint64_t{1} << (f & 63); }

@@ -6,7 +6,9 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using namespace kernels;
+using kernels::column_padding;
+using kernels::HiddenBackward;
+using kernels::HiddenForward;
 
 namespace {
 
@@ -16,7 +18,8 @@ SPARSEXMC_INLINE void row_offsets(int64_t* offset, int64_t first, int count, int
 }
 
 /// dx of one block of features with the weights from before the update; columns outer, units in ascending order.
-inline void input_gradient(const HiddenBackward& p, const int64_t* offset, int64_t first, int features, int64_t columns) {
+inline void input_gradient(const HiddenBackward& p, const int64_t* offset, int64_t first, int features,
+                           int64_t columns) {
   for (int i = 0; i < features; ++i)
     for (int64_t c = 0; c < columns; c += width) store(p.dxt + offset[i] + c, Vec{});
   for (int64_t b = 0; b < columns; b += strip_columns)
@@ -73,7 +76,8 @@ void hidden_backward(ThreadPool& threads, const HiddenBackward& p) {
       const int64_t units = smaller(unit_tile, p.units - u), lanes = round_up(units, column_padding);
       for (int64_t i = 0; i < features * lanes; i += width) store(dw + i, Vec{});
       for (int64_t b = 0; b < p.batch; b += strip_columns)
-        dw_block(dw, lanes, p.xt + b, offset, features, dt + u * p.ldx + b * lanes, smaller(strip_columns, p.batch - b));
+        dw_block(dw, lanes, p.xt + b, offset, features, dt + u * p.ldx + b * lanes,
+                 smaller(strip_columns, p.batch - b));
       for (int i = 0; i < features; ++i)
         update_at(p.weight, p.weight_state, (f + i) * p.units + u, dw + i * lanes, units, p.optimizer.weight_decay,
                   p.optimizer);

@@ -6,7 +6,10 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using namespace kernels;
+using kernels::InitHidden;
+using kernels::InitSegment;
+using kernels::Segment;
+using kernels::strip_columns;
 
 namespace {
 
@@ -65,8 +68,8 @@ void init_hidden(ThreadPool& threads, const InitHidden& p) {
     for (int64_t f = item * rows_per_item; f < last; ++f) {
       float* w = p.weight + f * p.units;
       for (int64_t u = 0; u < p.units; u += 4) {
-        const rng::Block block = rng::draw(p.seed, rng::Purpose::hidden_weights, 0, static_cast<uint64_t>(f),
-                                           static_cast<uint32_t>(u / 4));
+        const rng::Block block =
+            rng::draw(p.seed, rng::Purpose::hidden_weights, 0, static_cast<uint64_t>(f), static_cast<uint32_t>(u / 4));
         for (int64_t j = 0; j < smaller<int64_t>(4, p.units - u); ++j) w[u + j] = symmetric(block.word[j], p.bound);
       }
     }

@@ -37,7 +37,7 @@ class LossSum {
 template <Loss loss, bool masked>
 SPARSEXMC_INLINE Vec negative_vector(Vec z, float scale, VecI mask, LossSum& total) {
   if constexpr (loss == Loss::bce) {
-    Vec e = exp_nonpositive(-abs(z));
+    Vec e = exp_nonpositive(negative_abs(z));
     const Vec r = reciprocal(1.0f + e);
     Vec d = (z > 0.0f ? r : e * r) * scale;
     Vec positive_part = max(z, Vec{});

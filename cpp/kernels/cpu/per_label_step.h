@@ -1,7 +1,7 @@
 // The fused step of per-label fan-in (group_size 1): every label reads its own features.
 //
 // Such a step is bound by the traffic between the first- and the second-level cache. A tile of labels passes over one strip
-// of instances at a time: the strip's D stays in the first-level cache, and dX is added up input feature by input feature
+// of instances at a time: the strip's D stays close, and dX is added up input feature by input feature
 // (the tile's connections sorted by feature) with dX in registers, instead of one read and write of dX per connection.
 // The tile size changes no bit: dX adds labels in ascending order, dW adds strips in ascending order.
 #pragma once
@@ -16,11 +16,12 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 using kernels::FanInStep;
 
-inline constexpr int label_vectors = width == 4 ? 8 : 64 / width;  // vectors of one label's strip
+inline constexpr int label_vectors = 8;  // of one label's strip: enough independent sums to hide the latency of an FMA
 inline constexpr int64_t label_strip_columns = label_vectors * width;
-inline constexpr int64_t largest_label_tile = 128;
+inline constexpr int64_t largest_label_tile = 256;
 
-/// Labels per tile: a few thousand connections, so that the D of the tile fits the first-level cache.
+/// Labels per tile: as many as keep the tile's D and connections in a share of the second-level cache. The more labels, the
+/// more connections meet in one feature.
 SPARSEXMC_INLINE int64_t label_tile_rows(int64_t fan_in, int64_t wanted) {
   const int64_t own = larger<int64_t>(8, smaller<int64_t>(largest_label_tile, 8192 / fan_in));
   return wanted > 0 ? smaller(wanted, own) : own;
@@ -34,36 +35,26 @@ struct Connection {
 
 /// Per-worker scratch of a tile.
 struct LabelScratch {
+  double* loss;             // [tile]; first, for its alignment
   float* d;                 // [tile, label_strip_columns]
   float* dw;                // [tile, fan_in]
   float* db;                // [tile]
-  double* loss;             // [tile]
   Connection* connections;  // [tile * fan_in]
   uint32_t* row_end;        // [H + 1]: end of each feature's run of connections
 
   static int64_t floats(int64_t fan_in, int64_t in_features) {
-    const int64_t tile = label_tile_rows(fan_in, 0);
-    return tile * (label_strip_columns + 3 * fan_in + 3) + in_features + 2;
+    return label_tile_rows(fan_in, 0) * (label_strip_columns + 3 * fan_in + 3) + in_features + 2;
   }
   LabelScratch(float* scratch, int64_t fan_in) {
     const int64_t tile = label_tile_rows(fan_in, 0);
-    d = scratch;
+    loss = reinterpret_cast<double*>(scratch);
+    d = scratch + 2 * tile;
     dw = d + tile * label_strip_columns;
-    loss = reinterpret_cast<double*>(dw + tile * fan_in);  // tile is even: 8-byte aligned
-    connections = reinterpret_cast<Connection*>(loss + tile);
-    db = reinterpret_cast<float*>(connections + tile * fan_in);
-    row_end = reinterpret_cast<uint32_t*>(db + tile);
+    db = dw + tile * fan_in;
+    connections = reinterpret_cast<Connection*>(db + tile);
+    row_end = reinterpret_cast<uint32_t*>(connections + tile * fan_in);
   }
 };
-
-/// Input feature of slot f; a dense layer (no index array) reads feature f.
-template <class Index>
-SPARSEXMC_INLINE int64_t feature(const Index* index, int64_t f) {
-  if constexpr (sizeof(Index) == 1)
-    return f;
-  else
-    return static_cast<int64_t>(index[f]);
-}
 
 /// Logits, D and dW of one label over V vectors of instances.
 template <Loss loss, int V, class Index>
@@ -74,7 +65,7 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) z[v] = broadcast(bias);
   for (int64_t f = 0; f < fan_in; ++f) {
-    const float* x = xt + feature(index, f) * ldx;
+    const float* x = xt + index[f] * ldx;
     const Vec wf = broadcast(w[f]);
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) z[v] += wf * load(x + v * width);
@@ -115,14 +106,14 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
     if (slots == width) {
 #pragma GCC unroll 16
       for (int i = 0; i < width; ++i) {
-        const float* x = xt + feature(index, f + i) * ldx;
+        const float* x = xt + index[f + i] * ldx;
         gradient[i] = load(x) * d[0];
 #pragma GCC unroll 8
         for (int v = 1; v < V; ++v) gradient[i] += load(x + v * width) * d[v];
       }
     } else {
       for (int64_t i = 0; i < slots; ++i) {
-        const float* x = xt + feature(index, f + i) * ldx;
+        const float* x = xt + index[f + i] * ldx;
         gradient[i] = load(x) * d[0];
 #pragma GCC unroll 8
         for (int v = 1; v < V; ++v) gradient[i] += load(x + v * width) * d[v];
@@ -184,7 +175,7 @@ SPARSEXMC_INLINE void scattered_dx(float* dx, const LabelScratch& s, const float
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) d[v] = load(s.d + l * label_strip_columns + v * width);
     for (int64_t f = 0; f < fan_in; ++f) {
-      float* out = dx + feature(indices == nullptr ? nullptr : indices + l * fan_in, f) * ldx;
+      float* out = dx + indices[l * fan_in + f] * ldx;
       const Vec wf = broadcast(w[l * fan_in + f]);
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) store(out + v * width, load(out + v * width) + wf * d[v]);
@@ -201,12 +192,10 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   const float scale = 1.0f / static_cast<float>(p.batch);
   const float* w = segment.weights + first * fan_in;
   const int64_t all_columns = round_up(p.batch, kernels::column_padding);
-  constexpr bool dense = sizeof(Index) == 1;
-  const Index* tile_indices = dense ? nullptr : indices + first * fan_in;
+  const Index* tile_indices = indices + first * fan_in;
   // Sorting costs a few nanoseconds per connection and feature; it pays from about one strip on.
-  const bool sorted = !dense && segment.in_features <= 2 * count;
-  if constexpr (!dense)
-    if (sorted) sort_connections(s, w, tile_indices, labels, fan_in, segment.in_features);
+  const bool sorted = segment.in_features <= 2 * count;
+  if (sorted) sort_connections(s, w, tile_indices, labels, fan_in, segment.in_features);
   for (int64_t i = 0; i < count; ++i) s.dw[i] = 0.0f;
   for (int64_t l = 0; l < labels; ++l) {
     s.db[l] = 0.0f;
@@ -219,7 +208,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
-                           segment.bias[first + l], dense ? nullptr : tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx,
+                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx,
                            p.batch - b, p.positives + begin, p.positives + cursor, b, scale);
     }
     if (sorted)

@@ -1,66 +1,16 @@
 // Rewiring: which connections of a segment go, which features come instead, and the move of what stays.
-//
-// The groups are cut into ranges by sizes alone; sums and ties run over the groups of a range and then over the ranges,
-// so that the result does not depend on the number of threads.
 #include "cut.h"
 #include "dense_gradient.h"
 #include "feature_set.h"
+#include "rewire_ranges.h"
 #include "table.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using namespace kernels;
+using kernels::RewireStep;
+using kernels::Segment;
 
 namespace {
-
-struct Range {
-  double dropped = 0, grown = 0;  // sums of scores
-  int64_t changed = 0;
-  int64_t ties = 0;  // connections at the cut: of this range, then of the ranges before it
-};
-
-/// What all workers share, and the scratch: ranges, then per worker counts, keys, grown features and, for rigl, the
-/// dense gradient.
-class Rewiring {
- public:
-  static int64_t bytes(const Segment& s, int64_t ldx, int64_t kept, int64_t threads) {
-    return max_ranges * static_cast<int64_t>(sizeof(Range)) + threads * worker_bytes(s, ldx, kept);
-  }
-
-  explicit Rewiring(const RewireStep& p)
-      : p_(p),
-        packs_(ceil_div(p.segment.groups, groups_together(p.segment.group_size))),
-        ranges_(smaller(packs_, max_ranges)) {}
-
-  int64_t ranges() const { return ranges_; }
-  Range& range(int64_t i) const { return static_cast<Range*>(p_.scratch)[i]; }
-  int64_t first_group(int64_t range) const {
-    return smaller(packs_ * range / ranges_ * groups_together(p_.segment.group_size), p_.segment.groups);
-  }
-
-  int64_t* counts(int worker) const {
-    return reinterpret_cast<int64_t*>(static_cast<char*>(p_.scratch) + max_ranges * sizeof(Range) +
-                                      worker * worker_bytes(p_.segment, p_.ldx, p_.num_kept));
-  }
-  uint32_t* keys(int worker) const { return reinterpret_cast<uint32_t*>(counts(worker) + CutSearch::bins); }
-  uint32_t* grown(int worker) const { return keys(worker) + padded_fan_in(p_.segment); }
-  GradientScratch gradient(int worker) const {
-    float* scratch = reinterpret_cast<float*>(grown(worker) + padded_fan_in(p_.segment));
-    return GradientScratch(scratch, p_.segment, p_.ldx, p_.num_kept);
-  }
-
- private:
-  static constexpr int64_t max_ranges = 256;
-
-  static int64_t padded_fan_in(const Segment& s) { return round_up(s.fan_in, column_padding); }
-  static int64_t worker_bytes(const Segment& s, int64_t ldx, int64_t kept) {
-    const int64_t gradient = kept > 0 ? GradientScratch::floats(s, ldx, kept) : 0;
-    return round_up(8 * CutSearch::bins + 4 * (2 * padded_fan_in(s) + gradient), 64);
-  }
-
-  const RewireStep& p_;
-  int64_t packs_, ranges_;
-};
 
 /// keys[fan_in] of mean |w| over the rows of a group that are labels.
 inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
@@ -71,7 +21,7 @@ inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
     float total = 0.0f;
     if (whole > 0) {
       Vec lanes = {};
-      for (int64_t g = 0; g < whole; g += width) lanes = lanes + abs(load(w + g));
+      for (int64_t g = 0; g < whole; g += width) lanes = lanes - negative_abs(load(w + g));
       total = sum(lanes);
     }
     for (int64_t g = whole; g < rows; ++g) total += __builtin_fabsf(w[g]);
@@ -80,10 +30,10 @@ inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
 }
 
 /// The cut through all scores of the segment that takes `n` connections. Leaves in each range the ties before it.
-Cut layer_cut(ThreadPool& threads, const RewireStep& p, const Rewiring& r, int64_t n) {
+Cut layer_cut(ThreadPool& threads, const RewireStep& p, const RewireRanges& r, int64_t n) {
   const Segment& s = p.segment;
   const auto for_each_range = [&](auto&& body) {
-    parallel_for(threads, r.ranges(), [&](int64_t range, int worker) {
+    parallel_for(threads, r.size(), [&](int64_t range, int worker) {
       for (int64_t group = r.first_group(range); group < r.first_group(range + 1); ++group) {
         drop_keys(r.keys(worker), s, group);
         body(range, r.counts(worker), r.keys(worker));
@@ -101,12 +51,12 @@ Cut layer_cut(ThreadPool& threads, const RewireStep& p, const Rewiring& r, int64
   }
   const Cut cut = search.cut();
   for_each_range([&](int64_t range, int64_t*, const uint32_t* keys) {
-    for (int64_t f = 0; f < s.fan_in; ++f) r.range(range).ties += keys[f] == cut.key;
+    for (int64_t f = 0; f < s.fan_in; ++f) r[range].ties += keys[f] == cut.key;
   });
   int64_t before = 0;
-  for (int64_t i = 0; i < r.ranges(); ++i) {
-    const int64_t here = r.range(i).ties;
-    r.range(i).ties = before;
+  for (int64_t i = 0; i < r.size(); ++i) {
+    const int64_t here = r[i].ties;
+    r[i].ties = before;
     before += here;
   }
   return cut;
@@ -191,10 +141,10 @@ inline double replace(const Segment& s, int64_t group, Index* index, const uint3
 /// Rewires the groups of one range.
 /// @param cut scope layer: through the scores of the segment  @param per_group scope group: connections that go
 template <class Index>
-void rewire_range(const RewireStep& p, const Rewiring& r, int64_t i, int worker, Cut cut, int64_t per_group) {
+void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int worker, Cut cut, int64_t per_group) {
   const Segment& s = p.segment;
   const int64_t room = s.in_features - s.fan_in, pack = groups_together(s.group_size);
-  Range& range = r.range(i);
+  RangeRecord& range = r[i];
   int64_t ties = larger<int64_t>(cut.ties - range.ties, 0);
   uint32_t* keys = r.keys(worker);
   uint32_t* grown = r.grown(worker);
@@ -228,30 +178,30 @@ void rewire_range(const RewireStep& p, const Rewiring& r, int64_t i, int worker,
 }  // namespace
 
 int64_t rewire_scratch(const Segment& segment, int64_t ldx, int64_t kept, int64_t threads) {
-  return Rewiring::bytes(segment, ldx, kept, threads);
+  return RewireRanges::bytes(segment, ldx, kept, threads);
 }
 
 void rewire_step(ThreadPool& threads, const RewireStep& p) {
   const Segment& s = p.segment;
-  const Rewiring r(p);
-  for (int64_t i = 0; i < r.ranges(); ++i) r.range(i) = Range{};
+  const RewireRanges r(p);
+  for (int64_t i = 0; i < r.size(); ++i) r[i] = RangeRecord{};
   const double fan_in = static_cast<double>(s.fan_in);
   const int64_t per_group = static_cast<int64_t>(p.fraction * fan_in);
   Cut cut;
   if (p.scope == RewiringScope::layer)
     cut = layer_cut(threads, p, r, static_cast<int64_t>(p.fraction * static_cast<double>(s.groups) * fan_in));
-  parallel_for(threads, r.ranges(), [&](int64_t i, int worker) {
+  parallel_for(threads, r.size(), [&](int64_t i, int worker) {
     if (s.wide_indices)
       rewire_range<uint32_t>(p, r, i, worker, cut, per_group);
     else
       rewire_range<uint16_t>(p, r, i, worker, cut, per_group);
   });
 
-  Range total;
-  for (int64_t i = 0; i < r.ranges(); ++i) {
-    total.dropped += r.range(i).dropped;
-    total.grown += r.range(i).grown;
-    total.changed += r.range(i).changed;
+  RangeRecord total;
+  for (int64_t i = 0; i < r.size(); ++i) {
+    total.dropped += r[i].dropped;
+    total.grown += r[i].grown;
+    total.changed += r[i].changed;
   }
   const double count = static_cast<double>(larger<int64_t>(total.changed, 1));
   *p.changed = total.changed;

@@ -36,11 +36,23 @@ SPARSEXMC_INLINE Vec load(const float* p) {
 SPARSEXMC_INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 SPARSEXMC_INLINE Vec broadcast(float x) { return x - Vec{}; }
 SPARSEXMC_INLINE VecI broadcast_int(int32_t x) { return x - VecI{}; }
-SPARSEXMC_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
-SPARSEXMC_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+/// The larger of each lane (compilers make a comparison and a blend of the plain expression).
+SPARSEXMC_INLINE Vec max(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vec>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+#elif defined(__SSE2__)
+  return reinterpret_cast<Vec>(_mm_max_ps(reinterpret_cast<__m128>(a), reinterpret_cast<__m128>(b)));
+#else
+  return a > b ? a : b;
+#endif
+}
 SPARSEXMC_INLINE VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
 SPARSEXMC_INLINE Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }
 SPARSEXMC_INLINE Vec abs(Vec v) { return from_bits(bits(v) & 0x7FFFFFFF); }
+/// -|v|
+SPARSEXMC_INLINE Vec negative_abs(Vec v) { return from_bits(bits(v) | static_cast<int32_t>(0x80000000u)); }
 /// Lanes 0, 1, 2, ...
 SPARSEXMC_INLINE VecI iota() {
   VecI v;
@@ -124,22 +136,30 @@ SPARSEXMC_INLINE Vec reciprocal(Vec x) {
 #endif
 }
 
-/// exp(x) for x <= 0, relative error below 2e-7; results below the normal range become the smallest normal number.
+/// exp(x) for x <= 0, relative error below 3e-7; results below the normal range become the smallest normal number.
+/// Degree 5 minimax polynomial on [-ln 2 / 2, ln 2 / 2], fitted for this purpose.
 SPARSEXMC_INLINE Vec exp_nonpositive(Vec x) {
   x = max(x, broadcast(-87.0f));
   const Vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const Vec t = x * 1.44269504f + magic;
   const Vec n = t - magic;
-  Vec r = x - n * 0.693359375f;  // Cody-Waite: ln 2 in two parts
-  r = r - n * -2.12194440e-4f;
-  Vec p = broadcast(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  const Vec r = x - n * 0.693147182f;  // the fused product is exact, and n * (ln 2 - 0.693147182) stays below 3e-7
+#else
+  const Vec r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // Cody-Waite: ln 2 in two parts
+#endif
+  Vec p = broadcast(0.0082903066650033f);
+  p = p * r + 0.0418979749083519f;
+  p = p * r + 0.1666763722896576f;
+  p = p * r + 0.4999915063381195f;
+  p = p * r + 0.9999997019767761f;
+  p = p * r + 1.0f;
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(
+      _mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(n)));
+#else
   return from_bits(bits(p) + (bits(t) << 23));  // the low bits of magic are zero, so the shift leaves n
+#endif
 }
 
 /// log(1 + q) for 0 <= q < 2^100, relative error below 3e-7 also for tiny q.

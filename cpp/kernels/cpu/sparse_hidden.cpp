@@ -7,7 +7,9 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using namespace kernels;
+using kernels::column_padding;
+using kernels::SparseHiddenBackward;
+using kernels::SparseHiddenForward;
 
 namespace {
 
@@ -65,10 +67,13 @@ void sparse_hidden_forward(ThreadPool& threads, const SparseHiddenForward& p) {
     for_unit_tiles(
         p.units,
         [&]<int V>(int64_t u) {
-          sum_rows<V>(out + u, p.bias + u, begin, end, [&](int64_t i) { return p.weight + p.columns[i] * p.units + u; }, value);
+          sum_rows<V>(
+              out + u, p.bias + u, begin, end, [&](int64_t i) { return p.weight + p.columns[i] * p.units + u; }, value);
         },
         [&](int64_t u, int64_t n) {
-          sum_tails(out + u, p.bias + u, n, begin, end, [&](int64_t i) { return p.weight + p.columns[i] * p.units + u; }, value);
+          sum_tails(
+              out + u, p.bias + u, n, begin, end, [&](int64_t i) { return p.weight + p.columns[i] * p.units + u; },
+              value);
         });
   });
 
@@ -80,7 +85,8 @@ void sparse_hidden_forward(ThreadPool& threads, const SparseHiddenForward& p) {
     alignas(64) float z[unit_block * strip_columns];
     transpose_block(z, strip_columns, p.rows_scratch + b * lanes + u, lanes, smaller(strip_columns, p.batch - b),
                     smaller(unit_block, lanes - u));
-    activate(p.ht + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b, smaller(strip_columns, all_columns - b), p);
+    activate(p.ht + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b, smaller(strip_columns, all_columns - b),
+             p);
   });
 }
 

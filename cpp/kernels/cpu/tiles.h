@@ -71,8 +71,12 @@ inline void forward_block(float* z, int64_t ldz, const float* w, int64_t ldw, in
 
 /// dX[f, 0:V*width] += sum_g w(f, g) D[g], for R features.
 template <int R, int V>
-SPARSEXMC_INLINE void dx_tile(float* dx, const int64_t* offset, const float* w, int64_t ldw, int64_t rows, const float* d,
-                              int64_t ldd) {
+SPARSEXMC_INLINE void dx_tile(float* dx, const int64_t* offset, const int64_t* next, const float* w, int64_t ldw,
+                              int64_t rows, const float* d, int64_t ldd) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V * width; v += 16) __builtin_prefetch(dx + next[r] + v);
   Vec acc[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -101,9 +105,9 @@ inline void dx_block(float* dx, const int64_t* offset, int features, const float
   for_column_tiles(columns, [&]<int V>(int64_t c) {
     constexpr int wide = V == 1 ? 8 : 16 / V;
     int f = 0;
-    for (; f + wide <= features; f += wide) dx_tile<wide, V>(dx + c, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
-    for (; f + 2 <= features; f += 2) dx_tile<2, V>(dx + c, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
-    if (f < features) dx_tile<1, V>(dx + c, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
+    for (; f + wide <= features; f += wide) dx_tile<wide, V>(dx + c, offset + f, f + 2 * wide <= features ? offset + f + wide : offset, w + f * ldw, ldw, rows, d + c, ldd);
+    for (; f + 2 <= features; f += 2) dx_tile<2, V>(dx + c, offset + f, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
+    if (f < features) dx_tile<1, V>(dx + c, offset + f, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
   });
 }
 

@@ -79,6 +79,22 @@ std::map<std::string, InputFile> open_files(const Directory& directory, const Ma
   return files;
 }
 
+/// Refuses sizes that the files cannot hold before memory is taken for them. Every label has an int64 id and its
+/// weights, a weight at least one byte.
+void check_sizes(const Manifest& manifest, const InputFile& model, const InputFile& optimizer) {
+  const ClassifierConfig& config = manifest.config;
+  double least = static_cast<double>(config.num_labels) *
+                 static_cast<double>(sizeof(int64_t) + config.fan_in.value_or(config.layer_features()));
+  if (config.hidden) least += static_cast<double>(config.in_features) * static_cast<double>(config.hidden->features);
+  if (least > static_cast<double>(model.size()))
+    throw CheckpointError("'" + model.path() + "' has only " + std::to_string(model.size()) +
+                          " bytes, too few for the configuration in config.json; the checkpoint is damaged");
+  for (const KeptBatchSize& kept : manifest.progress.kept)
+    if (static_cast<uint64_t>(kept.positives) > optimizer.size())
+      throw CheckpointError("'" + optimizer.path() + "' has only " + std::to_string(optimizer.size()) +
+                            " bytes, too few for the kept batches in config.json; the checkpoint is damaged");
+}
+
 /// Where each tensor of a checkpoint is found.
 using TensorIndex = std::map<std::string, std::pair<const SafetensorsReader*, size_t>>;
 
@@ -140,11 +156,17 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
   const Manifest manifest = parse_manifest(read_manifest_text(directory), directory.path() + "/" + manifest_file);
   const std::map<std::string, InputFile> files = open_files(directory, manifest);
   const SafetensorsReader model(files.at(model_file)), optimizer(files.at(optimizer_file));
+  check_sizes(manifest, files.at(model_file), files.at(optimizer_file));
 
   ClassifierConfig config = manifest.config;
   if (!device.empty()) config.device = device;
   config.num_threads = num_threads;
   Classifier classifier(config);
+  try {
+    classifier.set_progress(manifest.progress);
+  } catch (const ArgumentError& error) {
+    throw CheckpointError("'" + directory.path() + "': " + error.what() + "; the checkpoint is damaged");
+  }
   const std::vector<NamedTensor> tensors = classifier.tensors();
   const TensorIndex index = match(tensors, model, optimizer, directory.path());
   const auto buffer = make_buffer(tensors);
@@ -154,7 +176,6 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
       reader->read(i, buffer.get());
       classifier.write(tensor.name, buffer.get());
     }
-    classifier.set_progress(manifest.progress);
   } catch (const ArgumentError& error) {
     throw CheckpointError("'" + directory.path() + "': " + error.what() + "; the checkpoint is damaged");
   }

@@ -1,6 +1,7 @@
 #include "checkpoint/directory.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <random>
+#include <regex>
 #include <system_error>
+#include <vector>
 
 #include "checkpoint/manifest.h"
 #include "sparsexmc/error.h"
@@ -63,21 +66,62 @@ void remove_checkpoint(const std::string& path) noexcept {
   rmdir(path.c_str());
 }
 
+/// Temporary directories of a final path are called this and more.
+std::string temporary_prefix(const std::string& final_path) { return final_path + ".tmp-"; }
+
+/// A process holds this lock on its temporary directory as long as it lives.
+bool lock(const Directory& directory) { return flock(directory.fd(), LOCK_EX | LOCK_NB) == 0; }
+
+/// Moves files that are not of a checkpoint to another directory. What exists there already stays where it is.
+void move_other_files(const Directory& from, const Directory& to) {
+  std::vector<std::string> others;
+  std::error_code error;
+  for (fs::directory_iterator entry(from.path(), error), end; !error && entry != end; entry.increment(error))
+    if (!is_checkpoint_file(entry->path().filename())) others.push_back(entry->path().filename());
+  for (const std::string& name : others)
+    if (!to.contains(name)) renameat(from.fd(), name.c_str(), to.fd(), name.c_str());
+}
+
+/// Removes what killed processes left of their saves to this path: each may be as large as the model.
+void remove_leftovers(const std::string& final_path) {
+  static const std::regex pid_and_number("[0-9]+-[0-9a-f]{8}");
+  const std::string prefix = temporary_prefix(final_path);
+  std::vector<std::string> leftovers;
+  std::error_code error;
+  fs::directory_iterator entry(fs::path(final_path).parent_path(), error);
+  for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+    const std::string path = entry->path().string();
+    if (path.starts_with(prefix) && std::regex_match(path.substr(prefix.size()), pid_and_number))
+      leftovers.push_back(path);
+  }
+  for (const std::string& path : leftovers) {
+    if (fs::symlink_status(path, error).type() != fs::file_type::directory) continue;
+    const Directory leftover(path);
+    if (!lock(leftover)) continue;
+    if (fs::is_directory(final_path, error)) move_other_files(leftover, Directory(final_path));
+    remove_checkpoint(path);
+  }
+}
+
+/// Makes a directory that no other process takes for a leftover.
 Directory make_temporary(const std::string& final_path) {
   std::error_code error;
   fs::create_directories(fs::path(final_path).parent_path(), error);
   if (error) throw_io_error("create the directory", fs::path(final_path).parent_path().string(), error.value());
+  remove_leftovers(final_path);
   std::random_device random;
   while (true) {
     std::array<char, 16> number;
     std::snprintf(number.data(), number.size(), "%08x", random());
-    const std::string path = final_path + ".tmp-" + std::to_string(getpid()) + "-" + number.data();
+    const std::string path = temporary_prefix(final_path) + std::to_string(getpid()) + "-" + number.data();
     if (mkdir(path.c_str(), 0777) != 0) {
       if (errno == EEXIST) continue;
       throw_io_error("create the directory", path, errno);
     }
     try {
-      return Directory(path);
+      Directory directory(path);
+      lock(directory);  // where the file system has no locks, nobody else gets one either
+      return directory;
     } catch (const CheckpointError&) {
       rmdir(path.c_str());
       throw;
@@ -101,11 +145,7 @@ void retire(const std::string& path, const Directory& successor) {
   if (!fs::is_directory(path, error)) return;
   const Directory old(path);
   if (!holds_checkpoint(old)) return;
-  std::vector<std::string> others;
-  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error))
-    if (!is_checkpoint_file(entry->path().filename())) others.push_back(entry->path().filename());
-  for (const std::string& name : others)
-    if (!successor.contains(name)) renameat(old.fd(), name.c_str(), successor.fd(), name.c_str());
+  move_other_files(old, successor);
   remove_checkpoint(path);
 }
 

@@ -22,7 +22,8 @@ enum class PublishStep {
 /// A directory beside its final place that takes it in one step. Destroyed before that, it vanishes.
 class AtomicDirectory {
  public:
-  /// Makes the temporary directory `<path>.tmp-<pid>-<random>`, and the parent of `path` where it is missing.
+  /// Makes the temporary directory `<path>.tmp-<pid>-<random>`, and the parent of `path` where it is missing. Removes
+  /// the temporary directories of processes that were killed while they saved to `path`.
   /// @throws CheckpointError if `path` is a file, or a directory that holds anything but a checkpoint
   explicit AtomicDirectory(const std::string& path);
   ~AtomicDirectory();

@@ -33,8 +33,11 @@ Json parse_json(std::string_view text, const std::string& origin) {
   };
   try {
     return Json::parse(text, check);
-  } catch (const Json::exception& error) {
-    throw CheckpointError("'" + origin + "' is not valid JSON (" + error.what() + "); the file is damaged or foreign");
+  } catch (const Json::parse_error& error) {  // its text would quote bytes that need not be UTF-8
+    throw CheckpointError("'" + origin + "' is not valid JSON at byte " + std::to_string(error.byte) +
+                          "; the file is damaged or foreign");
+  } catch (const Json::exception&) {
+    throw CheckpointError("'" + origin + "' holds a number out of range; the file is damaged or foreign");
   }
 }
 

@@ -30,8 +30,14 @@ nlohmann::ordered_json encode(const Progress& progress) {
                          {"changed", record.changed},
                          {"score_dropped", record.score_dropped},
                          {"score_grown", record.score_grown}});
-  return {
-      {"step", progress.step}, {"skipped", progress.skipped}, {"lr", progress.lr}, {"rewirings", std::move(rewirings)}};
+  nlohmann::ordered_json kept = nlohmann::ordered_json::array();
+  for (const KeptBatchSize& size : progress.kept)
+    kept.push_back({{"batch", size.batch}, {"positives", size.positives}});
+  return {{"step", progress.step},
+          {"skipped", progress.skipped},
+          {"lr", progress.lr},
+          {"rewirings", std::move(rewirings)},
+          {"kept", std::move(kept)}};
 }
 
 Progress parse_progress(const Json& json, const std::string& origin) {
@@ -48,6 +54,8 @@ Progress parse_progress(const Json& json, const std::string& origin) {
         {count_member(record, "step", origin), static_cast<int>(segment), count_member(record, "changed", origin),
          number_member(record, "score_dropped", origin), number_member(record, "score_grown", origin)});
   }
+  for (const Json& size : array_member(json, "kept", origin))
+    progress.kept.push_back({count_member(size, "batch", origin), count_member(size, "positives", origin)});
   return progress;
 }
 

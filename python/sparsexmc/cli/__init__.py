@@ -1,7 +1,7 @@
 """The command line: `sparsexmc train | predict | evaluate | plan | info | doctor`.
 
-Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. They import NumPy and the engine inside
-`run`, so that `--help` answers at once.
+Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. NumPy and the engine are imported
+inside functions, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMANDS = (
     ("doctor", doctor, "report versions and hardware, and test the engine"),
 )
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line on `argv` (default: the process's arguments) and returns the exit code.
 
-    0: done; 1: the command's answer is "no" (doctor); 2: an error, explained in one line on stderr; 130: Ctrl-C.
+    0: done; 1: the command's answer is "no" (doctor); 2: an error, explained on stderr; 130: Ctrl-C;
+    141: the reader of the output has left.
     """
     args = build_parser().parse_args(argv)
     try:
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output (`| head`) has left: nobody to tell. Keep the interpreter's last flush quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_ERROR
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         print(f"sparsexmc: {interrupt or 'interrupted'}", file=sys.stderr)
         return EXIT_INTERRUPTED

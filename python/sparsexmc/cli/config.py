@@ -23,9 +23,9 @@ NONE = "none"
 
 # What a single value stands for where a table may stand: hidden = 1024 means hidden = {features = 1024}.
 SHORTHAND = {"hidden": "features", "optimizer": "name", "schedule": "kind", "rewiring": "method"}
-# These arguments come from the data or from the command line.
-NOT_IN_MODEL = {"self", "in_features", "num_labels", "label_counts", "label_order", "sparse_input"}
-NOT_IN_TRAINING = {"self", "X", "Y", "callbacks", "progress", "metrics_file", "checkpoint", "label_names"}
+# These arguments come from the data or from options of the command line.
+NOT_IN_MODEL = {"self", "label_counts", "label_order"}
+NOT_IN_TRAINING = {"self", "X", "Y", "callbacks", "progress", "metrics_file", "checkpoint"}
 
 
 class UsageError(Exception):
@@ -56,7 +56,7 @@ def parse_override(text: str) -> Config:
     except tomllib.TOMLDecodeError:
         if not re.fullmatch(r"[A-Za-z][\w.:-]*", value):
             raise UsageError(
-                f"--set {text}: {value or 'an empty value'} is not a TOML value (a number, true, \"text\", [1, 2])"
+                f'--set {text}: {value or "an empty value"} is not a TOML value (a number, true, "text", [1, 2])'
             ) from None
         parsed = value
     for part in reversed(path):
@@ -103,9 +103,7 @@ def check(config: Config) -> None:
             _check_table(model[key], f"model.{key}")
             known = {field.name for field in dataclasses.fields(kind)} | ({"name"} if key == "optimizer" else set())
             _check_keys(model[key], known, "key", f"model.{key}.")
-    _check_keys(
-        config.get("training", {}), parameters(sparsexmc.Classifier.fit) - NOT_IN_TRAINING, "key", "training."
-    )
+    _check_keys(config.get("training", {}), parameters(sparsexmc.Classifier.fit) - NOT_IN_TRAINING, "key", "training.")
     _check_keys(config.get("data", {}), {"tfidf"}, "key", "data.")
     if config.get("data", {}).get("tfidf", False) not in (True, False):
         raise UsageError(f"data.tfidf is {config['data']['tfidf']!r}; write true or false")
@@ -115,7 +113,7 @@ def model_arguments(config: Config) -> dict[str, Any]:
     """The keyword arguments of `sparsexmc.Classifier` that a checked configuration asks for."""
     model = config.get("model", {})
     kinds = _object_types(model)
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for key, value in model.items():
         if value == NONE:
             arguments[key] = None

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 # Below this many labels a sparse output layer saves nothing worth having.
 SMALL_OUTPUT = 2_000
-# Below this many instances a run is short: smaller batches, more epochs, stronger dropout.
-SMALL_DATA = 20_000
+# Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout. And one in twenty
+# would be too few to tell which epoch was the best.
+TINY_DATA, SMALL_DATA = 4_000, 20_000
 MAX_DENSE_LABELS = 20_000
 
 
@@ -28,7 +29,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     instances, num_labels = Y.shape
     sparse, small = sp.issparse(X), instances < SMALL_DATA
     width = 1024 if sparse else X.shape[1]
-    batch_size = min(128 if small else 256, instances)
+    batch_size = min(instances, 32 if instances < TINY_DATA else 128 if small else 256)
     model: Config = {
         "in_features": X.shape[1],
         "num_labels": num_labels,
@@ -40,7 +41,6 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "initial_bias": _log_odds(Y),
         "batch_size": batch_size,
         "labels_per_instance": _largest_batch_mean(Y, batch_size),
-        "seed": 0,
     }
     if model["fan_in"] == "none":
         del model["group_size"], model["dense_labels"]
@@ -54,7 +54,8 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     else:
         steps_per_epoch = math.ceil(instances / batch_size)
         model["rewiring"] = {"method": "set", "fraction": 0.2, "interval": min(max(steps_per_epoch // 2, 50), 1000)}
-    return {"model": model, "training": {"epochs": 30 if small else 10}}
+    model["seed"] = 0
+    return {"model": model, "training": {"epochs": 30 if small else 10, "validation": "none" if small else 0.05}}
 
 
 def for_steps(model: Config, total_steps: int) -> Config:
@@ -66,11 +67,16 @@ def for_steps(model: Config, total_steps: int) -> Config:
     model = dict(model)
     schedule = model.get("schedule")
     if isinstance(schedule, dict) and schedule.get("kind", "constant") != "constant":
-        model["schedule"] = {"total_steps": max(total_steps, schedule.get("warmup_steps", 0) + 1), **schedule}
+        model["schedule"] = {"total_steps": max(total_steps, _int(schedule.get("warmup_steps")) + 1), **schedule}
     rewiring = model.get("rewiring")
     if isinstance(rewiring, dict):
-        model["rewiring"] = {"stop": max(total_steps * 3 // 4, rewiring.get("start", 0) + 1), **rewiring}
+        model["rewiring"] = {"stop": max(total_steps * 3 // 4, _int(rewiring.get("start")) + 1), **rewiring}
     return model
+
+
+def _int(value: object) -> int:
+    """`value`, or 0 for what is no integer: the configuration objects refuse that later, by name."""
+    return value if isinstance(value, int) else 0
 
 
 def _log_odds(Y: sp.csr_matrix) -> float:

@@ -22,7 +22,7 @@ LEVELS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults()
+    """There are none."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,9 +64,16 @@ def self_test() -> str:
     positives = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), labels)), shape=(instances, 40))
     try:
         classifier = sx.Classifier(
-            32, 40, fan_in=16, group_size=4, dense_labels=8, optimizer=sx.Adam(lr=0.02), batch_size=instances, device="cpu"
+            32,
+            40,
+            fan_in=16,
+            group_size=4,
+            dense_labels=8,
+            optimizer=sx.Adam(lr=0.05),
+            batch_size=instances,
+            device="cpu",
         )
-        losses = [classifier.train_step(embeddings, positives).loss for _ in range(60)]
+        losses = [classifier.train_step(embeddings, positives).loss for _ in range(100)]
         _, top = classifier.topk(embeddings, 1)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

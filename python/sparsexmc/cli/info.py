@@ -1,4 +1,4 @@
-"""Describe a saved model: sizes, configuration, training so far. Reading it verifies the size and hash of every file."""
+"""Describe a saved model: sizes, configuration, training so far. Reading it verifies sizes and hashes of its files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from . import inputs
+    from . import inputs, preparation
 
     classifier = inputs.load_model(args.model)
-    preparation = inputs.read_preparation(args.model)
+    tfidf = preparation.read(args.model)
     if args.json:
         progress = {"step": classifier.step, "skipped": classifier.skipped, "lr": classifier.lr}
         rewirings = [_rewiring(record) for record in classifier.rewirings]
         print(json.dumps({"config": classifier.config, **progress, "rewirings": rewirings}, indent=2))
         return 0
-    print(table(_facts(args.model, classifier, preparation), align="ll"))
+    print(table(_facts(args.model, classifier, tfidf), align="ll"))
     if classifier.rewirings:
         print(f"\n{count(len(classifier.rewirings), 'rewiring')}" + _shown(len(classifier.rewirings)))
         print(_rewiring_table(classifier.rewirings[-LAST_REWIRINGS:]))
@@ -44,7 +44,12 @@ def run(args: argparse.Namespace) -> int:
 def describe(config: dict[str, Any]) -> list[list[str]]:
     """Rows (what, value) about the layers and the optimizer of a classifier, for a table."""
     kind = "sparse features" if config["sparse_input"] else "embedding"
-    rows = [["input", f"{config['in_features']:,} {kind}" if config["sparse_input"] else f"{kind} of {config['in_features']:,}"]]
+    rows = [
+        [
+            "input",
+            f"{config['in_features']:,} {kind}" if config["sparse_input"] else f"{kind} of {config['in_features']:,}",
+        ]
+    ]
     hidden = config.get("hidden")
     if hidden:
         rows.append(["hidden layer", f"{hidden['features']:,} units, ReLU, dropout {hidden['dropout']:g}"])
@@ -62,13 +67,15 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _facts(path: str, classifier: Classifier, preparation: Any) -> list[list[str]]:
+def _facts(path: str, classifier: Classifier, tfidf: Any) -> list[list[str]]:
     from sparsexmc.memory import format_bytes
 
     rows = [["model", path], ["labels", f"{classifier.num_labels:,}" + (", named" if classifier.label_names else "")]]
     rows += describe(classifier.config)
-    rows.append(["features", "TF-IDF of counts" if preparation is not None else "as they come"])
-    skipped = f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""
+    rows.append(["features", "TF-IDF of counts" if tfidf is not None else "as they come"])
+    skipped = (
+        f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""
+    )
     rows.append(["steps", f"{classifier.step:,}{skipped}"])
     rows.append(["memory", f"{format_bytes(classifier.memory.planned)} with optimizer and scratch"])
     return rows

@@ -29,8 +29,12 @@ NUMBERS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in NUMBERS.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
-    parser.add_argument("--fan-in", metavar="N", help='features that a tail label reads (default 64), or "none": all dense')
-    parser.add_argument("--dense-labels", metavar="N", help="number (100) or share (0.05) of labels that read all features")
+    parser.add_argument(
+        "--fan-in", metavar="N", help='features that a tail label reads (default 64), or "none": all dense'
+    )
+    parser.add_argument(
+        "--dense-labels", metavar="N", help="number (100) or share (0.05) of labels that read all features"
+    )
     parser.add_argument("--hidden", type=int, metavar="N", help="units of a hidden layer")
     parser.add_argument("--sparse-input", action="store_true", help="the hidden layer reads sparse rows")
     parser.add_argument("--optimizer", choices=["sgd", "adam"], help="default sgd")

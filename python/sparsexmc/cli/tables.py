@@ -41,7 +41,8 @@ def metric_table(reports: Mapping[str, Mapping[str, Mapping[int, float]]]) -> st
     first = next(iter(reports.values()))
     cutoffs = list(next(iter(first.values())))
     rows = [
-        [metric] + [f"{100 * report[metric][k]:.2f}" for report in reports.values() for k in cutoffs] for metric in first
+        [metric] + [f"{100 * report[metric][k]:.2f}" for report in reports.values() for k in cutoffs]
+        for metric in first
     ]
     heads = ["percent"] + [f"@{k}" for _ in reports for k in cutoffs]
     body = table(rows, heads, "l")
@@ -55,15 +56,6 @@ def metric_table(reports: Mapping[str, Mapping[str, Mapping[int, float]]]) -> st
         titles.append(title[:width].rjust(width))
         column += len(cutoffs)
     return GAP.join(titles).rstrip() + "\n" + body
-
-
-def human_bytes(count: float) -> str:
-    """1536 -> "1.5 KiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} TiB"
 
 
 def human_seconds(seconds: float) -> str:

@@ -1,0 +1,102 @@
+#include "kept_batches.h"
+
+#include <algorithm>
+
+namespace sparsexmc {
+
+using kernels::Positive;
+
+namespace {
+
+constexpr const char* positives_buffer = "rewiring.kept_positives";
+
+/// Room for `count` positives, with the first `used` kept when the buffer has to grow.
+Positive* grow(Buffers& buffers, int64_t used, int64_t count) {
+  const Positive* before = buffers.get<Positive>(positives_buffer);
+  const std::vector<Positive> earlier(before, before + used);
+  Positive* list = buffers.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
+  if (list != before) std::copy(earlier.begin(), earlier.end(), list);
+  return list;
+}
+
+}  // namespace
+
+KeptBatches::KeptBatches(const ClassifierConfig& config, const Buffers& buffers)
+    : rewiring_(config.rewiring.value_or(Rewiring{})),
+      features_(config.layer_features()),
+      ldx_(leading_dimension(config.batch_size)),
+      inputs_(buffers.get<float>("rewiring.kept_inputs")) {}
+
+void KeptBatches::keep(Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
+                       const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
+                       const uint32_t* label_order) {
+  if (rewiring_.method != RewiringMethod::rigl) return;
+  bool wanted = false;
+  for (int64_t ahead = 0; ahead < rewiring_.grow_batches; ++ahead) wanted = wanted || rewiring_.due(step + ahead);
+  if (!wanted) return;
+
+  const int64_t used = entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
+  int64_t count = 0;
+  for (const SegmentPositives& p : positives) count += p.count;
+  Positive* place = grow(buffers, used, used + count) + used;
+  for (size_t s = 0; s < positives.size(); ++s)
+    for (int64_t i = 0; i < positives[s].count; ++i)
+      *place++ = {label_order[segments[s].first_row + positives[s].data[i].row], positives[s].data[i].column};
+  entries_.push_back({batch, used, count});
+  float* copy = inputs_of(entries_.size() - 1);
+  for (int64_t h = 0; h < features_; ++h) {
+    std::copy_n(inputs + h * ldx, batch, copy + h * ldx_);
+    std::fill(copy + h * ldx_ + batch, copy + (h + 1) * ldx_, 0.0f);
+  }
+}
+
+std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(Buffers& buffers, const uint32_t* label_rows,
+                                                                 const std::vector<SegmentShape>& segments) {
+  std::vector<std::vector<kernels::KeptBatch>> batches(segments.size());
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& entry = entries_[i];
+    auto* spare = buffers.at_least<Positive>("batch.positives", std::max<int64_t>(entry.num_positives, 1));
+    Positive* list = positives(i, buffers);
+    for (int64_t n = 0; n < entry.num_positives; ++n) list[n].row = label_rows[list[n].row];
+    const auto lists = split_positives(list, spare, entry.num_positives, segments);
+    for (size_t s = 0; s < segments.size(); ++s)
+      batches[s].push_back({inputs_of(i), lists[s].data, lists[s].count, entry.batch});
+  }
+  return batches;
+}
+
+std::vector<KeptBatchSize> KeptBatches::sizes() const {
+  std::vector<KeptBatchSize> list;
+  for (const Entry& entry : entries_) list.push_back({entry.batch, entry.num_positives});
+  return list;
+}
+
+void KeptBatches::restore(Buffers& buffers, const std::vector<KeptBatchSize>& sizes) {
+  entries_.clear();
+  int64_t used = 0;
+  for (const KeptBatchSize& size : sizes) {
+    entries_.push_back({size.batch, used, size.positives});
+    used += size.positives;
+  }
+  if (entries_.empty()) return;
+  std::fill_n(grow(buffers, 0, used), used, Positive{0, 0});
+}
+
+void KeptBatches::read_inputs(size_t i, float* out) const {
+  for (int64_t h = 0; h < features_; ++h)
+    std::copy_n(inputs_of(i) + h * ldx_, entries_[i].batch, out + h * entries_[i].batch);
+}
+
+void KeptBatches::write_inputs(size_t i, const float* in) {
+  for (int64_t h = 0; h < features_; ++h) {
+    float* row = inputs_of(i) + h * ldx_;
+    std::copy_n(in + h * entries_[i].batch, entries_[i].batch, row);
+    std::fill(row + entries_[i].batch, row + ldx_, 0.0f);
+  }
+}
+
+Positive* KeptBatches::positives(size_t i, const Buffers& buffers) const {
+  return buffers.get<Positive>(positives_buffer) + entries_[i].first_positive;
+}
+
+}  // namespace sparsexmc

@@ -1,0 +1,225 @@
+"""
+The C++ engine of sparsexmc. Internal: use the package sparsexmc instead.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy
+from numpy.typing import NDArray
+
+
+def version() -> str:
+    """Version of the library, e.g. "0.1.0"."""
+
+def cpu_level() -> str:
+    """
+    Instruction set that the kernels use on this CPU, e.g. "x86-64-v3 (AVX2)".
+    """
+
+def default_num_threads() -> int:
+    """
+    Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
+    """
+
+def cuda_unavailable_reason() -> str:
+    """Why CUDA cannot be used here, in one line; empty if it can."""
+
+class Error(Exception):
+    """Base of all errors of sparsexmc."""
+
+class ArgumentError(Error, ValueError):
+    """An argument has the wrong value, shape, layout or device."""
+
+class DTypeError(Error, TypeError):
+    """An argument has the wrong dtype or kind."""
+
+class MemoryPlanError(Error, MemoryError):
+    """The planned bytes exceed the memory limit."""
+
+class DeviceError(Error, RuntimeError):
+    """A device is missing, unusable or failed."""
+
+class DataError(Error, ValueError):
+    """A data file is malformed; the message begins with "file:line: "."""
+
+class CheckpointError(Error, RuntimeError):
+    """
+    A checkpoint is missing, truncated, edited, foreign, or cannot be written.
+    """
+
+class Tensor:
+    """An array of another library, borrowed until this object goes."""
+
+    def __init__(self, array: object, dtype: str | None = None) -> None:
+        """
+        array: a NumPy array or a DLPack capsule, which this takes over; dtype: reads the elements as this one of the same size.
+        """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """In elements."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def contiguous(self) -> bool:
+        """Is it C-contiguous?"""
+
+def dlpack_capsule(storage: object, dtype: str) -> Any:
+    """
+    A DLPack capsule over the memory of `storage`, its elements read as `dtype`; it keeps the memory alive.
+    """
+
+class RewiringRecord:
+    """What one rewiring did to a segment."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def segment(self) -> int: ...
+
+    @property
+    def changed(self) -> int:
+        """Connections replaced; each is group_size weights."""
+
+    @property
+    def score_dropped(self) -> float:
+        """Mean |w| of the dropped connections."""
+
+    @property
+    def score_grown(self) -> float:
+        """rigl: mean gradient norm of the grown ones; set: 0."""
+
+    def __repr__(self) -> str: ...
+
+def plan(config: str) -> tuple[list[tuple[str, int]], str]:
+    """Entries (name, bytes) and table of the memory plan."""
+
+class Classifier:
+    """The C++ classifier; see sparsexmc.Classifier."""
+
+    def __init__(self, config: str, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, label_counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
+
+    @staticmethod
+    def load(path: str, device: str, num_threads: int) -> Classifier: ...
+
+    def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
+
+    def train_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool) -> tuple[float, bool, bool]:
+        """Loss, skipped, rewired; writes `gradient` unless it is None."""
+
+    def train_step_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], skip_nonfinite: bool) -> tuple[float, bool, bool]: ...
+
+    def topk(self, embeddings: Tensor, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+    def topk_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+    @property
+    def lr(self) -> float: ...
+
+    @lr.setter
+    def lr(self, arg: float, /) -> None: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @step.setter
+    def step(self, arg: int, /) -> None: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    @property
+    def rewirings(self) -> list[RewiringRecord]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def num_threads(self) -> int: ...
+
+    def config_json(self) -> str: ...
+
+    def tensors(self) -> list[tuple[str, str, list[int]]]:
+        """(name, dtype, shape) of every tensor, in checkpoint order."""
+
+    def read(self, name: str, out: Annotated[NDArray, dict(order='C', device='cpu')]) -> None: ...
+
+    def write(self, name: str, data: Annotated[NDArray, dict(order='C', device='cpu', writable=False)]) -> None: ...
+
+    def memory_plan(self) -> tuple[list[tuple[str, int]], str]: ...
+
+    def memory_entries(self) -> list[tuple[str, int]]: ...
+
+    def memory_statistics(self) -> dict[str, int]: ...
+
+class MetricsAtK:
+    """All metrics at one cut-off k, as shares in [0, 1]."""
+
+    @property
+    def k(self) -> int: ...
+
+    @property
+    def precision(self) -> float: ...
+
+    @property
+    def ndcg(self) -> float: ...
+
+    @property
+    def recall(self) -> float: ...
+
+    @property
+    def psp(self) -> float: ...
+
+    @property
+    def psndcg(self) -> float: ...
+
+    @property
+    def coverage(self) -> float: ...
+
+    @property
+    def macro_f1(self) -> float: ...
+
+class RankingMetrics:
+    """Accumulates ranking metrics batch by batch."""
+
+    def __init__(self, num_labels: int, ks: Sequence[int], propensities: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> None: ...
+
+    def update(self, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+        """
+        Adds a batch: ids [n, width], best first, -1 for no prediction; the positives as CSR rows.
+        """
+
+    def compute(self) -> list[MetricsAtK]: ...
+
+    @property
+    def num_instances(self) -> int: ...
+
+def inverse_propensities(counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], num_train: int, A: float, B: float) -> Annotated[NDArray[numpy.float64], dict(shape=(None,))]:
+    """q = 1 + C (n + B)^-A for every label."""
+
+def read_repository(path: str) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
+    """
+    ((indptr, indices, values, shape) of the features, (indptr, indices, shape) of the labels).
+    """
+
+def read_features(path: str) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]]:
+    """(indptr, indices, values, shape) of a file of the two-file form."""
+
+def read_labels(path: str) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
+    """(indptr, indices, shape) of a file of the two-file form."""
+
+def read_filter(path: str, rows: int, num_labels: int) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
+    """(indptr, indices, shape) of a filter file."""
+
+def write_repository(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int) -> None: ...
+
+def write_features(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int) -> None: ...
+
+def write_labels(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int) -> None: ...

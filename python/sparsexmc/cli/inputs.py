@@ -1,0 +1,104 @@
+"""What the commands read and write: data sets, saved models, output files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import UsageError
+
+if TYPE_CHECKING:
+    from sparsexmc import Classifier
+    from sparsexmc.data import Dataset
+
+CHECKPOINT_FILE = "config.json"
+"""What makes a directory a saved model."""
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """DATA, or --demo in its place."""
+    parser.add_argument("data", metavar="DATA", nargs="?", help="directory or file of a data set")
+    parser.add_argument("--demo", action="store_true", help="the built-in package dependencies of Debian 12 as DATA")
+
+
+def load_data(path: str | None, *, demo: bool = False) -> Dataset:
+    """The data set at `path`, in any form that `sparsexmc.data.load` reads, or the built-in one as token counts."""
+    import sparsexmc as sx
+    from sparsexmc.data.demo import _DIRECTORY
+
+    if demo == (path is not None):
+        raise UsageError("give either DATA or --demo")
+    if path is None:
+        return sx.data.load(_DIRECTORY)
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such file or directory")
+    return sx.data.load(path)
+
+
+def load_features(path: str | None, *, demo: bool = False) -> Any:
+    """Features [n, D] to predict on: one `.npz` or `.npy` file, or those of `measured_split`."""
+    from sparsexmc.data.arrays import read_csr, read_dense
+
+    if path is not None and os.path.isfile(path) and path.endswith((".npz", ".npy")):
+        return read_csr(Path(path)).astype("float32") if path.endswith(".npz") else read_dense(Path(path))
+    return measured_split(load_data(path, demo=demo))[0]
+
+
+def measured_split(dataset: Dataset) -> tuple[Any, Any]:
+    """(X, Y) of the test instances where the data set has any, else of the only instances that it has."""
+    if dataset.X_test is not None:
+        return dataset.X_test, dataset.Y_test
+    return dataset.X, dataset.Y
+
+
+def load_model(path: str, threads: int | None = None) -> Classifier:
+    """The model at `path`, verified."""
+    import sparsexmc as sx
+
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such model; `sparsexmc train DATA -o {path}` makes one")
+    return sx.load(path, num_threads=threads or 0)
+
+
+def is_model(path: Path) -> bool:
+    """Is there a saved model at `path`?"""
+    return (path / CHECKPOINT_FILE).is_file()
+
+
+def check_model_output(path: str) -> Path:
+    """`path` as a place where a model can be saved; missing parent directories are made.
+
+    Raises UsageError if something else is there, OSError if nothing can be written.
+    """
+    place = Path(path).absolute()
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{path}: exists and is not a directory; name another place for the model")
+    if place.is_dir() and any(place.iterdir()) and not is_model(place):
+        raise UsageError(f"{path}: exists and is not a sparsexmc model, so it is not overwritten; name another place")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
+        pass
+    return place
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside `path`, which becomes `path` if the block ends well and vanishes if it does not."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""How a model wants its features prepared, kept beside the checkpoint: run.toml and, for TF-IDF, features.npz.
+
+The checkpoint itself is the engine's: a directory that is replaced as a whole. `sparsexmc train` adds its two files
+right after; run.toml comes last, so that a model with run.toml has all it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import config as cfg
+from .inputs import atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import scipy.sparse as sp
+
+    from sparsexmc import Classifier
+
+RUN_FILE = "run.toml"
+FEATURES_FILE = "features.npz"
+
+
+@dataclass(frozen=True)
+class TfIdf:
+    """TF-IDF weights of a training set, as `sparsexmc.data.tfidf` makes them, to be used on later data."""
+
+    idf: npt.NDArray[np.float64]  # [in_features]
+
+    @classmethod
+    def fit(cls, counts: sp.csr_matrix) -> TfIdf:
+        """Weights from training counts [n, in_features]: ln((1 + n) / (1 + rows with the feature)) + 1."""
+        import numpy as np
+
+        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+        return cls(np.log((1 + counts.shape[0]) / (1 + frequency)) + 1)
+
+    def apply(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        """Rows (1 + ln count) * idf of unit length, float32; empty rows stay empty."""
+        import numpy as np
+        import scipy.sparse as sp
+
+        values = (1 + np.log(counts.data, dtype=np.float64)) * self.idf[counts.indices]
+        row_of = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        norm = np.sqrt(np.bincount(row_of, weights=values * values, minlength=counts.shape[0]))
+        return sp.csr_matrix(
+            ((values / norm[row_of]).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape
+        )
+
+
+def are_counts(X: Any) -> bool:
+    """Does `X` hold raw token counts, that is sparse whole numbers of at least 1?"""
+    import numpy as np
+    import scipy.sparse as sp
+
+    return bool(sp.issparse(X) and X.nnz and X.data.min() >= 1 and (X.data == np.floor(X.data)).all())
+
+
+def write(model: Path, tfidf: TfIdf | None, config: cfg.Config) -> None:
+    """Puts features.npz and then run.toml into the model directory, each whole or not at all."""
+    import numpy as np
+
+    if tfidf is not None:
+        with atomic_path(model / FEATURES_FILE) as path, open(path, "wb") as file:
+            np.savez(file, idf=tfidf.idf)
+    with atomic_path(model / RUN_FILE) as path:
+        path.write_text(cfg.dump(config), encoding="utf-8")
+
+
+def read(model: str) -> TfIdf | None:
+    """The TF-IDF weights of the model, or None if it takes features as they are.
+
+    Raises UsageError if run.toml asks for weights that are missing.
+    """
+    import numpy as np
+
+    run_file, features_file = Path(model) / RUN_FILE, Path(model) / FEATURES_FILE
+    if not run_file.exists() and not features_file.exists():
+        return None  # saved by Classifier.save
+    if run_file.exists() and not cfg.read(str(run_file)).get("data", {}).get("tfidf", False):
+        return None
+    try:
+        with np.load(features_file, allow_pickle=False) as arrays:
+            return TfIdf(arrays["idf"])
+    except (OSError, KeyError, ValueError, EOFError):
+        raise cfg.UsageError(
+            f"{features_file}: missing or damaged, and the model needs its TF-IDF weights; copy the whole model "
+            "directory, or train again"
+        ) from None
+
+
+def prepare(X: Any, classifier: Classifier, model: str) -> Any:
+    """`X` [n, D] as the model in that directory reads it. Raises UsageError if it is not the kind of data for it."""
+    import scipy.sparse as sp
+
+    if sp.issparse(X) != classifier.sparse_input:
+        wanted, came = ("sparse", "dense") if classifier.sparse_input else ("dense", "sparse")
+        raise cfg.UsageError(
+            f"the model reads {wanted} features, the data has {came} ones; make it like the training set"
+        )
+    if X.shape[1] != classifier.in_features:
+        raise cfg.UsageError(
+            f"the data has {X.shape[1]} features and the model {classifier.in_features}; use data like its training set"
+        )
+    tfidf = read(model)
+    if tfidf is None:
+        if are_counts(X) and not (Path(model) / RUN_FILE).exists():
+            raise cfg.UsageError(
+                f"{model} has no {RUN_FILE}, so it is not known whether token counts are to be weighed for it; train "
+                "again, or write that file with the lines [data] and tfidf = false if it was trained on plain counts"
+            )
+        return X
+    if X.nnz and not are_counts(X):
+        raise cfg.UsageError(
+            "the model was trained on TF-IDF of token counts, but the data holds other numbers; pass the counts"
+        )
+    return tfidf.apply(X)

@@ -1,0 +1,193 @@
+"""Train a classifier and save it.
+
+DATA is a directory with X_trn, Y_trn (and X_tst, Y_tst, labels.txt), or a text file of the extreme-classification
+repository; --demo takes its place. Defaults follow from the size of the data. The configuration in effect is printed
+before the start and kept as run.toml in the model directory. Its sections: [model] arguments of sparsexmc.Classifier,
+with [model.hidden], [model.optimizer], [model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit;
+[data] tfidf = true | false.
+
+  sparsexmc train --demo
+  sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import config as cfg
+from . import defaults, demo, evaluate, inputs, preparation
+from .tables import count, human_seconds, indent, metric_table
+
+if TYPE_CHECKING:
+    from sparsexmc import Classifier, History
+    from sparsexmc.data import Dataset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    inputs.add_data_arguments(parser)
+    parser.add_argument("-o", "--output", metavar="MODEL", help="model directory to write (optional with --demo)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
+    parser.add_argument("--epochs", type=int, metavar="N", help="same as --set training.epochs=N")
+    parser.add_argument("--seed", type=int, metavar="S", help="same as --set model.seed=S")
+    parser.add_argument("--threads", type=int, metavar="N", help="same as --set model.num_threads=N")
+    parser.add_argument("--metrics-file", metavar="FILE", help="JSON lines (default MODEL.metrics.jsonl)")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    from sparsexmc.memory import format_bytes
+
+    if args.demo == (args.data is not None):
+        raise cfg.UsageError("give either DATA or --demo; `sparsexmc train --help` shows both")
+    if args.output is None and not args.demo:
+        raise cfg.UsageError("give -o MODEL, the directory where the model goes")
+    wanted = _wanted(args)
+    cfg.check(wanted)
+    output = None if args.output is None else inputs.check_model_output(args.output)
+
+    start = time.perf_counter()
+    dataset = inputs.load_data(args.data, demo=args.demo)
+    print(f"{dataset!r}, read in {human_seconds(time.perf_counter() - start)}", flush=True)
+    job = _prepare(dataset, wanted, demo.CONFIG if args.demo else {})
+    classifier, steps = _create(job)
+    print(f"\n{indent(cfg.dump(job.config))}\n")
+    print(f"{count(steps, 'step')}, {format_bytes(classifier.memory.planned)} of memory\n", flush=True)
+
+    metrics_file = args.metrics_file or (None if output is None else f"{output}.metrics.jsonl")
+    start = time.perf_counter()
+    # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
+    checkpoint = None if args.demo else output
+    history = _fit(classifier, job, checkpoint, metrics_file, progress=False if args.no_progress else None)
+    seconds = time.perf_counter() - start
+    epochs = len(history.epochs)
+    if checkpoint is not None and history.epochs and history.best_epoch != history.epochs[-1].epoch:
+        del classifier
+        classifier = inputs.load_model(str(checkpoint), args.threads)
+        print(f"epoch {history.best_epoch} was the best of {epochs} by {history.metric}; its model is kept")
+    if args.demo and output is not None:
+        classifier.save(output)
+        preparation.write(output, job.tfidf, job.config)
+    _report(classifier, job, show_packages=args.demo)
+    process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(
+        f"\ntrained {count(epochs, 'epoch')} in {human_seconds(seconds)}; peak memory "
+        f"{format_bytes(classifier.memory.peak)} in the engine, {format_bytes(process_peak)} in the process"
+    )
+    if output is not None:
+        print(f"model saved to {args.output}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run, ready to start: the data as the engine reads it, and the whole configuration."""
+
+    dataset: Dataset
+    X: Any  # [n, in_features] training features after preparation
+    X_test: Any
+    tfidf: preparation.TfIdf | None
+    config: cfg.Config
+
+
+def _wanted(args: argparse.Namespace) -> cfg.Config:
+    """What the file and the options ask for."""
+    config = cfg.read(args.config) if args.config else {}
+    for text in args.set:
+        config = cfg.merge(config, cfg.parse_override(text))
+    for section, key, value in (
+        ("training", "epochs", args.epochs),
+        ("model", "seed", args.seed),
+        ("model", "num_threads", args.threads),
+    ):
+        if value is not None:
+            config = cfg.merge(config, {section: {key: value}})
+    return config
+
+
+def _prepare(dataset: Dataset, wanted: cfg.Config, own: cfg.Config) -> Job:
+    """Merges the defaults for this data, a demo's `own` configuration and what is `wanted`; weighs the features."""
+    tfidf = wanted.get("data", {}).get("tfidf", preparation.are_counts(dataset.X))
+    if tfidf and not preparation.are_counts(dataset.X):
+        raise cfg.UsageError("data.tfidf = true needs sparse token counts, not the numbers of this data; write false")
+    config = defaults.for_data(dataset.X, dataset.Y)
+    for part in (own, wanted, {"data": {"tfidf": tfidf}}):
+        config = cfg.merge(config, part)
+    cfg.check(config)
+    for name, size in (("in_features", dataset.num_features), ("num_labels", dataset.num_labels)):
+        if config["model"][name] != size:
+            raise cfg.UsageError(f"model.{name} is {config['model'][name]}, but the data has {size}; leave it out")
+    weights = preparation.TfIdf.fit(dataset.X) if tfidf else None
+    X, X_test = (X if X is None or weights is None else weights.apply(X) for X in (dataset.X, dataset.X_test))
+    return Job(dataset, X, X_test, weights, config)
+
+
+def _create(job: Job) -> tuple[Classifier, int]:
+    """The untrained classifier, and the number of steps that its training will take."""
+    import sparsexmc as sx
+    from sparsexmc._checks import require_int
+    from sparsexmc.fit import steps_per_epoch
+
+    training = cfg.training_arguments(job.config)
+    batch_size = training.get("batch_size") or job.config["model"]["batch_size"]
+    require_int("training.epochs", training["epochs"], 1)
+    require_int("batch_size", batch_size, 1)
+    steps = training["epochs"] * steps_per_epoch(job.X.shape[0], batch_size, training["validation"])
+    model = defaults.for_steps(job.config["model"], steps)
+    classifier = sx.Classifier(**cfg.model_arguments({"model": model}), label_counts=job.dataset.label_counts)
+    classifier.label_names = job.dataset.label_names
+    return classifier, steps
+
+
+def _fit(
+    classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | None, *, progress: bool | None
+) -> History:
+    """Trains, and completes every checkpoint with the files of its preparation."""
+    from sparsexmc.history import Callback
+
+    class Complete(Callback):
+        saved_epoch: int | None = None
+
+        def on_epoch(self, classifier: Classifier, info: Any) -> bool | None:
+            if checkpoint is not None and info.improved:
+                preparation.write(checkpoint, job.tfidf, job.config)
+                self.saved_epoch = info.epoch
+            return None
+
+    complete = Complete()
+    options: dict[str, Any] = {
+        "callbacks": [complete],
+        "checkpoint": checkpoint,
+        "metrics_file": metrics_file,
+        "progress": progress,
+    }
+    options |= cfg.training_arguments(job.config)
+    try:
+        return classifier.fit(job.X, job.dataset.Y, **options)
+    except KeyboardInterrupt:
+        if checkpoint is not None and inputs.is_model(checkpoint) and not (checkpoint / preparation.RUN_FILE).exists():
+            preparation.write(checkpoint, job.tfidf, job.config)  # caught between the two
+        kept = complete.saved_epoch
+        what = f"{checkpoint} holds epoch {kept}" if kept is not None else "no epoch was saved"
+        raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
+
+
+def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
+    """The metrics on the test instances, where there are any; for the demo also packages and the baseline."""
+    Y, Y_test = job.dataset.Y, job.dataset.Y_test
+    if Y_test is None:
+        print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
+        return
+    cutoffs = [k for k in evaluate.CUTOFFS if k <= classifier.num_labels]
+    ids = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1])
+    reports = {"sparsexmc": evaluate.measure(ids, Y_test, Y, cutoffs)}
+    if show_packages:
+        print("\n" + demo.packages(job.dataset, ids))
+        popular = demo.most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
+        reports["popular labels"] = evaluate.measure(popular, Y_test, Y, cutoffs)
+    print(f"\n{count(Y_test.shape[0], 'test instance')}\n\n{metric_table(reports)}\n\n{evaluate.propensity_note(Y)}")

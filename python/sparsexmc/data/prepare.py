@@ -1,0 +1,75 @@
+"""Features from counts, and instances held out for validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._checks import require_int, require_number
+from .._sparse import sparse_features
+from .._validation import hold_out
+from ..errors import ArgumentError
+
+
+def tfidf(train: Any, *others: Any) -> list[sp.csr_matrix]:
+    """Token counts as TF-IDF rows of unit length: (1 + ln count) (ln((1 + N) / (1 + df)) + 1), N and df of `train`.
+
+    Args:
+        train: [N, D] scipy sparse counts, each at least 1 where it is not 0.
+        others: [n, D] counts to weigh in the same way, such as a test set.
+
+    Returns:
+        One float32 CSR matrix per argument. Rows without tokens stay empty.
+
+    Raises:
+        ArgumentError, DTypeError: not counts, or numbers of columns that differ.
+    """
+    counts = [_counts(name, m) for name, m in zip(_names(len(others)), (train, *others), strict=True)]
+    rows, columns = counts[0].shape
+    frequency = np.bincount(counts[0].indices, minlength=columns)
+    idf = np.log((1 + rows) / (1 + frequency)) + 1
+    weighted = []
+    for name, matrix in zip(_names(len(others)), counts, strict=True):
+        if matrix.shape[1] != columns:
+            raise ArgumentError(f"{name} has {matrix.shape[1]} columns, but train has {columns}; they must agree")
+        values = (1 + np.log(matrix.data, dtype=np.float64)) * idf[matrix.indices]
+        row_of = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        norm = np.sqrt(np.bincount(row_of, weights=values * values, minlength=matrix.shape[0]))
+        unit = (values / norm[row_of]).astype(np.float32)
+        weighted.append(sp.csr_matrix((unit, matrix.indices, matrix.indptr), shape=matrix.shape))
+    return weighted
+
+
+def holdout(X: Any, Y: Any, share: float, seed: int = 0) -> tuple[Any, Any, Any, Any]:
+    """Splits instances into (X_train, Y_train, X_validation, Y_validation), rows in their old order.
+
+    The same rows are held out as by `Classifier.fit(..., validation=share, seed=seed)`: they depend on the number of
+    rows, `share` and `seed` only. A memory map is copied into memory.
+
+    Args:
+        X, Y: [n, D] and [n, L]; scipy CSR or arrays.
+        share: of the instances to hold out, in (0, 1); at least one is, and at least one is left.
+        seed: >= 0.
+    """
+    require_number("share", share, 0, 1, low_open=True, high_open=True)
+    require_int("seed", seed, 0)
+    if X.shape[0] != Y.shape[0]:
+        raise ArgumentError(f"X has {X.shape[0]} rows and Y has {Y.shape[0]}; they must agree")
+    left, held = hold_out(X.shape[0], share, seed)
+    return X[left], Y[left], X[held], Y[held]
+
+
+def _names(others: int) -> list[str]:
+    return ["train", *(f"others[{i}]" for i in range(others))]
+
+
+def _counts(name: str, matrix: Any) -> sp.csr_matrix:
+    counts = sparse_features(name, matrix)
+    if (counts.data == 0).any():
+        counts = counts.copy()
+        counts.eliminate_zeros()
+    if counts.nnz and counts.data.min() < 1:
+        raise ArgumentError(f"{name} holds {counts.data.min():g}; tfidf reads token counts, which are at least 1")
+    return counts

@@ -1,0 +1,77 @@
+"""Text files of the extreme-classification repository; the parsing is done in C++."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .. import _core
+from .._sparse import label_matrix, sparse_features
+from ..errors import DTypeError
+
+Path = str | PathLike[str]
+
+
+def read_text(path: Path) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """(X, Y) of one file: header `N D L`, rows `label,label feature:value feature:value`."""
+    features, labels = _core.read_repository(fspath(path))
+    return _matrix(*features), _label_matrix(*labels)
+
+
+def read_text_pair(features: Path, labels: Path) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """(X, Y) of the two-file form: header `rows cols`, rows `column:value column:value`."""
+    return _matrix(*_core.read_features(fspath(features))), _label_matrix(*_core.read_labels(fspath(labels)))
+
+
+def read_filter(path: Path, num_rows: int, num_labels: int) -> sp.csr_matrix:
+    """The pairs `row label` of a filter file as CSR [num_rows, num_labels] of ones: predictions to blank before top-k.
+
+    Raises:
+        DataError: with file and line: not a pair of integers, or out of range.
+        ArgumentError: the file cannot be read.
+    """
+    return _label_matrix(*_core.read_filter(fspath(path), num_rows, num_labels))
+
+
+def save_text(path: Path, X: Any, Y: Any) -> None:
+    """Writes sparse features [n, D] and labels [n, L] as one file. It reads back as the same float32 numbers.
+
+    Raises:
+        ArgumentError, DTypeError: matrices that are wrong or disagree, or an unwritable path; nothing is written.
+        Error: writing failed midway.
+    """
+    features, labels = _sparse_only("X", X), label_matrix("Y", Y)
+    _core.write_repository(
+        fspath(path),
+        features.indptr,
+        features.indices,
+        features.data,
+        features.shape[1],
+        labels.indptr,
+        labels.indices,
+        labels.shape[1],
+    )
+
+
+def save_text_pair(features_path: Path, labels_path: Path, X: Any, Y: Any) -> None:
+    """Writes sparse features [n, D] and labels [n, L] as a file each. Raises as `save_text`."""
+    features, labels = _sparse_only("X", X), label_matrix("Y", Y)
+    _core.write_features(fspath(features_path), features.indptr, features.indices, features.data, features.shape[1])
+    _core.write_labels(fspath(labels_path), labels.indptr, labels.indices, labels.shape[1])
+
+
+def _sparse_only(name: str, matrix: Any) -> sp.csr_matrix:
+    if not sp.issparse(matrix):
+        raise DTypeError(f"{name} is dense, and the text formats hold sparse features; use sparsexmc.data.save")
+    return sparse_features(name, matrix)
+
+
+def _matrix(indptr: Any, indices: Any, values: Any, shape: tuple[int, int]) -> sp.csr_matrix:
+    return sp.csr_matrix((values, indices, indptr), shape=shape)
+
+
+def _label_matrix(indptr: Any, indices: Any, shape: tuple[int, int]) -> sp.csr_matrix:
+    return sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
