@@ -14,7 +14,6 @@ import scipy.sparse as sp
 
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
-from sparsexmc.cli.preparation import TfIdf
 
 NUM_FEATURES, NUM_LABELS = 60, 40
 SMALL = ["--set", "model.hidden=64", "--set", "model.hidden.dropout=0.1", "--set", "model.optimizer.lr=0.03"]
@@ -178,15 +177,6 @@ def test_predict_reads_a_matrix_without_labels(
     expected = capsys.readouterr().out
     assert run("predict", model, directory / "npz" / "X_tst.npz") == 0
     assert capsys.readouterr().out == expected
-
-
-def test_stored_weights_are_those_of_the_library(directory: Path) -> None:
-    import sparsexmc as sx
-
-    dataset = sx.data.load(directory / "npz")
-    weights = TfIdf.fit(dataset.X)
-    for counts, expected in zip((dataset.X, dataset.X_test), sx.data.tfidf(dataset.X, dataset.X_test), strict=True):
-        assert (weights.apply(counts) != expected).nnz == 0
 
 
 @pytest.mark.parametrize("lost", [{"features.npz"}, {"features.npz", "run.toml"}])

@@ -17,7 +17,7 @@ struct Cuda {};
 /// Columns of every transposed matrix are padded to a multiple of this, so that all instruction sets see whole vectors.
 inline constexpr int64_t column_padding = 16;
 /// Columns handled together by the step; fixes the order of the sums over the batch.
-inline constexpr int64_t strip_columns = 128;
+inline constexpr int64_t strip_columns = 256;
 
 /// One optimizer update, with everything that depends on the step number worked out.
 struct OptimizerStep {

@@ -254,7 +254,7 @@ StepResult Classifier::train_step(const CsrView& features, const LabelsView& lab
   check_labels(labels, m.config.num_labels);
   SparseBatch batch{};
   const auto forward = [&](const BatchSizes& sizes) {
-    batch = stage_features(m.buffers, features, 0, sizes.batch, true);
+    batch = stage_features(m.buffers, features, 0, sizes.batch, static_cast<float>(m.config.hidden->input_scale), true);
     if (!batch.finite && refuse_nonfinite(on_nonfinite, "features")) return false;
     m.hidden->forward(*m.context, m.inputs, batch, sizes);
     return true;
@@ -288,7 +288,7 @@ void Classifier::topk(const CsrView& features, int64_t k, float* scores, int64_t
   check_k(k, m.config.num_labels);
   check_features(features, m.config.in_features);
   m.topk(features.rows, k, scores, ids, [&](int64_t first, const BatchSizes& sizes) {
-    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, false);
+    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, static_cast<float>(m.config.hidden->input_scale), false);
     if (!batch.finite) refuse_nonfinite(OnNonfinite::raise, "features");
     m.hidden->forward(*m.context, m.inputs, batch, sizes);
   });

@@ -53,6 +53,7 @@ template <class Archive>
 void fields(Archive& archive, Hidden& hidden) {
   archive.field("features", hidden.features);
   archive.field("dropout", hidden.dropout);
+  archive.field("input_scale", hidden.input_scale);
 }
 
 template <class Archive>

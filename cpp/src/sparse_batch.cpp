@@ -32,7 +32,8 @@ void check_features(const CsrView& features, int64_t in_features) {
   }
 }
 
-SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t first, int64_t rows, bool train) {
+SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t first, int64_t rows, float scale,
+                           bool train) {
   const int64_t begin = features.indptr[first], count = features.indptr[first + rows] - begin;
   int64_t* row_starts = buffers.at_least<int64_t>("batch.row_starts", rows + 1);
   int32_t* columns = buffers.at_least<int32_t>("batch.columns", std::max<int64_t>(count, 1));
@@ -41,7 +42,7 @@ SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t fi
   for (int64_t b = 0; b <= rows; ++b) row_starts[b] = features.indptr[first + b] - begin;
   for (int64_t i = 0; i < count; ++i) {
     columns[i] = static_cast<int32_t>(features.indices[begin + i]);
-    values[i] = features.values[begin + i];
+    values[i] = features.values[begin + i] * scale;
     batch.finite = batch.finite && std::isfinite(values[i]);
   }
   if (!train) return batch;

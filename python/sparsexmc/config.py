@@ -58,19 +58,25 @@ class Adam:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The dense layer between input and output layer: `features` units, ReLU, dropout with probability `dropout`."""
+    """The dense layer between input and output layer: `features` units, ReLU, dropout with probability `dropout`.
+
+    Sparse features are multiplied by `input_scale` first. Adam moves a weight by about its learning rate whatever the
+    scale of the features, so rows of unit length (TF-IDF) learn several times faster with a scale of 3 to 10.
+    """
 
     features: int
     activation: str = "relu"
     dropout: float = 0.0
+    input_scale: float = 1.0
 
     def __post_init__(self) -> None:
         require_int("hidden.features", self.features, 1)
         require_choice("hidden.activation", self.activation, ["relu"])
         require_number("hidden.dropout", self.dropout, 0, 1, high_open=True)
+        require_number("hidden.input_scale", self.input_scale, 0, low_open=True)
 
     def _engine(self) -> dict[str, Any]:
-        return {"features": self.features, "dropout": self.dropout}
+        return {"features": self.features, "dropout": self.dropout, "input_scale": self.input_scale}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_
                        int64_t positives_end, int64_t cursor, float scale, double& total) {
   const int64_t whole = smaller(columns, (batch - first_column) / width * width);
   constexpr int lanes = 4;  // independent running sums, so that their latencies overlap
+  constexpr int64_t rows_per_flush = 32 / (strip_columns / (lanes * width));  // half of what LossSum allows, for tails
+  static_assert(rows_per_flush >= 1);
   LossSum sums[lanes];
   for (int64_t g = 0; g < valid_rows; ++g) {
     const float* zg = z + g * strip_columns;
@@ -71,7 +73,7 @@ inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_
       dg[column] = right;
     }
     db[g] += row_gradient;
-    if ((g & 7) == 7)
+    if (g % rows_per_flush == rows_per_flush - 1)
 #pragma GCC unroll 4
       for (int i = 0; i < lanes; ++i) sums[i].flush();
   }

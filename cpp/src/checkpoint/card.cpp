@@ -6,7 +6,8 @@ namespace {
 /// With commas between the thousands.
 std::string grouped(int64_t number) {
   std::string text = std::to_string(number);
-  for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3) text.insert(static_cast<size_t>(i), ",");
+  for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3)
+    text.insert(static_cast<size_t>(i), 1, ',');
   return text;
 }
 

@@ -61,21 +61,20 @@ int64_t count_parameters(const std::vector<NamedTensor>& tensors) {
   return parameters;
 }
 
-InputFile open_verified(const Directory& directory, const std::string& name, const FileRecord& expected) {
-  InputFile file(directory, name);
+void verify(const InputFile& file, const FileRecord& expected) {
   if (file.size() != expected.bytes)
     throw CheckpointError("'" + file.path() + "' has " + std::to_string(file.size()) + " bytes, but config.json says " +
                           std::to_string(expected.bytes) + "; it is truncated or damaged: copy the checkpoint again");
   if (file.record().sha256 != expected.sha256)
     throw CheckpointError("'" + file.path() + "' does not match its hash in config.json; it was damaged or edited: " +
                           "copy the checkpoint again");
-  return file;
 }
 
-/// Opens and verifies all files. The handles stay those of the verified files if the checkpoint is replaced meanwhile.
+/// Opens and verifies all files. Opens all of them first, as the checkpoint may be replaced meanwhile.
 std::map<std::string, InputFile> open_files(const Directory& directory, const Manifest& manifest) {
   std::map<std::string, InputFile> files;
-  for (const auto& [name, record] : manifest.files) files.emplace(name, open_verified(directory, name, record));
+  for (const auto& [name, record] : manifest.files) files.emplace(name, InputFile(directory, name));
+  for (const auto& [name, record] : manifest.files) verify(files.at(name), record);
   return files;
 }
 
@@ -187,7 +186,9 @@ std::vector<std::string> load_label_names(const std::string& path) {
   const Manifest manifest = parse_manifest(read_manifest_text(directory), directory.path() + "/" + manifest_file);
   const auto record = manifest.files.find(labels_file);
   if (record == manifest.files.end()) return {};
-  return read_label_names(open_verified(directory, labels_file, record->second), manifest.config.num_labels);
+  const InputFile file(directory, labels_file);
+  verify(file, record->second);
+  return read_label_names(file, manifest.config.num_labels);
 }
 
 std::string read_checkpoint_info(const std::string& path) {

@@ -15,7 +15,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <random>
-#include <regex>
 #include <system_error>
 #include <vector>
 
@@ -66,8 +65,15 @@ void remove_checkpoint(const std::string& path) noexcept {
   rmdir(path.c_str());
 }
 
-/// Temporary directories of a final path are called this and more.
+/// A temporary directory is called this, then the process id, a hyphen and a number of 8 hexadecimal digits.
 std::string temporary_prefix(const std::string& final_path) { return final_path + ".tmp-"; }
+
+bool is_temporary(const std::string& path, const std::string& prefix) {
+  if (!path.starts_with(prefix)) return false;
+  const size_t hyphen = path.find_first_not_of("0123456789", prefix.size());
+  return hyphen != std::string::npos && hyphen > prefix.size() && path[hyphen] == '-' && path.size() == hyphen + 9 &&
+         path.find_first_not_of("0123456789abcdef", hyphen + 1) == std::string::npos;
+}
 
 /// A process holds this lock on its temporary directory as long as it lives.
 bool lock(const Directory& directory) { return flock(directory.fd(), LOCK_EX | LOCK_NB) == 0; }
@@ -84,15 +90,13 @@ void move_other_files(const Directory& from, const Directory& to) {
 
 /// Removes what killed processes left of their saves to this path: each may be as large as the model.
 void remove_leftovers(const std::string& final_path) {
-  static const std::regex pid_and_number("[0-9]+-[0-9a-f]{8}");
   const std::string prefix = temporary_prefix(final_path);
   std::vector<std::string> leftovers;
   std::error_code error;
   fs::directory_iterator entry(fs::path(final_path).parent_path(), error);
   for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
     const std::string path = entry->path().string();
-    if (path.starts_with(prefix) && std::regex_match(path.substr(prefix.size()), pid_and_number))
-      leftovers.push_back(path);
+    if (is_temporary(path, prefix)) leftovers.push_back(path);
   }
   for (const std::string& path : leftovers) {
     if (fs::symlink_status(path, error).type() != fs::file_type::directory) continue;

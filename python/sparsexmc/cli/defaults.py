@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .config import Config
+from .preparation import are_counts
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -16,6 +17,8 @@ SMALL_OUTPUT = 2_000
 # would be too few to tell which epoch was the best.
 TINY_DATA, SMALL_DATA = 4_000, 20_000
 MAX_DENSE_LABELS = 20_000
+# Length of the sparse rows that the hidden layer reads, see Hidden.input_scale.
+ROW_LENGTH = 6.0
 
 
 def for_data(X: Any, Y: sp.csr_matrix) -> Config:
@@ -46,7 +49,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         del model["group_size"], model["dense_labels"]
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
-        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3}
+        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3, "input_scale": _input_scale(X)}
     model["optimizer"] = {"name": "adam", "lr": 2e-3 if sparse else 1e-3}
     model["schedule"] = {"kind": "linear"}
     if model["fan_in"] == "none":
@@ -72,6 +75,14 @@ def for_steps(model: Config, total_steps: int) -> Config:
     if isinstance(rewiring, dict):
         model["rewiring"] = {"stop": max(total_steps * 3 // 4, _int(rewiring.get("start")) + 1), **rewiring}
     return model
+
+
+def _input_scale(X: sp.csr_matrix) -> float:
+    """Brings the rows to the mean length at which the hidden layer learns well; counts become unit rows by TF-IDF."""
+    import numpy as np
+
+    length = 1.0 if are_counts(X) else math.sqrt(float(np.square(X.data, dtype=np.float64).sum()) / max(X.shape[0], 1))
+    return float(f"{ROW_LENGTH / length:.3g}") if length > 0 else 1.0
 
 
 def _int(value: object) -> int:

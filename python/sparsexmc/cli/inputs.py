@@ -29,12 +29,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def load_data(path: str | None, *, demo: bool = False) -> Dataset:
     """The data set at `path`, in any form that `sparsexmc.data.load` reads, or the built-in one as token counts."""
     import sparsexmc as sx
-    from sparsexmc.data.demo import _DIRECTORY
+    from sparsexmc.data.demo import DEMO_DIRECTORY
 
     if demo == (path is not None):
         raise UsageError("give either DATA or --demo")
     if path is None:
-        return sx.data.load(_DIRECTORY)
+        return sx.data.load(DEMO_DIRECTORY)
     if not os.path.exists(path):
         raise UsageError(f"{path}: no such file or directory")
     return sx.data.load(path)

@@ -6,7 +6,6 @@ right after; run.toml comes last, so that a model with run.toml has all it needs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,41 +13,11 @@ from . import config as cfg
 from .inputs import atomic_path
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import scipy.sparse as sp
-
     from sparsexmc import Classifier
+    from sparsexmc.data import TfIdf
 
 RUN_FILE = "run.toml"
 FEATURES_FILE = "features.npz"
-
-
-@dataclass(frozen=True)
-class TfIdf:
-    """TF-IDF weights of a training set, as `sparsexmc.data.tfidf` makes them, to be used on later data."""
-
-    idf: npt.NDArray[np.float64]  # [in_features]
-
-    @classmethod
-    def fit(cls, counts: sp.csr_matrix) -> TfIdf:
-        """Weights from training counts [n, in_features]: ln((1 + n) / (1 + rows with the feature)) + 1."""
-        import numpy as np
-
-        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-        return cls(np.log((1 + counts.shape[0]) / (1 + frequency)) + 1)
-
-    def apply(self, counts: sp.csr_matrix) -> sp.csr_matrix:
-        """Rows (1 + ln count) * idf of unit length, float32; empty rows stay empty."""
-        import numpy as np
-        import scipy.sparse as sp
-
-        values = (1 + np.log(counts.data, dtype=np.float64)) * self.idf[counts.indices]
-        row_of = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        norm = np.sqrt(np.bincount(row_of, weights=values * values, minlength=counts.shape[0]))
-        return sp.csr_matrix(
-            ((values / norm[row_of]).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape
-        )
 
 
 def are_counts(X: Any) -> bool:
@@ -76,6 +45,8 @@ def read(model: str) -> TfIdf | None:
     Raises UsageError if run.toml asks for weights that are missing.
     """
     import numpy as np
+
+    from sparsexmc.data import TfIdf
 
     run_file, features_file = Path(model) / RUN_FILE, Path(model) / FEATURES_FILE
     if not run_file.exists() and not features_file.exists():

@@ -91,7 +91,7 @@ class Job:
     dataset: Dataset
     X: Any  # [n, in_features] training features after preparation
     X_test: Any
-    tfidf: preparation.TfIdf | None
+    tfidf: TfIdf | None
     config: cfg.Config
 
 
@@ -112,6 +112,8 @@ def _wanted(args: argparse.Namespace) -> cfg.Config:
 
 def _prepare(dataset: Dataset, wanted: cfg.Config, own: cfg.Config) -> Job:
     """Merges the defaults for this data, a demo's `own` configuration and what is `wanted`; weighs the features."""
+    from sparsexmc.data import TfIdf
+
     tfidf = wanted.get("data", {}).get("tfidf", preparation.are_counts(dataset.X))
     if tfidf and not preparation.are_counts(dataset.X):
         raise cfg.UsageError("data.tfidf = true needs sparse token counts, not the numbers of this data; write false")
@@ -122,7 +124,7 @@ def _prepare(dataset: Dataset, wanted: cfg.Config, own: cfg.Config) -> Job:
     for name, size in (("in_features", dataset.num_features), ("num_labels", dataset.num_labels)):
         if config["model"][name] != size:
             raise cfg.UsageError(f"model.{name} is {config['model'][name]}, but the data has {size}; leave it out")
-    weights = preparation.TfIdf.fit(dataset.X) if tfidf else None
+    weights = TfIdf.fit(dataset.X) if tfidf else None
     X, X_test = (X if X is None or weights is None else weights.apply(X) for X in (dataset.X, dataset.X_test))
     return Job(dataset, X, X_test, weights, config)
 

@@ -8,12 +8,13 @@ DataError, whose message begins with the file and, for text, the line.
 from .dataset import Dataset, Features
 from .demo import load_demo
 from .directory import load, save
-from .prepare import holdout, tfidf
+from .prepare import TfIdf, holdout, tfidf
 from .text import read_filter, save_text, save_text_pair
 
 __all__ = [
     "Dataset",
     "Features",
+    "TfIdf",
     "holdout",
     "load",
     "load_demo",

@@ -9,7 +9,7 @@ from .dataset import Dataset
 from .directory import load
 from .prepare import tfidf
 
-_DIRECTORY = Path(__file__).parents[1] / "datasets" / "debian_depends"
+DEMO_DIRECTORY = Path(__file__).parents[1] / "datasets" / "debian_depends"
 
 
 def load_demo(*, counts: bool = False) -> Dataset:
@@ -19,7 +19,7 @@ def load_demo(*, counts: bool = False) -> Dataset:
     Features are TF-IDF rows of unit length, or token counts if `counts`. `datasets/debian_depends/ORIGIN.md` tells how
     the set was made.
     """
-    dataset = replace(load(_DIRECTORY), name="debian-depends")
+    dataset = replace(load(DEMO_DIRECTORY), name="debian-depends")
     if counts:
         return dataset
     X, X_test = tfidf(dataset.X, dataset.X_test)

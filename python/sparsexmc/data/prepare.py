@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import require_int, require_number
 from .._sparse import sparse_features
 from .._validation import hold_out
 from ..errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class TfIdf:
+    """TF-IDF weights of a training set, for its rows and for later ones.
+
+    Attributes:
+        idf: [D] float64: ln((1 + N) / (1 + df)) + 1, with N rows and df rows that hold the feature.
+    """
+
+    idf: npt.NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, counts: Any) -> TfIdf:
+        """Weights of scipy sparse token counts [N, D]; raises like `tfidf`."""
+        return cls._of(_counts("counts", counts))
+
+    def apply(self, counts: Any) -> sp.csr_matrix:
+        """[n, D] counts as float32 rows (1 + ln count) * idf of unit length; rows without tokens stay empty."""
+        return self._weigh(_counts("counts", counts), "counts")
+
+    @classmethod
+    def _of(cls, counts: sp.csr_matrix) -> TfIdf:
+        rows, columns = counts.shape
+        return cls(np.log((1 + rows) / (1 + np.bincount(counts.indices, minlength=columns))) + 1)
+
+    def _weigh(self, counts: sp.csr_matrix, name: str) -> sp.csr_matrix:
+        if counts.shape[1] != len(self.idf):
+            raise ArgumentError(f"{name} has {counts.shape[1]} columns, but train has {len(self.idf)}; they must agree")
+        values = (1 + np.log(counts.data, dtype=np.float64)) * self.idf[counts.indices]
+        row_of = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        norm = np.sqrt(np.bincount(row_of, weights=values * values, minlength=counts.shape[0]))
+        unit = (values / norm[row_of]).astype(np.float32)
+        return sp.csr_matrix((unit, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def tfidf(train: Any, *others: Any) -> list[sp.csr_matrix]:
@@ -26,20 +62,10 @@ def tfidf(train: Any, *others: Any) -> list[sp.csr_matrix]:
     Raises:
         ArgumentError, DTypeError: not counts, or numbers of columns that differ.
     """
-    counts = [_counts(name, m) for name, m in zip(_names(len(others)), (train, *others), strict=True)]
-    rows, columns = counts[0].shape
-    frequency = np.bincount(counts[0].indices, minlength=columns)
-    idf = np.log((1 + rows) / (1 + frequency)) + 1
-    weighted = []
-    for name, matrix in zip(_names(len(others)), counts, strict=True):
-        if matrix.shape[1] != columns:
-            raise ArgumentError(f"{name} has {matrix.shape[1]} columns, but train has {columns}; they must agree")
-        values = (1 + np.log(matrix.data, dtype=np.float64)) * idf[matrix.indices]
-        row_of = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        norm = np.sqrt(np.bincount(row_of, weights=values * values, minlength=matrix.shape[0]))
-        unit = (values / norm[row_of]).astype(np.float32)
-        weighted.append(sp.csr_matrix((unit, matrix.indices, matrix.indptr), shape=matrix.shape))
-    return weighted
+    names = ["train", *(f"others[{i}]" for i in range(len(others)))]
+    counts = [_counts(name, matrix) for name, matrix in zip(names, (train, *others), strict=True)]
+    weights = TfIdf._of(counts[0])
+    return [weights._weigh(matrix, name) for name, matrix in zip(names, counts, strict=True)]
 
 
 def holdout(X: Any, Y: Any, share: float, seed: int = 0) -> tuple[Any, Any, Any, Any]:
@@ -59,10 +85,6 @@ def holdout(X: Any, Y: Any, share: float, seed: int = 0) -> tuple[Any, Any, Any,
         raise ArgumentError(f"X has {X.shape[0]} rows and Y has {Y.shape[0]}; they must agree")
     left, held = hold_out(X.shape[0], share, seed)
     return X[left], Y[left], X[held], Y[held]
-
-
-def _names(others: int) -> list[str]:
-    return ["train", *(f"others[{i}]" for i in range(others))]
 
 
 def _counts(name: str, matrix: Any) -> sp.csr_matrix:
