@@ -14,9 +14,8 @@ prepare_venv() {
   touch --reference=.venv/started "$stamp"
 }
 
-# prepare_torch: the CPU build of PyTorch, from the configured index if that has it, else from PyTorch's own.
+# prepare_torch: for the tests that hand tensors over.
 prepare_torch() {
-  local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0+cpu)
   .venv/bin/python -c 'import sys, importlib.util; sys.exit(importlib.util.find_spec("torch") is None)' && return
-  "${pip[@]}" 2>/dev/null || "${pip[@]}" --extra-index-url https://download.pytorch.org/whl/cpu
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 }

@@ -24,24 +24,24 @@ struct OptimizerStep {
   OptimizerKind kind = OptimizerKind::sgd;
   float lr = 0;
   float weight_decay = 0;
-  float momentum = 0;                 // sgd
-  float beta1 = 0, beta2 = 0, eps = 0;  // adam
+  float momentum = 0;                      // sgd
+  float beta1 = 0, beta2 = 0, eps = 0;     // adam
   float correction1 = 1, correction2 = 1;  // adam: 1 / (1 - beta^t), 1 / sqrt(1 - beta2^t)
 };
 
 /// Parameters of a segment: groups of `group_size` rows that share `fan_in` input features.
 struct Segment {
-  float* weights = nullptr;      // [groups, fan_in, group_size]
-  float* bias = nullptr;         // [groups * group_size]
-  void* indices = nullptr;       // [groups, fan_in] ascending, unique; null: feature f is input f (dense)
-  bool wide_indices = false;     // uint32 instead of uint16
-  float* weight_state[2] = {};   // momentum, or first and second moment; laid out as weights
+  float* weights = nullptr;     // [groups, fan_in, group_size]
+  float* bias = nullptr;        // [groups * group_size]
+  void* indices = nullptr;      // [groups, fan_in] ascending, unique; null: feature f is input f (dense)
+  bool wide_indices = false;    // uint32 instead of uint16
+  float* weight_state[2] = {};  // momentum, or first and second moment; laid out as weights
   float* bias_state[2] = {};
-  int64_t rows = 0;              // labels; rows [rows, groups * group_size) are padding
+  int64_t rows = 0;  // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
   int64_t group_size = 1;
   int64_t fan_in = 0;
-  int64_t in_features = 0;       // H
+  int64_t in_features = 0;  // H
 };
 
 /// One positive of the batch; lists are sorted by (row, column) and unique.
@@ -54,18 +54,18 @@ struct Positive {
 /// The groups are cut into `parts` ranges by sizes alone. Each part sums its share of dX from zero (or onto what an
 /// earlier segment left), so results do not depend on the number of threads.
 struct FanInStep {
-  float* dx_parts = nullptr;       // [parts, H, ldx]
-  double* loss_parts = nullptr;    // [parts], added to
-  Segment segment;                 // updated
-  float* scratch = nullptr;        // [threads, fan_in_step_scratch()]
-  const float* xt = nullptr;       // [H, ldx]
+  float* dx_parts = nullptr;     // [parts, H, ldx]
+  double* loss_parts = nullptr;  // [parts], added to
+  Segment segment;               // updated
+  float* scratch = nullptr;      // [threads, fan_in_step_scratch()]
+  const float* xt = nullptr;     // [H, ldx]
   const Positive* positives = nullptr;
   int64_t num_positives = 0;
   int64_t batch = 0;
   int64_t ldx = 0;
   int64_t parts = 1;
-  int64_t label_tile = 0;          // rows handled together where a kernel tiles labels; 0: its own choice
-  bool zero_dx = true;             // first segment of the step
+  int64_t label_tile = 0;  // rows handled together where a kernel tiles labels; 0: its own choice
+  bool zero_dx = true;     // first segment of the step
   Loss loss = Loss::bce;
   OptimizerStep optimizer;
 };
@@ -108,10 +108,10 @@ struct Candidate {
   uint32_t label;  // user id
 };
 struct TopK {
-  Candidate* lists = nullptr;      // [workers, batch, k]; unused places hold score -inf, label UINT32_MAX
-  Segment segment;                 // read
-  float* scratch = nullptr;        // [workers, topk_scratch()]
-  const float* xt = nullptr;       // [H, ldx]
+  Candidate* lists = nullptr;        // [workers, batch, k]; unused places hold score -inf, label UINT32_MAX
+  Segment segment;                   // read
+  float* scratch = nullptr;          // [workers, topk_scratch()]
+  const float* xt = nullptr;         // [H, ldx]
   const uint32_t* labels = nullptr;  // user id of each row of the segment
   int64_t batch = 0, ldx = 0, k = 0;
 };
@@ -132,9 +132,9 @@ struct HiddenForward {
   float* ht = nullptr;            // [units, ldx], padding columns zero
   const float* weight = nullptr;  // [features, units]
   const float* bias = nullptr;
-  const float* xt = nullptr;      // [features, ldx]
+  const float* xt = nullptr;  // [features, ldx]
   int64_t batch = 0, ldx = 0, features = 0, units = 0;
-  float dropout = 0;              // 0 at prediction
+  float dropout = 0;  // 0 at prediction
   uint64_t seed = 0, step = 0;
 };
 void hidden_forward(Cpu, Context& context, const HiddenForward& p);
@@ -142,13 +142,13 @@ void hidden_forward(Cpu, Context& context, const HiddenForward& p);
 /// Its backward and update in one pass over the features. Takes dht (gradient at ht) and overwrites it by the gradient
 /// before ReLU and dropout; an active, kept unit is one with ht > 0.
 struct HiddenBackward {
-  float* dxt = nullptr;           // [features, ldx], or null when nobody asks for it
-  float* dht = nullptr;           // [units, ldx], overwritten
-  float* weight = nullptr;        // updated
-  float* bias = nullptr;          // updated
+  float* dxt = nullptr;     // [features, ldx], or null when nobody asks for it
+  float* dht = nullptr;     // [units, ldx], overwritten
+  float* weight = nullptr;  // updated
+  float* bias = nullptr;    // updated
   float* weight_state[2] = {};
   float* bias_state[2] = {};
-  float* scratch = nullptr;       // hidden_backward_scratch(): dht transposed, then [threads] gradient tiles
+  float* scratch = nullptr;  // hidden_backward_scratch(): dht transposed, then [threads] gradient tiles
   const float* ht = nullptr;
   const float* xt = nullptr;
   int64_t batch = 0, ldx = 0, features = 0, units = 0;
@@ -197,8 +197,8 @@ struct SparseHiddenBackward {
 };
 void sparse_hidden_backward(Cpu, Context& context, const SparseHiddenBackward& p);
 
-/// Uniform weights in [-bound, bound) from Philox keyed by (seed, purpose, segment, row, slot), and unique ascending random
-/// indices. Padding rows get zeros; optimizer state is left alone.
+/// Uniform weights in [-bound, bound) from Philox keyed by (seed, purpose, segment, row, slot), and unique ascending
+/// random indices. Padding rows get zeros; optimizer state is left alone.
 struct InitSegment {
   Segment segment;
   float bound = 0, bias = 0;
@@ -218,15 +218,16 @@ struct InitHidden {
 void init_hidden(Cpu, Context& context, const InitHidden& p);
 
 /// One rewiring of a segment. Scores are recomputed in every pass instead of stored (never groups x fan_in).
-/// rigl: the inputs and positives of the last batches (one at least), from which the dense gradient is rebuilt group by group.
+/// rigl: the inputs and positives of the last batches (one at least), from which the dense gradient is rebuilt group by
+/// group.
 struct KeptBatch {
-  const float* xt = nullptr;  // [H, ldx]
+  const float* xt = nullptr;            // [H, ldx]
   const Positive* positives = nullptr;  // of this segment
   int64_t num_positives = 0;
   int64_t batch = 0;
 };
 struct RewireStep {
-  int64_t* changed = nullptr;       // outputs, host scalars
+  int64_t* changed = nullptr;  // outputs, host scalars
   double* score_dropped = nullptr;
   double* score_grown = nullptr;
   Segment segment;                  // updated

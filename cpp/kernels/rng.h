@@ -9,7 +9,15 @@
 namespace sparsexmc::rng {
 
 /// What a number is for; part of the key, so that no two uses share a stream. Values are fixed by the checkpoints.
-enum class Purpose : uint32_t { weights = 1, indices = 2, dropout = 3, grow = 4, hidden_weights = 5, shuffle = 6, rounding = 7 };
+enum class Purpose : uint32_t {
+  weights = 1,
+  indices = 2,
+  dropout = 3,
+  grow = 4,
+  hidden_weights = 5,
+  shuffle = 6,
+  rounding = 7
+};
 
 struct Block {
   uint32_t word[4];
@@ -47,8 +55,6 @@ SPARSEXMC_HD uint32_t draw_one(uint64_t seed, Purpose purpose, uint64_t step, ui
 SPARSEXMC_HD float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
 /// Uniform integer in [0, n), n < 2^32 (Lemire's multiply-shift; the bias is below n / 2^32).
-SPARSEXMC_HD uint32_t below(uint32_t word, uint32_t n) {
-  return static_cast<uint32_t>(uint64_t{word} * n >> 32);
-}
+SPARSEXMC_HD uint32_t below(uint32_t word, uint32_t n) { return static_cast<uint32_t>(uint64_t{word} * n >> 32); }
 
 }  // namespace sparsexmc::rng

@@ -19,7 +19,8 @@ namespace {
 void check_batch(int64_t rows, int64_t label_rows, int64_t batch_size) {
   if (rows < 1) throw ArgumentError("embeddings: an empty batch; pass at least one row");
   if (rows > batch_size)
-    throw ArgumentError("embeddings: " + std::to_string(rows) + " rows, but batch_size is " + std::to_string(batch_size) +
+    throw ArgumentError("embeddings: " + std::to_string(rows) + " rows, but batch_size is " +
+                        std::to_string(batch_size) +
                         "; pass smaller batches or make the Classifier with a larger batch_size");
   if (label_rows != rows)
     throw ArgumentError("labels: " + std::to_string(label_rows) + " rows, but embeddings have " + std::to_string(rows) +
@@ -58,7 +59,8 @@ bool refuse_nonfinite(OnNonfinite on_nonfinite, const char* name) {
 std::vector<int64_t> order_by_count(int64_t num_labels, const int64_t* counts) {
   std::vector<int64_t> order(static_cast<size_t>(num_labels));
   std::iota(order.begin(), order.end(), int64_t{0});
-  if (counts != nullptr) std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return counts[a] > counts[b]; });
+  if (counts != nullptr)
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return counts[a] > counts[b]; });
   return order;
 }
 
@@ -199,7 +201,8 @@ void Classifier::set_lr(double lr) {
 void Classifier::set_progress(const Progress& progress) {
   if (progress.step < 0 || progress.skipped < 0) throw ArgumentError("progress: step and skipped must be >= 0");
   const std::optional<Rewiring>& rewiring = impl_->config.rewiring;
-  const size_t most = rewiring && rewiring->method == RewiringMethod::rigl ? static_cast<size_t>(rewiring->grow_batches) : 0;
+  const size_t most =
+      rewiring && rewiring->method == RewiringMethod::rigl ? static_cast<size_t>(rewiring->grow_batches) : 0;
   if (progress.kept.size() > most)
     throw ArgumentError("progress: " + std::to_string(progress.kept.size()) + " kept batches, but at most " +
                         std::to_string(most) + " fit (rewiring.grow_batches)");
@@ -224,8 +227,8 @@ StepResult Classifier::train_step(const TensorView& embeddings, const LabelsView
   float* features = m.hidden ? m.buffers.get<float>("batch.features") : m.inputs;
   const auto forward = [&](const BatchSizes& sizes) {
     bool nonfinite = false;
-    kernels::GatherColumns gather{features, &nonfinite, embeddings.data, embeddings.dtype, sizes.batch,
-                                  embeddings.cols, sizes.ldx};
+    kernels::GatherColumns gather{features,    &nonfinite,      embeddings.data, embeddings.dtype,
+                                  sizes.batch, embeddings.cols, sizes.ldx};
     visit_device(m.context->device(), [&](auto device) { kernels::gather_columns(device, *m.context, gather); });
     if (nonfinite && refuse_nonfinite(on_nonfinite, "embeddings")) return false;
     if (m.hidden) m.hidden->forward(*m.context, m.inputs, features, sizes);
@@ -248,7 +251,8 @@ StepResult Classifier::train_step(const TensorView& embeddings, const LabelsView
 StepResult Classifier::train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
   Impl& m = *impl_;
   if (!m.config.sparse_input)
-    throw TypeError("features: CSR rows, but the model reads dense embeddings; make it with sparse_input and a hidden layer");
+    throw TypeError(
+        "features: CSR rows, but the model reads dense embeddings; make it with sparse_input and a hidden layer");
   check_batch(features.rows, labels.rows, m.config.batch_size);
   check_features(features, m.config.in_features);
   check_labels(labels, m.config.num_labels);
@@ -274,7 +278,8 @@ void Classifier::topk(const TensorView& embeddings, int64_t k, float* scores, in
     bool nonfinite = false;
     auto* rows = static_cast<char*>(embeddings.data) +
                  static_cast<size_t>(first * embeddings.cols) * dtype_size(embeddings.dtype);
-    kernels::GatherColumns gather{features, &nonfinite, rows, embeddings.dtype, sizes.batch, embeddings.cols, sizes.ldx};
+    kernels::GatherColumns gather{features,    &nonfinite,      rows,     embeddings.dtype,
+                                  sizes.batch, embeddings.cols, sizes.ldx};
     visit_device(m.context->device(), [&](auto device) { kernels::gather_columns(device, *m.context, gather); });
     if (nonfinite) refuse_nonfinite(OnNonfinite::raise, "embeddings");
     if (m.hidden) m.hidden->forward(*m.context, m.inputs, features, sizes);
@@ -288,7 +293,8 @@ void Classifier::topk(const CsrView& features, int64_t k, float* scores, int64_t
   check_k(k, m.config.num_labels);
   check_features(features, m.config.in_features);
   m.topk(features.rows, k, scores, ids, [&](int64_t first, const BatchSizes& sizes) {
-    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, static_cast<float>(m.config.hidden->input_scale), false);
+    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch,
+                                             static_cast<float>(m.config.hidden->input_scale), false);
     if (!batch.finite) refuse_nonfinite(OnNonfinite::raise, "features");
     m.hidden->forward(*m.context, m.inputs, batch, sizes);
   });

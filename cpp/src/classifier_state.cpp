@@ -1,4 +1,5 @@
-// The tensors of a classifier under the names of the checkpoint: row-major and without padding, whatever lies in memory.
+// The tensors of a classifier under the names of the checkpoint: row-major and without padding, whatever lies in
+// memory.
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -35,8 +36,8 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
   for (const SegmentShape& s : shapes) {
     add_trained(s.name + ".weights", {s.rows, s.fan_in}, Stored::Layout::grouped, &s);
     if (!s.dense)
-      add(s.name + ".indices", s.wide_indices ? DType::uint32 : DType::uint16, {s.groups, s.fan_in}, Stored::Layout::plain,
-          &s);
+      add(s.name + ".indices", s.wide_indices ? DType::uint32 : DType::uint16, {s.groups, s.fan_in},
+          Stored::Layout::plain, &s);
     add_trained(s.name + ".bias", {s.rows}, Stored::Layout::plain, &s);
   }
   if (config.hidden) {
@@ -47,10 +48,16 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
   const std::vector<KeptBatchSize> sizes = kept.sizes();
   for (size_t i = 0; i < sizes.size(); ++i) {
     const std::string name = "optimizer.kept." + std::to_string(i);
-    list.push_back({{name + ".inputs", DType::float32, {config.layer_features(), sizes[i].batch}}, nullptr,
-                    Stored::Layout::kept_inputs, nullptr, i});
-    list.push_back({{name + ".positives", DType::uint32, {sizes[i].positives, 2}}, kept.positives(i, buffers),
-                    Stored::Layout::kept_positives, nullptr, i});
+    list.push_back({{name + ".inputs", DType::float32, {config.layer_features(), sizes[i].batch}},
+                    nullptr,
+                    Stored::Layout::kept_inputs,
+                    nullptr,
+                    i});
+    list.push_back({{name + ".positives", DType::uint32, {sizes[i].positives, 2}},
+                    kept.positives(i, buffers),
+                    Stored::Layout::kept_positives,
+                    nullptr,
+                    i});
   }
   return list;
 }
@@ -83,8 +90,8 @@ void check_indices(const Index* indices, const SegmentShape& s) {
     for (int64_t f = 0; f < s.fan_in; ++f) {
       const int64_t i = group * s.fan_in + f;
       if (static_cast<int64_t>(indices[i]) >= s.in_features || (f > 0 && indices[i] <= indices[i - 1]))
-        throw ArgumentError(s.name + ".indices: " + std::to_string(indices[i]) + " at [" + std::to_string(group) + ", " +
-                            std::to_string(f) + "]; rows must rise strictly and stay below " +
+        throw ArgumentError(s.name + ".indices: " + std::to_string(indices[i]) + " at [" + std::to_string(group) +
+                            ", " + std::to_string(f) + "]; rows must rise strictly and stay below " +
                             std::to_string(s.in_features));
     }
 }
@@ -106,18 +113,29 @@ size_t NamedTensor::bytes() const {
 
 std::vector<NamedTensor> Classifier::tensors() const {
   std::vector<NamedTensor> list;
-  for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept)) list.push_back(std::move(s.tensor));
+  for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept))
+    list.push_back(std::move(s.tensor));
   return list;
 }
 
 void Classifier::read(const std::string& name, void* out) const {
   const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept, name);
   switch (s.layout) {
-    case Stored::Layout::plain: std::memcpy(out, s.data, s.tensor.bytes()); break;
-    case Stored::Layout::grouped: regroup<true>(static_cast<float*>(out), static_cast<float*>(s.data), *s.segment); break;
-    case Stored::Layout::order: std::copy_n(impl_->label_order, impl_->config.num_labels, static_cast<int64_t*>(out)); break;
-    case Stored::Layout::kept_inputs: impl_->kept.read_inputs(s.kept, static_cast<float*>(out)); break;
-    case Stored::Layout::kept_positives: std::memcpy(out, s.data, s.tensor.bytes()); break;
+    case Stored::Layout::plain:
+      std::memcpy(out, s.data, s.tensor.bytes());
+      break;
+    case Stored::Layout::grouped:
+      regroup<true>(static_cast<float*>(out), static_cast<float*>(s.data), *s.segment);
+      break;
+    case Stored::Layout::order:
+      std::copy_n(impl_->label_order, impl_->config.num_labels, static_cast<int64_t*>(out));
+      break;
+    case Stored::Layout::kept_inputs:
+      impl_->kept.read_inputs(s.kept, static_cast<float*>(out));
+      break;
+    case Stored::Layout::kept_positives:
+      std::memcpy(out, s.data, s.tensor.bytes());
+      break;
   }
 }
 
@@ -132,8 +150,12 @@ void Classifier::write(const std::string& name, const void* data) {
     case Stored::Layout::grouped:
       regroup<false>(static_cast<float*>(const_cast<void*>(data)), static_cast<float*>(s.data), *s.segment);
       break;
-    case Stored::Layout::order: impl_->set_label_order(static_cast<const int64_t*>(data)); break;
-    case Stored::Layout::kept_inputs: impl_->kept.write_inputs(s.kept, static_cast<const float*>(data)); break;
+    case Stored::Layout::order:
+      impl_->set_label_order(static_cast<const int64_t*>(data));
+      break;
+    case Stored::Layout::kept_inputs:
+      impl_->kept.write_inputs(s.kept, static_cast<const float*>(data));
+      break;
     case Stored::Layout::kept_positives:
       check_kept(static_cast<const kernels::Positive*>(data), s.tensor.shape[0], impl_->config);
       std::memcpy(s.data, data, s.tensor.bytes());

@@ -62,9 +62,9 @@ void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, int64_t ldx, in
   } else {
     b.add("batch.features", config.in_features * ldx, sizeof(float));
     b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
-    b.add("scratch.hidden", visit_device({}, [&](auto device) {
-            return kernels::hidden_backward_scratch(device, units, ldx, threads);
-          }), sizeof(float));
+    b.add("scratch.hidden",
+          visit_device({}, [&](auto device) { return kernels::hidden_backward_scratch(device, units, ldx, threads); }),
+          sizeof(float));
   }
 }
 
@@ -102,8 +102,8 @@ MemoryPlan build(const ClassifierConfig& config) {
     if (!s.dense) b.add(s.name + ".indices", s.groups * s.fan_in, s.wide_indices ? sizeof(uint32_t) : sizeof(uint16_t));
     b.add_trained(s.name + ".bias", s.padded_rows(), slots);
     visit_device({}, [&](auto device) {
-      step_scratch = std::max(step_scratch,
-                              kernels::fan_in_step_scratch(device, s.group_size, s.fan_in, s.in_features));
+      step_scratch =
+          std::max(step_scratch, kernels::fan_in_step_scratch(device, s.group_size, s.fan_in, s.in_features));
       topk_scratch = std::max(topk_scratch, kernels::topk_scratch(device, s.group_size, ldx));
     });
   }
@@ -145,7 +145,8 @@ int64_t dx_parts(const ClassifierConfig& config) {
     weights += s.weights();
     groups = std::max(groups, s.groups);
   }
-  // A part costs three passes over its [H, ldx]; with 512 weights per feature that stays below a few percent of its work.
+  // A part costs three passes over its [H, ldx]; with 512 weights per feature that stays below a few percent of its
+  // work.
   int64_t parts = std::clamp<int64_t>(weights / (512 * features), 4, 64);
   const int64_t bytes = features * ldx * static_cast<int64_t>(sizeof(float));
   parts = std::min(parts, std::max<int64_t>(4, (int64_t{1} << 30) / bytes));
@@ -177,7 +178,8 @@ std::string MemoryPlan::table() const {
   std::string text;
   const auto line = [&](const std::string& name, size_t bytes) {
     char numbers[64];
-    std::snprintf(numbers, sizeof numbers, "%12s  %5.1f %%\n", format_bytes(bytes).c_str(), 100.0 * static_cast<double>(bytes) / sum);
+    std::snprintf(numbers, sizeof numbers, "%12s  %5.1f %%\n", format_bytes(bytes).c_str(),
+                  100.0 * static_cast<double>(bytes) / sum);
     text += name + std::string(wide - name.size() + 2, ' ') + numbers;
   };
   for (const MemoryEntry& entry : entries) line(entry.name, entry.bytes);
@@ -189,11 +191,12 @@ MemoryPlan plan(const ClassifierConfig& config) {
   config.check();
   MemoryPlan result = build(config);
   if (config.memory_limit != 0 && result.total() > config.memory_limit)
-    throw MemoryPlanError("the plan needs " + format_bytes(result.total()) + ", but memory_limit is " +
-                          format_bytes(config.memory_limit) +
-                          "; lower fan_in, dense_labels, hidden, batch_size, labels_per_instance or grow_batches, raise "
-                          "group_size (fewer indices), use SGD without momentum, or raise memory_limit\n" +
-                          result.table());
+    throw MemoryPlanError(
+        "the plan needs " + format_bytes(result.total()) + ", but memory_limit is " +
+        format_bytes(config.memory_limit) +
+        "; lower fan_in, dense_labels, hidden, batch_size, labels_per_instance or grow_batches, raise "
+        "group_size (fewer indices), use SGD without momentum, or raise memory_limit\n" +
+        result.table());
   return result;
 }
 

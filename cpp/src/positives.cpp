@@ -52,9 +52,8 @@ std::vector<SegmentPositives> split_positives(Positive* list, Positive* spare, i
   Positive* sorted = radix_sort(list, spare, count, rows, by_row);
   if (sorted != list) std::copy_n(sorted, count, list);
   if (!std::is_sorted(list, list + count, before)) std::sort(list, list + count, before);  // columns came out of order
-  Positive* end = std::unique(list, list + count, [](const Positive& a, const Positive& b) {
-    return a.row == b.row && a.column == b.column;
-  });
+  Positive* end = std::unique(
+      list, list + count, [](const Positive& a, const Positive& b) { return a.row == b.row && a.column == b.column; });
 
   std::vector<SegmentPositives> lists;
   Positive* begin = list;

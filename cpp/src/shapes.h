@@ -12,15 +12,15 @@ namespace sparsexmc {
 
 /// One segment of the output layer: a range of the internal label order.
 struct SegmentShape {
-  std::string name;      // "segments.<i>"
-  int64_t first_row;     // in the internal order
+  std::string name;   // "segments.<i>"
+  int64_t first_row;  // in the internal order
   int64_t rows;
   int64_t group_size;
-  int64_t groups;        // rows rounded up to whole groups
+  int64_t groups;  // rows rounded up to whole groups
   int64_t fan_in;
   int64_t in_features;
-  bool dense;            // reads every feature: no index array
-  bool wide_indices;     // uint32 instead of uint16
+  bool dense;         // reads every feature: no index array
+  bool wide_indices;  // uint32 instead of uint16
 
   int64_t padded_rows() const { return groups * group_size; }
   int64_t weights() const { return padded_rows() * fan_in; }
@@ -29,8 +29,8 @@ struct SegmentShape {
 /// Dense first, then fan-in; a part without labels is left out.
 std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config);
 
-/// Row stride of the transposed matrices of a batch. A stride of a multiple of 256 bytes would put every row into the same
-/// few cache sets; one more vector spreads them.
+/// Row stride of the transposed matrices of a batch. A stride of a multiple of 256 bytes would put every row into the
+/// same few cache sets; one more vector spreads them.
 inline int64_t leading_dimension(int64_t batch) {
   const int64_t columns = round_up(batch, kernels::column_padding);
   return columns % 64 == 0 ? columns + kernels::column_padding : columns;

@@ -16,7 +16,8 @@ void check_features(const CsrView& features, int64_t in_features) {
     throw ArgumentError("features: " + std::to_string(features.cols) + " columns, but in_features is " +
                         std::to_string(in_features) + "; pass the columns that the model was made for");
   int64_t previous = features.indptr[0];
-  if (previous < 0) throw ArgumentError("features: indptr begins with " + std::to_string(previous) + "; it must be >= 0");
+  if (previous < 0)
+    throw ArgumentError("features: indptr begins with " + std::to_string(previous) + "; it must be >= 0");
   for (int64_t b = 0; b < features.rows; ++b) {
     const int64_t end = features.indptr[b + 1];
     if (end < previous)

@@ -20,8 +20,8 @@ struct SparseBatch {
 /// Checks shape and columns. @throws ArgumentError naming row, value and remedy
 void check_features(const CsrView& features, int64_t in_features);
 
-/// Copies checked rows [first, first + rows), times `scale`, into the buffers "batch.*"; with `train` also sorts them by
-/// feature.
+/// Copies checked rows [first, first + rows), times `scale`, into the buffers "batch.*"; with `train` also sorts them
+/// by feature.
 SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t first, int64_t rows, float scale,
                            bool train);
 

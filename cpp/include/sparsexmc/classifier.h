@@ -18,14 +18,14 @@ namespace sparsexmc {
 struct RewiringRecord {
   int64_t step;
   int segment;
-  int64_t changed;        ///< connections replaced (index entries; each is group_size weights)
-  double score_dropped;   ///< mean of |w| over the dropped connections
-  double score_grown;     ///< rigl: mean group gradient norm of the grown connections; set: 0
+  int64_t changed;       ///< connections replaced (index entries; each is group_size weights)
+  double score_dropped;  ///< mean of |w| over the dropped connections
+  double score_grown;    ///< rigl: mean group gradient norm of the grown connections; set: 0
 };
 
 struct StepResult {
-  double loss = 0.0;      ///< summed over labels, averaged over the instances
-  bool skipped = false;   ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
+  double loss = 0.0;     ///< summed over labels, averaged over the instances
+  bool skipped = false;  ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
   bool rewired = false;
 };
 
@@ -39,9 +39,9 @@ struct KeptBatchSize {
 
 /// Where training stands; with the tensors it is the whole state of a classifier.
 struct Progress {
-  int64_t step = 0;      ///< finished steps
-  int64_t skipped = 0;   ///< batches skipped because of NaN or Inf
-  double lr = 0.0;       ///< base learning rate
+  int64_t step = 0;     ///< finished steps
+  int64_t skipped = 0;  ///< batches skipped because of NaN or Inf
+  double lr = 0.0;      ///< base learning rate
   std::vector<RewiringRecord> rewirings;
   std::vector<KeptBatchSize> kept;  ///< their contents are tensors, "optimizer.kept.<i>.inputs" and ".positives"
 };
@@ -81,7 +81,8 @@ class Classifier {
                         OnNonfinite on_nonfinite = OnNonfinite::raise);
   /// The same for sparse features; needs a hidden layer. Only rows of the hidden weight whose feature occurs in the
   /// batch are updated (their momentum and decay rest meanwhile).
-  StepResult train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite = OnNonfinite::raise);
+  StepResult train_step(const CsrView& features, const LabelsView& labels,
+                        OnNonfinite on_nonfinite = OnNonfinite::raise);
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
@@ -106,7 +107,8 @@ class Classifier {
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default
   /// @throws CheckpointError; an existing checkpoint at `path` stays whole
-  void save(const std::string& path, const std::vector<std::string>& label_names = {}, const std::string& card = "") const;
+  void save(const std::string& path, const std::vector<std::string>& label_names = {},
+            const std::string& card = "") const;
   /// @param device overrides the stored device unless empty  @param num_threads 0: default
   static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
 

@@ -60,7 +60,7 @@ struct Schedule {
 /// The dense penultimate layer: features -> ReLU -> dropout.
 struct Hidden {
   int64_t features = 0;
-  double dropout = 0.0;  ///< probability of zeroing, in [0, 1); survivors are scaled by 1 / (1 - dropout)
+  double dropout = 0.0;      ///< probability of zeroing, in [0, 1); survivors are scaled by 1 / (1 - dropout)
   double input_scale = 1.0;  ///< sparse features are multiplied by it; rows of unit length learn faster with 3 to 10
 };
 
@@ -71,11 +71,11 @@ enum class FractionSchedule { constant, cosine };
 /// Dropping weak connections and growing new ones (SET: Mocanu et al. 2018; RigL: Evci et al. 2020).
 struct Rewiring {
   RewiringMethod method = RewiringMethod::set;
-  double fraction = 0.2;   ///< share of the connections changed each time, in (0, 1)
+  double fraction = 0.2;  ///< share of the connections changed each time, in (0, 1)
   FractionSchedule fraction_schedule = FractionSchedule::constant;
-  int64_t interval = 1000; ///< steps between rewirings
-  int64_t start = 0;       ///< no rewiring before this step
-  int64_t stop = 0;        ///< none at or after this step; 0: never stops (cosine needs a stop)
+  int64_t interval = 1000;  ///< steps between rewirings
+  int64_t start = 0;        ///< no rewiring before this step
+  int64_t stop = 0;         ///< none at or after this step; 0: never stops (cosine needs a stop)
   RewiringScope scope = RewiringScope::layer;
   int64_t grow_batches = 1;  ///< rigl: batches whose gradients are averaged
 
@@ -86,24 +86,24 @@ struct Rewiring {
 };
 
 struct ClassifierConfig {
-  int64_t in_features = 0;            ///< width of the embeddings, or number of sparse features
+  int64_t in_features = 0;  ///< width of the embeddings, or number of sparse features
   int64_t num_labels = 0;
-  std::optional<int64_t> fan_in;      ///< none: every label is dense
+  std::optional<int64_t> fan_in;  ///< none: every label is dense
   int64_t group_size = 16;
-  int64_t dense_labels = 0;           ///< number of most frequent labels that read all features
+  int64_t dense_labels = 0;  ///< number of most frequent labels that read all features
   std::optional<Hidden> hidden;
-  bool sparse_input = false;          ///< the hidden layer reads CSR rows
+  bool sparse_input = false;  ///< the hidden layer reads CSR rows
   Loss loss = Loss::bce;
   OptimizerConfig optimizer;
   Schedule schedule;
   std::optional<Rewiring> rewiring;
-  double initial_bias = 0.0;          ///< of every label; with BCE a value near the log-odds of a label starts calmer
-  int64_t batch_size = 256;           ///< the largest batch a step may bring
-  int64_t labels_per_instance = 128;  ///< the plan reserves for batch_size times this many positives
+  double initial_bias = 0.0;            ///< of every label; with BCE a value near the log-odds of a label starts calmer
+  int64_t batch_size = 256;             ///< the largest batch a step may bring
+  int64_t labels_per_instance = 128;    ///< the plan reserves for batch_size times this many positives
   int64_t features_per_instance = 512;  ///< the same for the nonzeros of sparse input
-  int64_t topk = 100;                 ///< the plan reserves for this k
+  int64_t topk = 100;                   ///< the plan reserves for this k
   int num_threads = 0;
-  size_t memory_limit = 0;            ///< bytes; 0: none
+  size_t memory_limit = 0;  ///< bytes; 0: none
   uint64_t seed = 0;
   std::string device = "cpu";
 

@@ -34,8 +34,8 @@ struct IndexView {
   }
 };
 
-/// The positives of a batch in CSR form: row b holds labels indices[indptr[b] .. indptr[b + 1]), the user's label ids in
-/// any order. A label that occurs twice in a row counts once.
+/// The positives of a batch in CSR form: row b holds labels indices[indptr[b] .. indptr[b + 1]), the user's label ids
+/// in any order. A label that occurs twice in a row counts once.
 struct LabelsView {
   int64_t rows = 0;
   IndexView indptr;

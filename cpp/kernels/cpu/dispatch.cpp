@@ -56,7 +56,8 @@ Isa choose() {
         continue;
       }
       if (!isa.available)
-        throw ArgumentError(std::string("SPARSEXMC_CPU_ISA is ") + wanted + ", which this CPU lacks; unset the variable");
+        throw ArgumentError(std::string("SPARSEXMC_CPU_ISA is ") + wanted +
+                            ", which this CPU lacks; unset the variable");
       return isa;
     }
     if (isa.available) return isa;
@@ -99,14 +100,18 @@ int64_t fan_in_step_scratch(Cpu, int64_t group_size, int64_t fan_in, int64_t in_
 }
 void fan_in_step(Cpu, Context& context, const FanInStep& p) { kernel_table().fan_in_step(context.threads(), p); }
 void reduce_parts(Cpu, Context& context, const ReduceParts& p) { kernel_table().reduce_parts(context.threads(), p); }
-void gather_columns(Cpu, Context& context, const GatherColumns& p) { kernel_table().gather_columns(context.threads(), p); }
+void gather_columns(Cpu, Context& context, const GatherColumns& p) {
+  kernel_table().gather_columns(context.threads(), p);
+}
 void scatter_columns(Cpu, Context& context, const ScatterColumns& p) {
   kernel_table().scatter_columns(context.threads(), p);
 }
 int64_t topk_scratch(Cpu, int64_t group_size, int64_t ldx) { return kernel_table().topk_scratch(group_size, ldx); }
 void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
 void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
-void hidden_forward(Cpu, Context& context, const HiddenForward& p) { kernel_table().hidden_forward(context.threads(), p); }
+void hidden_forward(Cpu, Context& context, const HiddenForward& p) {
+  kernel_table().hidden_forward(context.threads(), p);
+}
 int64_t hidden_backward_scratch(Cpu, int64_t units, int64_t ldx, int64_t threads) {
   return kernel_table().hidden_backward_scratch(units, ldx, threads);
 }

@@ -10,7 +10,8 @@ using namespace kernels;
 namespace {
 
 template <Loss loss>
-void group_part(const FanInStep& p, const GroupScratch& scratch, int64_t first, int64_t last, float* dx, double& total) {
+void group_part(const FanInStep& p, const GroupScratch& scratch, int64_t first, int64_t last, float* dx,
+                double& total) {
   const int64_t rows = p.segment.group_size;
   int64_t cursor = first_positive(p.positives, p.num_positives, first * rows);
   for (int64_t group = first; group < last; ++group) {
@@ -50,7 +51,8 @@ int64_t fan_in_step_scratch(int64_t group_size, int64_t fan_in, int64_t in_featu
 void fan_in_step(ThreadPool& threads, const FanInStep& p) {
   const int64_t dx_floats = p.segment.in_features * p.ldx;
   const int64_t scratch_floats =
-      round_up(fan_in_step_scratch(p.segment.group_size, p.segment.fan_in, p.segment.in_features), MemoryPool::granularity / sizeof(float));
+      round_up(fan_in_step_scratch(p.segment.group_size, p.segment.fan_in, p.segment.in_features),
+               MemoryPool::granularity / sizeof(float));
   parallel_for(threads, p.parts, [&](int64_t i, int worker) {
     float* dx = p.dx_parts + i * dx_floats;
     if (p.zero_dx) __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));

@@ -60,7 +60,8 @@ inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_
         bias_gradient[i] = bias_gradient[i] + dv;
       }
     for (; c < columns; c += width) {
-      const Vec dv = negative_vector<loss, true>(load(zg + c), scale, first_lanes(larger<int64_t>(batch - first_column - c, 0)), sums[0]);
+      const Vec dv = negative_vector<loss, true>(load(zg + c), scale,
+                                                 first_lanes(larger<int64_t>(batch - first_column - c, 0)), sums[0]);
       store(dg + c, dv);
       bias_gradient[0] = bias_gradient[0] + dv;
     }

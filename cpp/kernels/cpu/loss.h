@@ -1,8 +1,8 @@
 // Loss and its derivative over one row of logits: vectors for the negatives, scalar repairs for the few positives.
 #pragma once
 
-#include "simd.h"
 #include "kernels.h"
+#include "simd.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 

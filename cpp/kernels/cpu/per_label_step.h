@@ -1,9 +1,9 @@
 // The fused step of per-label fan-in (group_size 1): every label reads its own features.
 //
-// Such a step is bound by the traffic between the first- and the second-level cache. A tile of labels passes over one strip
-// of instances at a time: the strip's D stays close, and dX is added up input feature by input feature
-// (the tile's connections sorted by feature) with dX in registers, instead of one read and write of dX per connection.
-// The tile size changes no bit: dX adds labels in ascending order, dW adds strips in ascending order.
+// Such a step is bound by the traffic between the first- and the second-level cache. A tile of labels passes over one
+// strip of instances at a time: the strip's D stays close, and dX is added up input feature by input feature (the
+// tile's connections sorted by feature) with dX in registers, instead of one read and write of dX per connection. The
+// tile size changes no bit: dX adds labels in ascending order, dW adds strips in ascending order.
 #pragma once
 
 #include "kernels.h"
@@ -20,8 +20,8 @@ inline constexpr int label_vectors = 8;  // of one label's strip: enough indepen
 inline constexpr int64_t label_strip_columns = label_vectors * width;
 inline constexpr int64_t largest_label_tile = 256;
 
-/// Labels per tile: as many as keep the tile's D and connections in a share of the second-level cache. The more labels, the
-/// more connections meet in one feature.
+/// Labels per tile: as many as keep the tile's D and connections in a share of the second-level cache. The more labels,
+/// the more connections meet in one feature.
 SPARSEXMC_INLINE int64_t label_tile_rows(int64_t fan_in, int64_t wanted) {
   const int64_t own = larger<int64_t>(8, smaller<int64_t>(largest_label_tile, 8192 / fan_in));
   return wanted > 0 ? smaller(wanted, own) : own;
@@ -78,7 +78,8 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
   } else {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v)
-      d[v] = negative_vector<loss, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)), losses[v & 1]);
+      d[v] =
+          negative_vector<loss, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)), losses[v & 1]);
   }
   losses[0].add(losses[1]);
   losses[0].drain(*label_loss);
@@ -168,8 +169,8 @@ SPARSEXMC_INLINE void sorted_dx(float* dx, const LabelScratch& s, int64_t in_fea
 
 /// The same, connection by connection: for widths so large that few features of a tile repeat.
 template <int V, class Index>
-SPARSEXMC_INLINE void scattered_dx(float* dx, const LabelScratch& s, const float* w, const Index* indices, int64_t labels,
-                                   int64_t fan_in, int64_t ldx) {
+SPARSEXMC_INLINE void scattered_dx(float* dx, const LabelScratch& s, const float* w, const Index* indices,
+                                   int64_t labels, int64_t fan_in, int64_t ldx) {
   for (int64_t l = 0; l < labels; ++l) {
     Vec d[V];
 #pragma GCC unroll 8
@@ -208,8 +209,8 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
-                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx,
-                           p.batch - b, p.positives + begin, p.positives + cursor, b, scale);
+                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx, p.batch - b,
+                           p.positives + begin, p.positives + cursor, b, scale);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

@@ -1,5 +1,5 @@
-// Portable vectors on the compilers' vector extension. Included only by files compiled once per instruction set; all of it
-// lives in a namespace named after that set, so that no inline function is shared between sets.
+// Portable vectors on the compilers' vector extension. Included only by files compiled once per instruction set; all of
+// it lives in a namespace named after that set, so that no inline function is shared between sets.
 #pragma once
 
 #include <cstdint>
@@ -102,7 +102,8 @@ SPARSEXMC_INLINE Vec sum_rows(Vec (&rows)[width]) {
 #pragma GCC unroll 4
   for (int count = width / 2; count > 0; count /= 2)
 #pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) rows[i] = interleave_low(rows[i], rows[i + count]) + interleave_high(rows[i], rows[i + count]);
+    for (int i = 0; i < count; ++i)
+      rows[i] = interleave_low(rows[i], rows[i + count]) + interleave_high(rows[i], rows[i + count]);
   return rows[0];
 }
 

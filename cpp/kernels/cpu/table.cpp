@@ -5,10 +5,23 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 const KernelTable& table() {
   static const KernelTable functions = {
-      fan_in_step_scratch, fan_in_step,     reduce_parts,           gather_columns,        scatter_columns,
-      topk_scratch,        topk,            topk_merge,             hidden_forward,        hidden_backward_scratch,
-      hidden_backward,     sparse_hidden_forward, sparse_hidden_backward, init_segment,    init_hidden,
-      rewire_scratch,      rewire_step,
+      fan_in_step_scratch,
+      fan_in_step,
+      reduce_parts,
+      gather_columns,
+      scatter_columns,
+      topk_scratch,
+      topk,
+      topk_merge,
+      hidden_forward,
+      hidden_backward_scratch,
+      hidden_backward,
+      sparse_hidden_forward,
+      sparse_hidden_backward,
+      init_segment,
+      init_hidden,
+      rewire_scratch,
+      rewire_step,
   };
   return functions;
 }

@@ -2,7 +2,8 @@
 //
 // A group has `rows` labels (its group size), reads the features f of one block through byte-free element offsets
 // offset[f] into X^T, and keeps its weights feature-major: weight(f, g) = w[f * ldw + g]. Every sum runs in one fixed
-// order (features or labels ascending, instances ascending), whatever the tile shapes, so that tiling never changes bits.
+// order (features or labels ascending, instances ascending), whatever the tile shapes, so that tiling never changes
+// bits.
 #pragma once
 
 #include "kernels.h"
@@ -55,7 +56,8 @@ SPARSEXMC_INLINE void forward_columns(float* z, int64_t ldz, const float* w, int
 template <class Body>
 SPARSEXMC_INLINE void for_column_tiles(int64_t columns, Body&& body) {
   int64_t c = 0;
-  for (; c + vectors_per_tile * width <= columns; c += vectors_per_tile * width) body.template operator()<vectors_per_tile>(c);
+  for (; c + vectors_per_tile * width <= columns; c += vectors_per_tile * width)
+    body.template operator()<vectors_per_tile>(c);
   if constexpr (vectors_per_tile > 2)
     for (; c + 2 * width <= columns; c += 2 * width) body.template operator()<2>(c);
   for (; c < columns; c += width) body.template operator()<1>(c);
@@ -64,9 +66,8 @@ SPARSEXMC_INLINE void for_column_tiles(int64_t columns, Body&& body) {
 /// Z[rows, columns] += W X for one block of features. `xt` points at the first column of the strip.
 inline void forward_block(float* z, int64_t ldz, const float* w, int64_t ldw, int64_t rows, const float* xt,
                           const int64_t* offset, int features, int64_t columns) {
-  for_column_tiles(columns, [&]<int V>(int64_t c) {
-    forward_columns<V>(z + c, ldz, w, ldw, rows, xt + c, offset, features);
-  });
+  for_column_tiles(columns,
+                   [&]<int V>(int64_t c) { forward_columns<V>(z + c, ldz, w, ldw, rows, xt + c, offset, features); });
 }
 
 /// dX[f, 0:V*width] += sum_g w(f, g) D[g], for R features.
@@ -105,7 +106,9 @@ inline void dx_block(float* dx, const int64_t* offset, int features, const float
   for_column_tiles(columns, [&]<int V>(int64_t c) {
     constexpr int wide = V == 1 ? 8 : 16 / V;
     int f = 0;
-    for (; f + wide <= features; f += wide) dx_tile<wide, V>(dx + c, offset + f, f + 2 * wide <= features ? offset + f + wide : offset, w + f * ldw, ldw, rows, d + c, ldd);
+    for (; f + wide <= features; f += wide)
+      dx_tile<wide, V>(dx + c, offset + f, f + 2 * wide <= features ? offset + f + wide : offset, w + f * ldw, ldw,
+                       rows, d + c, ldd);
     for (; f + 2 <= features; f += 2) dx_tile<2, V>(dx + c, offset + f, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
     if (f < features) dx_tile<1, V>(dx + c, offset + f, offset + f, w + f * ldw, ldw, rows, d + c, ldd);
   });
@@ -154,15 +157,18 @@ inline void dw_block(float* dw, int64_t ldg, const float* xt, const int64_t* off
                      int64_t instances) {
   int64_t g = 0;
   if constexpr (width == 16) {
-    for (; g + 4 * width <= ldg; g += 4 * width) dw_features<4, 4>(dw + g, ldg, xt, offset, features, dt + g, instances);
-    for (; g + 2 * width <= ldg; g += 2 * width) dw_features<8, 2>(dw + g, ldg, xt, offset, features, dt + g, instances);
+    for (; g + 4 * width <= ldg; g += 4 * width)
+      dw_features<4, 4>(dw + g, ldg, xt, offset, features, dt + g, instances);
+    for (; g + 2 * width <= ldg; g += 2 * width)
+      dw_features<8, 2>(dw + g, ldg, xt, offset, features, dt + g, instances);
     for (; g < ldg; g += width) dw_features<16, 1>(dw + g, ldg, xt, offset, features, dt + g, instances);
   } else {
     for (; g < ldg; g += 2 * width) dw_features<4, 2>(dw + g, ldg, xt, offset, features, dt + g, instances);
   }
 }
 
-/// DT[b, 0:ldg] = D[0:rows, b] for `columns` instances; lanes rows..ldg become zero. columns: multiple of column_padding.
+/// DT[b, 0:ldg] = D[0:rows, b] for `columns` instances; lanes rows..ldg become zero. columns: multiple of
+/// column_padding.
 inline void transpose_block(float* dt, int64_t ldg, const float* d, int64_t ldd, int64_t rows, int64_t columns) {
   for (int64_t g = 0; g < ldg; g += width)
     for (int64_t c = 0; c < columns; c += width) {
@@ -176,8 +182,8 @@ inline void transpose_block(float* dt, int64_t ldg, const float* d, int64_t ldd,
 }
 
 /// Element offsets of features [first, first + count) of group `group` into a [H, ldx] matrix.
-SPARSEXMC_INLINE void feature_offsets(int64_t* offset, const kernels::Segment& s, int64_t group, int64_t first, int count,
-                                      int64_t ldx) {
+SPARSEXMC_INLINE void feature_offsets(int64_t* offset, const kernels::Segment& s, int64_t group, int64_t first,
+                                      int count, int64_t ldx) {
   if (s.indices == nullptr) {
     for (int f = 0; f < count; ++f) offset[f] = (first + f) * ldx;
   } else if (s.wide_indices) {

@@ -1,5 +1,5 @@
-// Fused top-k: logits of a tile of labels, a vector comparison against each instance's threshold, and a heap for the few
-// that pass. The batch x labels matrix never exists.
+// Fused top-k: logits of a tile of labels, a vector comparison against each instance's threshold, and a heap for the
+// few that pass. The batch x labels matrix never exists.
 #include "table.h"
 #include "tiles.h"
 

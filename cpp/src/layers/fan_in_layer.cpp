@@ -16,7 +16,7 @@ namespace {
 /// results do not depend on it.
 int64_t label_tile_override() {
   const char* text = std::getenv("SPARSEXMC_LABEL_TILE");
-  return text == nullptr ? 0 : std::max<int64_t>(0, std::atoll(text));
+  return text == nullptr ? 0 : std::max<int64_t>(0, std::strtoll(text, nullptr, 10));
 }
 
 }  // namespace

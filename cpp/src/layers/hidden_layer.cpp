@@ -45,8 +45,8 @@ void HiddenLayer::initialise(Context& context) {
   p.bias = bias_;
   p.features = features_;
   p.units = units_;
-  // He et al. 2015 for dense inputs of unit variance. A sparse row of unit length meets few weights, whatever the number of
-  // columns: the same output variance needs a bound that does not shrink with it.
+  // He et al. 2015 for dense inputs of unit variance. A sparse row of unit length meets few weights, whatever the
+  // number of columns: the same output variance needs a bound that does not shrink with it.
   p.bound = sparse_ ? 0.1f : static_cast<float>(std::sqrt(6.0 / static_cast<double>(features_)));
   p.seed = seed_;
   visit_device(context.device(), [&](auto device) { kernels::init_hidden(device, context, p); });

@@ -11,8 +11,8 @@ namespace sparsexmc {
 struct BatchSizes {
   int64_t batch;
   int64_t ldx;
-  float dropout;   // 0 at prediction
-  uint64_t step;   // keys the dropout mask
+  float dropout;  // 0 at prediction
+  uint64_t step;  // keys the dropout mask
 };
 
 class HiddenLayer {

@@ -11,7 +11,8 @@ inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer,
                        float* (&state)[2]) {
   state[0] = state[1] = nullptr;
   int i = 0;
-  for (const std::string& slot : state_slots(optimizer)) state[i++] = buffers.get<float>("optimizer." + tensor + "." + slot);
+  for (const std::string& slot : state_slots(optimizer))
+    state[i++] = buffers.get<float>("optimizer." + tensor + "." + slot);
 }
 
 }  // namespace sparsexmc

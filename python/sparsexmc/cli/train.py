@@ -25,7 +25,7 @@ from .tables import count, human_seconds, indent, metric_table
 
 if TYPE_CHECKING:
     from sparsexmc import Classifier, History
-    from sparsexmc.data import Dataset
+    from sparsexmc.data import Dataset, TfIdf
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
