@@ -9,7 +9,8 @@ else()
   set(prefix "")
   set_target_properties(sparsexmc PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 endif()
-install(TARGETS sparsexmc EXPORT sparsexmcTargets LIBRARY DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR})
+install(TARGETS sparsexmc EXPORT sparsexmcTargets LIBRARY DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}
+  INCLUDES DESTINATION ${prefix}include)
 install(DIRECTORY cpp/include/sparsexmc DESTINATION ${prefix}include)
 install(EXPORT sparsexmcTargets NAMESPACE sparsexmc:: DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}/cmake/sparsexmc)
 configure_package_config_file(cmake/sparsexmcConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/sparsexmcConfig.cmake

@@ -2,15 +2,19 @@
 
 # prepare_venv <extras>: installs this tree into .venv with "", "[test]" or "[dev]", which includes "[test]".
 prepare_venv() {
-  local extras=$1 stamp=.venv/installed.txt sources=(CMakeLists.txt pyproject.toml cmake cpp python third_party)
+  local extras=$1 had="" stamp=.venv/installed.txt sources newer
+  sources=(CMakeLists.txt pyproject.toml cmake cpp python third_party)
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
-  if [[ -e $stamp && -z $(find "${sources[@]}" -type f -not -name '*.pyc' -newer "$stamp" -print -quit) ]]; then
-    case $(<"$stamp") in *"[dev]"* | *"$extras"*) return ;; esac
+  if [[ -e $stamp ]]; then
+    had=$(<"$stamp")
+    [[ -z $extras || $had == "[dev]" ]] && extras=$had  # never fewer than last time
+    newer=$(find "${sources[@]}" -type f -not -name '*.pyc' -newer "$stamp" -print -quit)
+    [[ $extras == "$had" && -z $newer ]] && return
   fi
   echo "Installing .$extras into .venv (compiles the engine: some minutes the first time)" >&2
   touch .venv/started
   .venv/bin/python -m pip install --quiet --disable-pip-version-check ".$extras"
-  [[ -z $extras && -e $stamp ]] || echo "package$extras" >"$stamp"
+  echo "$extras" >"$stamp"
   touch --reference=.venv/started "$stamp"
 }
 

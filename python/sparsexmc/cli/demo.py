@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 # On top of the defaults for the size of the data.
 CONFIG: Config = {
     "model": {
-        "hidden": {"features": 1024, "dropout": 0.3},
+        "hidden": {"features": 1024, "dropout": 0.4, "input_scale": 6.0},
         "fan_in": 64,
         "group_size": 16,
-        "dense_labels": 0.02,
+        "dense_labels": 0.1,
         "initial_bias": -8.0,
-        "optimizer": {"name": "adam", "lr": 2e-3},
+        "optimizer": {"name": "adam", "lr": 5e-3},
         "schedule": {"kind": "linear"},
         "batch_size": 256,
     },
-    "training": {"epochs": 10, "validation": "none"},
+    "training": {"epochs": 6, "validation": "none"},
 }
 
 SHOWN = 10
