@@ -14,15 +14,18 @@ from .errors import ArgumentError, CheckpointError, DTypeError
 
 
 def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
-    """Copies of all tensors by name, and `step` (int64, no dimensions)."""
-    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in engine.tensors()}
+    """Copies of all tensors by name, and `step` (int64, no dimensions).
+
+    The batches that RigL keeps for its next rewiring are no part of it, only of checkpoints.
+    """
+    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in _tensors(engine)}
     state["step"] = np.asarray(engine.step, np.int64)
     return state
 
 
 def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
     """Replace all tensors and the step; on any error the model is as before."""
-    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in engine.tensors()}
+    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in _tensors(engine)}
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
     _check_names(arrays, [*tensors, "step"])
     for name, (dtype, shape) in tensors.items():
@@ -71,6 +74,10 @@ def read_label_names(directory: str, num_labels: int) -> list[str] | None:
     if len(names) != num_labels:
         raise CheckpointError(f"{path}: holds {len(names)} names, but the model has {num_labels} labels")
     return names
+
+
+def _tensors(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
+    return [tensor for tensor in engine.tensors() if not tensor[0].startswith("optimizer.kept.")]
 
 
 def _read(engine: _core.Classifier, name: str, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:

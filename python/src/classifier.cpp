@@ -186,6 +186,7 @@ void bind_classifier(nb::module_& m) {
           [](Engine& engine, int64_t step) {
             engine.call([=](Classifier& c) {
               Progress progress = c.progress();
+              progress.kept.clear();  // batches of other steps
               progress.step = step;
               c.set_progress(progress);
             });
