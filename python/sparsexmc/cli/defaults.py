@@ -51,6 +51,8 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
         model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3, "input_scale": _input_scale(X)}
     model["optimizer"] = {"name": "adam", "lr": 1e-3 if not sparse else 3e-3 if small else 5e-3}
+    if sparse:
+        model["optimizer"]["betas"] = [0.9, 0.99]  # rare features are updated rarely: shorter memory suits them
     model["schedule"] = {"kind": "linear"}
     # In runs of a few thousand steps rewiring costs more than it finds (docs/decisions.md); long ones ask for it.
     model["rewiring"] = "none"

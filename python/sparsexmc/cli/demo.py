@@ -21,7 +21,7 @@ CONFIG: Config = {
         "group_size": 16,
         "dense_labels": 0.1,
         "initial_bias": -8.0,
-        "optimizer": {"name": "adam", "lr": 5e-3},
+        "optimizer": {"name": "adam", "lr": 5e-3, "betas": [0.9, 0.99]},
         "schedule": {"kind": "linear"},
         "batch_size": 256,
     },
