@@ -46,7 +46,7 @@ void check_k(int64_t k, int64_t num_labels) {
                         " (num_labels)");
 }
 
-/// Thrown through the step when a batch is to be skipped; never leaves this file.
+/// Raises, or returns true if the batch is to be skipped.
 bool refuse_nonfinite(OnNonfinite on_nonfinite, const char* name) {
   if (on_nonfinite == OnNonfinite::raise)
     throw ArgumentError(std::string(name) +
@@ -148,10 +148,11 @@ StepResult Classifier::Impl::step(const LabelsView& labels, int64_t batch, Forwa
     result.skipped = true;
     return result;
   }
-  const kernels::OptimizerStep optimizer = optimizer_step();
-  const float* dx = nullptr;
+  if (config.rewiring) kept.reserve(buffers, progress.step + 1, positives);
+  const kernels::OptimizerStep optimizer = optimizer_step();  // from here on nothing can fail
+  float* dx = nullptr;
   result.loss = output.step(*context, dx, inputs, positives, batch, ldx, optimizer) / static_cast<double>(batch);
-  backward(sizes, const_cast<float*>(dx), optimizer);
+  backward(sizes, dx, optimizer);
   ++progress.step;
   if (config.rewiring) {
     kept.keep(buffers, progress.step, inputs, batch, ldx, positives, output.shapes(), label_order);

@@ -10,6 +10,12 @@ namespace {
 
 constexpr const char* positives_buffer = "rewiring.kept_positives";
 
+int64_t total(const std::vector<SegmentPositives>& positives) {
+  int64_t count = 0;
+  for (const SegmentPositives& p : positives) count += p.count;
+  return count;
+}
+
 /// Room for `count` positives, with the first `used` kept when the buffer has to grow.
 Positive* grow(Buffers& buffers, int64_t used, int64_t count) {
   const Positive* before = buffers.get<Positive>(positives_buffer);
@@ -27,18 +33,25 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, const Buffers& buffers)
       ldx_(leading_dimension(config.batch_size)),
       inputs_(buffers.get<float>("rewiring.kept_inputs")) {}
 
-void KeptBatches::keep(Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
+bool KeptBatches::wanted(int64_t step) const {
+  if (rewiring_.method != RewiringMethod::rigl) return false;
+  for (int64_t ahead = 0; ahead < rewiring_.grow_batches; ++ahead)
+    if (rewiring_.due(step + ahead)) return true;
+  return false;
+}
+
+void KeptBatches::reserve(Buffers& buffers, int64_t step, const std::vector<SegmentPositives>& positives) {
+  if (!wanted(step)) return;
+  const int64_t used = used_positives();
+  grow(buffers, used, used + total(positives));
+}
+
+void KeptBatches::keep(const Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
                        const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
                        const uint32_t* label_order) {
-  if (rewiring_.method != RewiringMethod::rigl) return;
-  bool wanted = false;
-  for (int64_t ahead = 0; ahead < rewiring_.grow_batches; ++ahead) wanted = wanted || rewiring_.due(step + ahead);
-  if (!wanted) return;
-
-  const int64_t used = entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
-  int64_t count = 0;
-  for (const SegmentPositives& p : positives) count += p.count;
-  Positive* place = grow(buffers, used, used + count) + used;
+  if (!wanted(step)) return;
+  const int64_t used = used_positives(), count = total(positives);
+  Positive* place = buffers.get<Positive>(positives_buffer) + used;
   for (size_t s = 0; s < positives.size(); ++s)
     for (int64_t i = 0; i < positives[s].count; ++i)
       *place++ = {label_order[segments[s].first_row + positives[s].data[i].row], positives[s].data[i].column};

@@ -13,8 +13,10 @@ class KeptBatches {
  public:
   KeptBatches(const ClassifierConfig& config, const Buffers& buffers);
 
+  /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError
+  void reserve(Buffers& buffers, int64_t step, const std::vector<SegmentPositives>& positives);
   /// Copies a batch if a rewiring comes within grow_batches steps of the finished step `step`, this one included.
-  void keep(Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
+  void keep(const Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
             const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
             const uint32_t* label_order);
 
@@ -36,6 +38,10 @@ class KeptBatches {
     int64_t first_positive;
     int64_t num_positives;
   };
+  bool wanted(int64_t step) const;
+  int64_t used_positives() const {
+    return entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
+  }
   float* inputs_of(size_t i) const { return inputs_ + static_cast<int64_t>(i) * features_ * ldx_; }
 
   Rewiring rewiring_;

@@ -60,9 +60,8 @@ void FanInLayer::initialise(Context& context) {
   }
 }
 
-double FanInLayer::step(Context& context, const float*& dx, const float* xt,
-                        const std::vector<SegmentPositives>& positives, int64_t batch, int64_t ldx,
-                        const kernels::OptimizerStep& optimizer) {
+double FanInLayer::step(Context& context, float*& dx, const float* xt, const std::vector<SegmentPositives>& positives,
+                        int64_t batch, int64_t ldx, const kernels::OptimizerStep& optimizer) {
   std::fill_n(losses_, parts_, 0.0);
   for (size_t i = 0; i < segments_.size(); ++i) {
     kernels::FanInStep p;

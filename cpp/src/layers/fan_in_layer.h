@@ -18,7 +18,7 @@ class FanInLayer {
 
   /// The fused step over all segments. @returns the loss, summed over labels and instances
   /// @param dx [H, ldx], inside the buffer "batch.gradients"; receives dloss/dx of the batch mean
-  double step(Context& context, const float*& dx, const float* xt, const std::vector<SegmentPositives>& positives,
+  double step(Context& context, float*& dx, const float* xt, const std::vector<SegmentPositives>& positives,
               int64_t batch, int64_t ldx, const kernels::OptimizerStep& optimizer);
 
   /// The k best labels of every instance. @param lists room for workers * batch * k candidates
