@@ -17,8 +17,8 @@ SMALL_OUTPUT = 2_000
 # would be too few to tell which epoch was the best.
 TINY_DATA, SMALL_DATA = 4_000, 20_000
 MAX_DENSE_LABELS = 20_000
-# Length of the sparse rows that the hidden layer reads, see Hidden.input_scale.
-ROW_LENGTH = 6.0
+# Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
+SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
 
 
 def for_data(X: Any, Y: sp.csr_matrix) -> Config:
@@ -41,7 +41,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "group_size": 16,
         "dense_labels": min(round(0.1 * num_labels), MAX_DENSE_LABELS),
         "loss": "bce",
-        "initial_bias": _log_odds(Y),
+        "initial_bias": 0.0 if small else _log_odds(Y),
         "batch_size": batch_size,
         "labels_per_instance": _largest_batch_mean(Y, batch_size),
     }
@@ -49,10 +49,13 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         del model["group_size"], model["dense_labels"]
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
-        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3, "input_scale": _input_scale(X)}
-    model["optimizer"] = {"name": "adam", "lr": 1e-3 if not sparse else 3e-3 if small else 5e-3}
+        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3, "input_scale": _input_scale(X, small)}
+    optimizer: Config = {"name": "adam", "lr": 1e-3}
     if sparse:
-        model["optimizer"]["betas"] = [0.9, 0.99]  # rare features are updated rarely: shorter memory suits them
+        optimizer["lr"] = 1.5e-3 if small else 5e-3
+        if not small:
+            optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
+    model["optimizer"] = optimizer
     model["schedule"] = {"kind": "linear"}
     # In runs of a few thousand steps rewiring costs more than it finds (docs/decisions.md); long ones ask for it.
     model["rewiring"] = "none"
@@ -76,12 +79,12 @@ def for_steps(model: Config, total_steps: int) -> Config:
     return model
 
 
-def _input_scale(X: sp.csr_matrix) -> float:
+def _input_scale(X: sp.csr_matrix, small: bool) -> float:
     """Brings the rows to the mean length at which the hidden layer learns well; counts become unit rows by TF-IDF."""
     import numpy as np
 
     length = 1.0 if are_counts(X) else math.sqrt(float(np.square(X.data, dtype=np.float64).sum()) / max(X.shape[0], 1))
-    return float(f"{ROW_LENGTH / length:.3g}") if length > 0 else 1.0
+    return float(f"{(SMALL_ROW_LENGTH if small else ROW_LENGTH) / length:.3g}") if length > 0 else 1.0
 
 
 def _int(value: object) -> int:
