@@ -155,7 +155,7 @@ StepResult Classifier::Impl::step(const LabelsView& labels, int64_t batch, Forwa
   backward(sizes, dx, optimizer);
   ++progress.step;
   if (config.rewiring) {
-    kept.keep(buffers, progress.step, inputs, batch, ldx, positives, output.shapes(), label_order);
+    kept.keep(progress.step, inputs, batch, ldx, positives, output.shapes(), label_order);
     if (config.rewiring->due(progress.step)) {
       output.rewire(*context, progress.rewirings, kept.sorted(buffers, label_rows, output.shapes()),
                     leading_dimension(config.batch_size), progress.step);

@@ -54,7 +54,7 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
                     nullptr,
                     i});
     list.push_back({{name + ".positives", DType::uint32, {sizes[i].positives, 2}},
-                    kept.positives(i, buffers),
+                    kept.positives(i),
                     Stored::Layout::kept_positives,
                     nullptr,
                     i});

@@ -16,22 +16,21 @@ int64_t total(const std::vector<SegmentPositives>& positives) {
   return count;
 }
 
-/// Room for `count` positives, with the first `used` kept when the buffer has to grow.
-Positive* grow(Buffers& buffers, int64_t used, int64_t count) {
-  const Positive* before = buffers.get<Positive>(positives_buffer);
-  const std::vector<Positive> earlier(before, before + used);
-  Positive* list = buffers.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
-  if (list != before) std::copy(earlier.begin(), earlier.end(), list);
-  return list;
-}
-
 }  // namespace
 
 KeptBatches::KeptBatches(const ClassifierConfig& config, const Buffers& buffers)
     : rewiring_(config.rewiring.value_or(Rewiring{})),
       features_(config.layer_features()),
       ldx_(leading_dimension(config.batch_size)),
-      inputs_(buffers.get<float>("rewiring.kept_inputs")) {}
+      inputs_(buffers.get<float>("rewiring.kept_inputs")),
+      positives_(buffers.get<Positive>(positives_buffer)) {}
+
+void KeptBatches::grow(Buffers& buffers, int64_t used, int64_t count) {
+  const std::vector<Positive> earlier(positives_, positives_ + used);
+  auto* list = buffers.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
+  if (list != positives_) std::copy(earlier.begin(), earlier.end(), list);
+  positives_ = list;
+}
 
 bool KeptBatches::wanted(int64_t step) const {
   if (rewiring_.method != RewiringMethod::rigl) return false;
@@ -46,12 +45,12 @@ void KeptBatches::reserve(Buffers& buffers, int64_t step, const std::vector<Segm
   grow(buffers, used, used + total(positives));
 }
 
-void KeptBatches::keep(const Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
+void KeptBatches::keep(int64_t step, const float* inputs, int64_t batch, int64_t ldx,
                        const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
                        const uint32_t* label_order) {
   if (!wanted(step)) return;
   const int64_t used = used_positives(), count = total(positives);
-  Positive* place = buffers.get<Positive>(positives_buffer) + used;
+  Positive* place = positives_ + used;
   for (size_t s = 0; s < positives.size(); ++s)
     for (int64_t i = 0; i < positives[s].count; ++i)
       *place++ = {label_order[segments[s].first_row + positives[s].data[i].row], positives[s].data[i].column};
@@ -69,7 +68,7 @@ std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(Buffers& buffer
   for (size_t i = 0; i < entries_.size(); ++i) {
     const Entry& entry = entries_[i];
     auto* spare = buffers.at_least<Positive>("batch.positives", std::max<int64_t>(entry.num_positives, 1));
-    Positive* list = positives(i, buffers);
+    Positive* list = positives(i);
     for (int64_t n = 0; n < entry.num_positives; ++n) list[n].row = label_rows[list[n].row];
     const auto lists = split_positives(list, spare, entry.num_positives, segments);
     for (size_t s = 0; s < segments.size(); ++s)
@@ -92,7 +91,8 @@ void KeptBatches::restore(Buffers& buffers, const std::vector<KeptBatchSize>& si
     used += size.positives;
   }
   if (entries_.empty()) return;
-  std::fill_n(grow(buffers, 0, used), used, Positive{0, 0});
+  grow(buffers, 0, used);
+  std::fill_n(positives_, used, Positive{0, 0});
 }
 
 void KeptBatches::read_inputs(size_t i, float* out) const {
@@ -106,10 +106,6 @@ void KeptBatches::write_inputs(size_t i, const float* in) {
     std::copy_n(in + h * entries_[i].batch, entries_[i].batch, row);
     std::fill(row + entries_[i].batch, row + ldx_, 0.0f);
   }
-}
-
-Positive* KeptBatches::positives(size_t i, const Buffers& buffers) const {
-  return buffers.get<Positive>(positives_buffer) + entries_[i].first_positive;
 }
 
 }  // namespace sparsexmc

@@ -16,7 +16,7 @@ class KeptBatches {
   /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError
   void reserve(Buffers& buffers, int64_t step, const std::vector<SegmentPositives>& positives);
   /// Copies a batch if a rewiring comes within grow_batches steps of the finished step `step`, this one included.
-  void keep(const Buffers& buffers, int64_t step, const float* inputs, int64_t batch, int64_t ldx,
+  void keep(int64_t step, const float* inputs, int64_t batch, int64_t ldx,
             const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
             const uint32_t* label_order);
 
@@ -30,7 +30,7 @@ class KeptBatches {
   void restore(Buffers& buffers, const std::vector<KeptBatchSize>& sizes);
   void read_inputs(size_t i, float* out) const;
   void write_inputs(size_t i, const float* in);
-  kernels::Positive* positives(size_t i, const Buffers& buffers) const;
+  kernels::Positive* positives(size_t i) const { return positives_ + entries_[i].first_positive; }
 
  private:
   struct Entry {
@@ -39,6 +39,8 @@ class KeptBatches {
     int64_t num_positives;
   };
   bool wanted(int64_t step) const;
+  /// Room for `count` positives; the first `used` survive when the buffer has to grow.
+  void grow(Buffers& buffers, int64_t used, int64_t count);
   int64_t used_positives() const {
     return entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
   }
@@ -47,6 +49,7 @@ class KeptBatches {
   Rewiring rewiring_;
   int64_t features_, ldx_;
   float* inputs_;
+  kernels::Positive* positives_;
   std::vector<Entry> entries_;
 };
 
