@@ -1,6 +1,7 @@
-"""The fused training step against the dense layer in PyTorch, on the CPU, side by side in one process.
+"""The fused training step against the dense layer in PyTorch, side by side in one process.
 
-Both get the same embeddings and labels, compute the loss and the gradient of the embeddings, and update the weights:
+``--device cuda`` measures a grid of sizes on a GPU, see ``gpu_step.py``. On the CPU it is one size, and both get the
+same embeddings and labels, compute the loss and the gradient of the embeddings, and update the weights:
 
 - sparsexmc: ``Classifier.train_step``;
 - PyTorch: ``F.linear``, BCE with logits (summed over labels, averaged over instances), ``backward``, fused Adam.
@@ -28,6 +29,7 @@ CASES = [
     for group, fan_in in ((1, 32), (16, 64))
     for optimizer in ("SGD", "Adam")
 ]
+CPU_SIZES = {"labels": 100_000, "features": 768, "batch": 256}
 Batch = tuple[np.ndarray, sp.csr_matrix]
 Step = Callable[[Batch], float]
 
@@ -140,12 +142,22 @@ def measure_times(args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = common.argument_parser(__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=int, default=100_000, help="L (default: %(default)s)")
-    parser.add_argument("--features", type=int, default=768, help="H (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=256, help="B (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds over the inputs (default: %(default)s)")
-    parser.add_argument("--inputs", type=int, default=3, help="different batches (default: %(default)s)")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # the fresh process: "torch" or the number of a case
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
+    for name, letter in (("labels", "L"), ("features", "H"), ("batch", "B")):
+        what = f"{letter} (default: {CPU_SIZES[name]:,} on the CPU, the grid on a GPU)"
+        parser.add_argument(f"--{name}", type=int, help=what)
+    cpu = parser.add_argument_group("on the CPU")
+    cpu.add_argument("--repeats", type=int, default=5, help="rounds over the inputs (default: %(default)s)")
+    cpu.add_argument("--inputs", type=int, default=3, help="different batches (default: %(default)s)")
+    cpu.add_argument("--memory-of", help=argparse.SUPPRESS)  # the fresh process: "torch" or the number of a case
+    gpu = parser.add_argument_group("on a GPU")
+    gpu.add_argument("--fan-in", type=int, help="F (default: the grid)")
+    gpu.add_argument("--group-size", type=int, help="G (default: the grid)")
+    gpu.add_argument("--optimizer", choices=["SGD", "Adam"], help="(default: both)")
+    gpu.add_argument("--quick", action="store_true", help="the telling part of the grid")
+    gpu.add_argument("--seconds", type=float, default=1e9, help="starts no measurement after this time")
+    gpu.add_argument("--resume", action="store_true", help="leaves out what the results already hold")
+    gpu.add_argument("--dry-run", action="store_true", help="the GPU's benchmark on the CPU, to test it: give sizes")
     args = parser.parse_args()
     try:
         import torch
@@ -153,13 +165,23 @@ def main() -> None:
         parser.exit(
             1, "bench_step.py compares with PyTorch, which is missing: pip install torch (the CPU build is enough)\n"
         )
+    if args.device == "cuda":
+        import gpu_step
+
+        if not args.dry_run and not torch.cuda.is_available():
+            parser.exit(1, "PyTorch finds no CUDA device\n")
+        gpu_step.main(args)
+        return
+    for name, size in CPU_SIZES.items():
+        if getattr(args, name) is None:
+            setattr(args, name, size)
     if args.memory_of is not None:
         print(json.dumps(measure_memory(args.memory_of, args)))
         return
 
-    sizes = [f"--{name}={getattr(args, name)}" for name in ("labels", "features", "batch", "threads")]
+    options = [f"--{name}={getattr(args, name)}" for name in (*CPU_SIZES, "threads")]
     memory = {
-        name: common.run_self(__file__, f"--memory-of={which}", *sizes)
+        name: common.run_self(__file__, f"--memory-of={which}", *options)
         for which, name in (("torch", "torch"), *((i, case["name"]) for i, case in enumerate(CASES)))
     }
     ceiling = common.probe(args.threads)
@@ -197,7 +219,8 @@ def main() -> None:
         f"Ceilings measured in the same run: {ceiling['fma_gflops']:.0f} GFLOP/s fp32 multiply-add; reading "
         f"{ceiling['l1_gbs']:.0f} (L1), {ceiling['l2_gbs']:.0f} (L2), {ceiling['dram_gbs']:.0f} GB/s (memory).",
     ]
-    figures = {"sizes": vars(args) | {"out": None}, "ceiling": ceiling, "seconds": seconds, "memory": memory}
+    sizes = {name: getattr(args, name) for name in (*CPU_SIZES, "threads", "repeats", "inputs")}
+    figures = {"sizes": sizes, "ceiling": ceiling, "seconds": seconds, "memory": memory}
     common.report(
         "step", "One training step: fused sparse against dense", notes, [rows, memory_rows], figures, args.out
     )

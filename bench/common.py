@@ -115,6 +115,7 @@ def report(
     tables: Sequence[Sequence[dict[str, object]]],
     figures: dict[str, object],
     out: Path | None,
+    about: dict[str, object] | None = None,
 ) -> None:
     """Prints the result as markdown; with ``out`` also keeps it in ``<machine>.json`` and renders ``<machine>.md``.
 
@@ -122,21 +123,39 @@ def report(
         name: key of this benchmark in the JSON file; an earlier result under it is replaced.
         notes: sentences below the title, how it was measured.
         figures: the numbers behind the tables.
+        about: the machine; None: this one's processor.
     """
-    about = machine()
+    about = about or machine()
     body = "\n\n".join([f"## {title}", *notes, *map(markdown_table, tables)])
     print(body)
     if out is None:
         return
+    keep(name, body, figures, out, about)
+    print(f"\nwritten: {results_file(out, about, '.md')} and .json")
+
+
+def keep(name: str, body: str, figures: dict[str, object], out: Path, about: dict[str, object]) -> None:
+    """Puts one benchmark's result into ``<machine>.json`` and renders ``<machine>.md`` from all in there."""
     out.mkdir(parents=True, exist_ok=True)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{about['processor']} {about['isa']} {about['cpus']} cpus".lower()).strip("-")
-    kept = out / f"{slug}.json"
-    results = json.loads(kept.read_text())["results"] if kept.exists() else {}
+    results = kept_results(out, about)
     results[name] = {"date": date.today().isoformat(), "markdown": body, "figures": figures}
-    kept.write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
-    heading = (
-        f"# {about['processor']}, {about['cpus']} CPUs ({about['isa']}), {about['memory_gib']} GiB, {about['system']}"
-    )
+    kept = results_file(out, about, ".json")
+    fresh = kept.with_suffix(".new")  # a benchmark may be killed while it writes
+    fresh.write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
+    fresh.replace(kept)
+    unit = about["gpu"] if "gpu" in about else f"{about['processor']}, {about['cpus']} CPUs ({about['isa']})"
+    heading = f"# {unit}, {about['memory_gib']} GiB, {about['system']}"
     sections = (results[key]["markdown"] for key in sorted(results))
-    (out / f"{slug}.md").write_text("\n\n".join([heading, *sections]) + "\n")
-    print(f"\nwritten: {out / slug}.md and .json")
+    results_file(out, about, ".md").write_text("\n\n".join([heading, *sections]) + "\n")
+
+
+def kept_results(out: Path, about: dict[str, object]) -> dict[str, dict]:
+    """What earlier runs on this machine kept in ``out``, by name of the benchmark."""
+    kept = results_file(out, about, ".json")
+    return json.loads(kept.read_text())["results"] if kept.exists() else {}
+
+
+def results_file(out: Path, about: dict[str, object], suffix: str) -> Path:
+    """``<machine>.json`` or ``.md``."""
+    name = about["gpu"] if "gpu" in about else f"{about['processor']} {about['isa']} {about['cpus']} cpus"
+    return out / (re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-") + suffix)

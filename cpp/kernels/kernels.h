@@ -1,23 +1,22 @@
 // Table of contents of the device code: parameter structs and one function per kernel and device.
 // Pointers are device memory. [a, b] is row-major; "[H, ldx]" has ldx >= the batch with zero columns behind it.
+// What the products read ("compute" below) is fp32 on the CPU, and bf16 or fp32 on a GPU; sums are fp32 everywhere.
+// Where a struct has `skip`, a kernel on a GPU does nothing when *skip is not 0: the batch held NaN or Inf, and the
+// host does not wait to learn of it. The CPU's host logic looks before it goes on and passes null.
 #pragma once
 
 #include <cstdint>
 
+#include "runtime.h"
 #include "scalar.h"
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
 
 namespace sparsexmc::kernels {
 
-/// Devices as types: every kernel is an overload on one of these (see visit_device in src/visit_device.h).
-struct Cpu {};
-struct Cuda {};
-
-/// Columns of every transposed matrix are padded to a multiple of this, so that all instruction sets see whole vectors.
-inline constexpr int64_t column_padding = 16;
-/// Columns handled together by the step; fixes the order of the sums over the batch.
-inline constexpr int64_t strip_columns = 256;
+/// Row stride of the transposed matrices of a batch, "ldx" below; never falls when the batch grows.
+int64_t leading_dimension(Cpu, int64_t batch);
+int64_t leading_dimension(Cuda, int64_t batch);
 
 /// One optimizer update, with everything that depends on the step number worked out.
 struct OptimizerStep {
@@ -31,11 +30,12 @@ struct OptimizerStep {
 
 /// Parameters of a segment: groups of `group_size` rows that share `fan_in` input features.
 struct Segment {
-  float* weights = nullptr;     // [groups, fan_in, group_size]
-  float* bias = nullptr;        // [groups * group_size]
-  void* indices = nullptr;      // [groups, fan_in] ascending, unique; null: feature f is input f (dense)
-  bool wide_indices = false;    // uint32 instead of uint16
-  float* weight_state[2] = {};  // momentum, or first and second moment; laid out as weights
+  void* weights = nullptr;              // [groups, fan_in, group_size] of weight_dtype
+  DType weight_dtype = DType::float32;  // or bfloat16 (CUDA), rounded stochastically
+  float* bias = nullptr;                // [groups * group_size]
+  void* indices = nullptr;              // [groups, fan_in] ascending, unique; null: feature f is input f (dense)
+  bool wide_indices = false;            // uint32 instead of uint16
+  float* weight_state[2] = {};          // momentum, or first and second moment; laid out as weights
   float* bias_state[2] = {};
   int64_t rows = 0;  // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
@@ -55,10 +55,11 @@ struct Positive {
 /// earlier segment left), so results do not depend on the number of threads.
 struct FanInStep {
   float* dx_parts = nullptr;     // [parts, H, ldx]
-  double* loss_parts = nullptr;  // [parts], added to
+  double* loss_parts = nullptr;  // [StepSizes::losses], added to (set by the first segment of the step)
   Segment segment;               // updated
-  float* scratch = nullptr;      // [threads, fan_in_step_scratch()]
-  const float* xt = nullptr;     // [H, ldx]
+  void* scratch = nullptr;       // StepSizes::scratch_bytes
+  const void* xt = nullptr;      // [H, ldx] of `compute`
+  DType compute = DType::float32;
   const Positive* positives = nullptr;
   int64_t num_positives = 0;
   int64_t batch = 0;
@@ -68,38 +69,61 @@ struct FanInStep {
   bool zero_dx = true;     // first segment of the step
   Loss loss = Loss::bce;
   OptimizerStep optimizer;
+  int64_t first_row = 0;        // of the segment in the internal order; with seed and step it keys the rounding
+  uint64_t seed = 0, step = 0;  // of bf16 weights
+  const uint32_t* skip = nullptr;
 };
 
-/// floats of scratch per worker for any step with these sizes.
-int64_t fan_in_step_scratch(Cpu, int64_t group_size, int64_t fan_in, int64_t in_features);
+/// Room that any step of at most `batch` instances needs over these segments, which share parts and scratch.
+struct StepSizes {
+  int64_t parts = 1;      // FanInStep::parts on the CPU, where it depends on sizes alone; a GPU cuts by the batch
+  int64_t dx_floats = 0;  // of dx_parts
+  int64_t losses = 1;
+  int64_t scratch_bytes = 0;
+};
+StepSizes step_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch,
+                     DType compute);
+StepSizes step_sizes(Cuda, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch,
+                     DType compute);
 void fan_in_step(Cpu, Context& context, const FanInStep& p);
+void fan_in_step(Cuda, Context& context, const FanInStep& p);
 
-/// dx[h, b] = sum over parts, in order, into part 0.
+/// dx[h, b] = sum over parts, in order, into part 0; *loss = the sum of the losses, in order.
 struct ReduceParts {
-  float* parts_data = nullptr;  // [parts, H, ldx]
-  int64_t parts = 1, rows = 0, ldx = 0;
+  float* dx_parts = nullptr;  // [parts, H, ldx]
+  double* loss = nullptr;
+  const double* loss_parts = nullptr;
+  int64_t in_features = 0, batch = 0, ldx = 0;
+  int64_t parts = 1;  // as FanInStep
+  DType compute = DType::float32;
+  const uint32_t* skip = nullptr;
 };
 void reduce_parts(Cpu, Context& context, const ReduceParts& p);
+void reduce_parts(Cuda, Context& context, const ReduceParts& p);
 
-/// Transposes embeddings [batch, H] of any float dtype to fp32 [H, ldx], zeroing the padding columns.
-/// Sets *nonfinite when an element is NaN or Inf.
+/// Transposes embeddings [batch, H] of any float dtype to [H, ldx] of `compute`, zeroing the padding columns.
+/// Sets *nonfinite to 1 when an element is NaN or Inf; never clears it.
 struct GatherColumns {
-  float* xt = nullptr;
-  bool* nonfinite = nullptr;
+  void* xt = nullptr;
+  uint32_t* nonfinite = nullptr;
   const void* x = nullptr;
   DType dtype = DType::float32;
   int64_t batch = 0, features = 0, ldx = 0;
+  DType compute = DType::float32;
 };
 void gather_columns(Cpu, Context& context, const GatherColumns& p);
+void gather_columns(Cuda, Context& context, const GatherColumns& p);
 
-/// The way back: fp32 [H, ldx] to [batch, H] of the dtype asked for, rounded to nearest even.
+/// The way back: fp32 [H, ldx] to [batch, H] of the dtype asked for, rounded to nearest even. Skipped: zeros.
 struct ScatterColumns {
   void* x = nullptr;
   const float* xt = nullptr;
   DType dtype = DType::float32;
   int64_t batch = 0, features = 0, ldx = 0;
+  const uint32_t* skip = nullptr;
 };
 void scatter_columns(Cpu, Context& context, const ScatterColumns& p);
+void scatter_columns(Cuda, Context& context, const ScatterColumns& p);
 
 /// Fused top-k over one segment: candidates go into one list per (worker, instance).
 /// Order: score falling, then user label id rising; a strict order, so the result does not depend on the workers.
@@ -108,36 +132,48 @@ struct Candidate {
   uint32_t label;  // user id
 };
 struct TopK {
-  Candidate* lists = nullptr;        // [workers, batch, k]; unused places hold score -inf, label UINT32_MAX
-  Segment segment;                   // read
-  float* scratch = nullptr;          // [workers, topk_scratch()]
-  const float* xt = nullptr;         // [H, ldx]
+  Candidate* lists = nullptr;  // [TopKSizes::lists, batch, k]; unused places hold score -inf, label UINT32_MAX
+  Segment segment;             // read
+  void* scratch = nullptr;     // TopKSizes::scratch_bytes
+  const void* xt = nullptr;    // [H, ldx] of `compute`
+  DType compute = DType::float32;
   const uint32_t* labels = nullptr;  // user id of each row of the segment
   int64_t batch = 0, ldx = 0, k = 0;
+  bool first = true;  // first segment: empties the lists before use
 };
-int64_t topk_scratch(Cpu, int64_t group_size, int64_t ldx);
+struct TopKSizes {
+  int64_t lists = 1;
+  int64_t scratch_bytes = 0;
+};
+TopKSizes topk_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch);
+TopKSizes topk_sizes(Cuda, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch);
 void topk(Cpu, Context& context, const TopK& p);
+void topk(Cuda, Context& context, const TopK& p);
 
-/// Merges the workers' lists into sorted scores and ids [batch, k].
+/// Merges an instance's lists into sorted scores and ids [batch, k].
 struct TopKMerge {
   float* scores = nullptr;
   int64_t* ids = nullptr;
-  Candidate* lists = nullptr;
-  int64_t workers = 1, batch = 0, k = 0;
+  Candidate* lists = nullptr;  // overwritten
+  int64_t num_lists = 1;       // TopKSizes::lists; a GPU works out the number from the batch
+  int64_t batch = 0, k = 0;
 };
 void topk_merge(Cpu, Context& context, const TopKMerge& p);
+void topk_merge(Cuda, Context& context, const TopKMerge& p);
 
 /// Dense hidden layer: ht[u, b] = dropout(relu(bias[u] + sum_d weight[d, u] xt[d, b])).
 struct HiddenForward {
-  float* ht = nullptr;            // [units, ldx], padding columns zero
+  void* ht = nullptr;             // [units, ldx] of `compute`, padding columns zero
   const float* weight = nullptr;  // [features, units]
   const float* bias = nullptr;
-  const float* xt = nullptr;  // [features, ldx]
+  const void* xt = nullptr;  // [features, ldx] of `compute`
+  DType compute = DType::float32;
   int64_t batch = 0, ldx = 0, features = 0, units = 0;
   float dropout = 0;  // 0 at prediction
   uint64_t seed = 0, step = 0;
 };
 void hidden_forward(Cpu, Context& context, const HiddenForward& p);
+void hidden_forward(Cuda, Context& context, const HiddenForward& p);
 
 /// Its backward and update in one pass over the features. Takes dht (gradient at ht) and overwrites it by the gradient
 /// before ReLU and dropout; an active, kept unit is one with ht > 0.
@@ -148,21 +184,25 @@ struct HiddenBackward {
   float* bias = nullptr;    // updated
   float* weight_state[2] = {};
   float* bias_state[2] = {};
-  float* scratch = nullptr;  // hidden_backward_scratch(): dht transposed, then [threads] gradient tiles
-  const float* ht = nullptr;
-  const float* xt = nullptr;
+  void* scratch = nullptr;  // hidden_backward_scratch() bytes
+  const void* ht = nullptr;
+  const void* xt = nullptr;
+  DType compute = DType::float32;  // of ht and xt
   int64_t batch = 0, ldx = 0, features = 0, units = 0;
   float dropout = 0;
   OptimizerStep optimizer;
+  const uint32_t* skip = nullptr;
 };
-/// floats in total.
-int64_t hidden_backward_scratch(Cpu, int64_t units, int64_t ldx, int64_t threads);
+int64_t hidden_backward_scratch(Cpu, const Machine& machine, int64_t features, int64_t units, int64_t ldx);
+int64_t hidden_backward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx);
 void hidden_backward(Cpu, Context& context, const HiddenBackward& p);
+void hidden_backward(Cuda, Context& context, const HiddenBackward& p);
 
 /// The hidden layer over sparse rows. Nonzeros in row order, checked by the caller; columns int32.
 struct SparseHiddenForward {
-  float* ht = nullptr;
-  float* rows_scratch = nullptr;  // [ldx, round_up(units, column_padding)]
+  void* ht = nullptr;  // [units, ldx] of `compute`
+  DType compute = DType::float32;
+  float* rows_scratch = nullptr;  // [ldx, round_up(units, 16)]
   const float* weight = nullptr;  // [features, units]
   const float* bias = nullptr;
   const int64_t* indptr = nullptr;  // [batch + 1]
@@ -173,6 +213,7 @@ struct SparseHiddenForward {
   uint64_t seed = 0, step = 0;
 };
 void sparse_hidden_forward(Cpu, Context& context, const SparseHiddenForward& p);
+void sparse_hidden_forward(Cuda, Context& context, const SparseHiddenForward& p);
 
 /// Backward and update of the touched feature rows only. Nonzeros sorted by (feature, instance).
 struct SparseEntry {
@@ -182,12 +223,13 @@ struct SparseEntry {
 };
 struct SparseHiddenBackward {
   float* dht = nullptr;           // [units, ldx], overwritten by the gradient before ReLU and dropout
-  float* rows_scratch = nullptr;  // [ldx, round_up(units, column_padding)]
+  float* rows_scratch = nullptr;  // [ldx, round_up(units, 16)]
   float* weight = nullptr;
   float* bias = nullptr;
   float* weight_state[2] = {};
   float* bias_state[2] = {};
-  const float* ht = nullptr;
+  const void* ht = nullptr;  // of `compute`
+  DType compute = DType::float32;
   const SparseEntry* entries = nullptr;
   const int64_t* runs = nullptr;  // [num_runs + 1] offsets into entries, one run per distinct feature
   int64_t num_runs = 0;
@@ -196,6 +238,7 @@ struct SparseHiddenBackward {
   OptimizerStep optimizer;
 };
 void sparse_hidden_backward(Cpu, Context& context, const SparseHiddenBackward& p);
+void sparse_hidden_backward(Cuda, Context& context, const SparseHiddenBackward& p);
 
 /// Uniform weights in [-bound, bound) from Philox keyed by (seed, purpose, segment, row, slot), and unique ascending
 /// random indices. Padding rows get zeros; optimizer state is left alone.
@@ -206,6 +249,7 @@ struct InitSegment {
   uint32_t segment_number = 0;
 };
 void init_segment(Cpu, Context& context, const InitSegment& p);
+void init_segment(Cuda, Context& context, const InitSegment& p);
 
 /// Uniform hidden weights in [-bound, bound) from Philox keyed by (seed, purpose, 0, feature, unit); biases zero.
 struct InitHidden {
@@ -216,24 +260,28 @@ struct InitHidden {
   uint64_t seed = 0;
 };
 void init_hidden(Cpu, Context& context, const InitHidden& p);
+void init_hidden(Cuda, Context& context, const InitHidden& p);
 
 /// One rewiring of a segment. Scores are recomputed in every pass instead of stored (never groups x fan_in).
 /// rigl: the inputs and positives of the last batches (one at least), from which the dense gradient is rebuilt group by
 /// group.
 struct KeptBatch {
-  const float* xt = nullptr;            // [H, ldx]
+  const void* xt = nullptr;             // [H, ldx] of RewireStep::compute, with the batch's own ldx
   const Positive* positives = nullptr;  // of this segment
   int64_t num_positives = 0;
   int64_t batch = 0;
+  int64_t ldx = 0;
 };
 struct RewireStep {
-  int64_t* changed = nullptr;  // outputs, host scalars
+  int64_t* changed = nullptr;  // outputs, host scalars: the call returns when they are known
   double* score_dropped = nullptr;
   double* score_grown = nullptr;
   Segment segment;                  // updated
   void* scratch = nullptr;          // rewire_scratch() bytes
-  const KeptBatch* kept = nullptr;  // [num_kept]
-  int64_t num_kept = 0, ldx = 0;
+  const KeptBatch* kept = nullptr;  // [num_kept], the structs in host memory
+  int64_t num_kept = 0;
+  int64_t ldx = 0;  // at least that of every kept batch; what rewire_scratch() was asked for
+  DType compute = DType::float32;
   RewiringMethod method = RewiringMethod::set;
   RewiringScope scope = RewiringScope::layer;
   Loss loss = Loss::bce;
@@ -241,7 +289,9 @@ struct RewireStep {
   uint64_t seed = 0, step = 0;
   uint32_t segment_number = 0;
 };
-int64_t rewire_scratch(Cpu, const Segment& segment, int64_t ldx, int64_t kept, int64_t threads);
+int64_t rewire_scratch(Cpu, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept);
+int64_t rewire_scratch(Cuda, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept);
 void rewire_step(Cpu, Context& context, const RewireStep& p);
+void rewire_step(Cuda, Context& context, const RewireStep& p);
 
 }  // namespace sparsexmc::kernels

@@ -54,6 +54,9 @@ SPARSEXMC_HD uint32_t draw_one(uint64_t seed, Purpose purpose, uint64_t step, ui
 /// 24-bit uniform in [0, 1).
 SPARSEXMC_HD float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
+/// Uniform in [-bound, bound).
+SPARSEXMC_HD float symmetric(uint32_t word, float bound) { return bound * (2.0f * uniform(word) - 1.0f); }
+
 /// Uniform integer in [0, n), n < 2^32 (Lemire's multiply-shift; the bias is below n / 2^32).
 SPARSEXMC_HD uint32_t below(uint32_t word, uint32_t n) { return static_cast<uint32_t>(uint64_t{word} * n >> 32); }
 

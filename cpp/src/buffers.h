@@ -1,4 +1,4 @@
-// The allocations of a plan, found by name.
+// The allocations of a plan, found by name, and the way of host data into them.
 #pragma once
 
 #include <string>
@@ -12,10 +12,10 @@ namespace sparsexmc {
 class Buffers {
  public:
   /// Allocates every entry. @throws MemoryPlanError; what was allocated until then is given back.
-  Buffers(Context& context, const MemoryPlan& plan) : context_(&context) {
-    for (const MemoryEntry& entry : plan.entries)
-      blocks_.emplace(entry.name, context.pool().allocate(entry.name, entry.bytes, context.stream()));
-  }
+  Buffers(Context& context, const MemoryPlan& plan);
+  ~Buffers();
+  Buffers(const Buffers&) = delete;
+  Buffers& operator=(const Buffers&) = delete;
 
   /// Null if the plan has no such entry.
   template <class T>
@@ -28,15 +28,38 @@ class Buffers {
   /// contents are lost. @throws MemoryPlanError when the limit forbids it; the old block stays
   template <class T>
   T* at_least(const std::string& name, int64_t count) {
-    Allocation& block = blocks_[name];
-    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
-    if (block.bytes() < bytes) block = context_->pool().allocate(name, bytes, context_->stream());
-    return block.template as<T>();
+    return static_cast<T*>(grow(name, static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  /// Host memory for upload() to take from: on the CPU the block itself, on CUDA one of two page-locked twins in turn,
+  /// so that the host may fill one while the other is still being copied. @throws MemoryPlanError
+  template <class T>
+  T* host(const std::string& name, int64_t count) {
+    return static_cast<T*>(stage(name, static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  /// Copies `count` elements from `data`, which lies in what host() gave last, to the block of that name, in the order
+  /// of the stream. @returns their place on the device; on the CPU that is `data`. @throws MemoryPlanError
+  template <class T>
+  T* upload(const std::string& name, const T* data, int64_t count) {
+    return static_cast<T*>(send(name, data, static_cast<size_t>(count) * sizeof(T)));
   }
 
  private:
+  /// Two page-locked blocks, each with the event behind the copies from it.
+  struct Staging {
+    Allocation blocks[2];
+    void* events[2] = {};
+    int current = 0;
+  };
+
+  void* grow(const std::string& name, size_t bytes);
+  void* stage(const std::string& name, size_t bytes);
+  void* send(const std::string& name, const void* data, size_t bytes);
+
   Context* context_;
   std::unordered_map<std::string, Allocation> blocks_;
+  std::unordered_map<std::string, Staging> staging_;
 };
 
 }  // namespace sparsexmc

@@ -1,43 +1,88 @@
-// The parts of a classifier; shared by classifier.cpp (what it does) and classifier_state.cpp (what it holds).
+// The parts of a classifier; shared by classifier.cpp (its life), training.cpp, prediction.cpp and classifier_state.cpp
+// (the tensors it holds).
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "buffers.h"
+#include "device_guard.h"
 #include "kept_batches.h"
+#include "label_order.h"
 #include "layers/fan_in_layer.h"
 #include "layers/hidden_layer.h"
 #include "sparsexmc/classifier.h"
+#include "sparsexmc/error.h"
+#include "step_results.h"
 
 namespace sparsexmc {
 
 struct Classifier::Impl {
-  Impl(const ClassifierConfig& config, const int64_t* label_order, const int64_t* label_counts);
+  Impl(const ClassifierConfig& config, const int64_t* order, const int64_t* label_counts);
 
-  /// Training on an input that already lies in place: the part behind the gathering of the features.
+  /// Runs what the user calls: on the model's device, and never again after the device has failed, as the state is then
+  /// unknown.
+  template <class Body>
+  auto run(Body&& body);
+
+  /// Queues a training step on an input that `forward` puts into `inputs`: the part behind the features.
+  /// @param forward is told the sizes; false: the batch holds NaN or Inf and is to be skipped
+  /// @returns its ticket
   template <class Forward, class Backward>
-  StepResult step(const LabelsView& labels, int64_t batch, Forward&& forward, Backward&& backward);
-  /// Top-k in slices of batch_size; `stage(first, rows, ldx)` puts the output layer's input into `inputs`.
+  int64_t start(const LabelsView& labels, int64_t batch, OnNonfinite on_nonfinite, Forward&& forward,
+                Backward&& backward);
+  /// Takes over the outcome of the oldest step that is pending; false if there is none, or `wait` is false and it runs
+  /// still. @throws ArgumentError if its batch held NaN or Inf and was not to be skipped
+  bool settle_one(bool wait);
+  void settle(bool wait) {
+    while (settle_one(wait)) continue;
+  }
+  void rewire_if_due();
+  kernels::OptimizerStep optimizer_step() const;
+
+  /// Transposes embeddings for the first layer and has `outcome->nonfinite` set if they hold NaN or Inf.
+  void gather(const TensorView& embeddings, int64_t first, const BatchSizes& sizes);
+  /// Top-k in slices of batch_size; `stage(first, sizes)` puts the output layer's input into `inputs`.
   template <class Stage>
   void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage);
 
-  void set_label_order(const int64_t* order);
-  kernels::OptimizerStep optimizer_step() const;
+  bool on_cpu() const { return context->device().kind == DeviceKind::cpu; }
+  int64_t leading_dimension(int64_t batch) const {
+    return visit_device(context->device(), [&](auto tag) { return kernels::leading_dimension(tag, batch); });
+  }
 
   ClassifierConfig config;
   MemoryPlan memory_plan;
   std::unique_ptr<Context> context;
+  DType compute;  // of `features` and `inputs`
   Buffers buffers;
   FanInLayer output;
   std::optional<HiddenLayer> hidden;
   KeptBatches kept;
-  Progress progress;
+  LabelOrder labels;
+  StepResults results;
+  Progress progress;    // pending steps count as trained
+  std::string failure;  // of the device; then nothing works any more
 
-  float* inputs;          // [H, ldx]: what the output layer reads
-  uint32_t* label_order;  // internal row -> user id
-  uint32_t* label_rows;   // user id -> internal row
+  void* inputs;          // [H, ldx]: what the output layer reads
+  void* features;        // [in_features, ldx]: what the first layer reads, of dense embeddings
+  StepOutcome* outcome;  // of the step that runs, on the device
 };
+
+template <class Body>
+auto Classifier::Impl::run(Body&& body) {
+  if (!failure.empty())
+    throw DeviceError("the model is lost since its device failed (" + failure +
+                      "); load its last checkpoint, after a failed kernel in a new process");
+  try {
+    const DeviceGuard guard(context->device());
+    return body();
+  } catch (const DeviceError& error) {
+    failure = error.what();
+    throw;
+  }
+}
 
 }  // namespace sparsexmc

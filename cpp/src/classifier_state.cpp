@@ -4,7 +4,9 @@
 #include <cstring>
 #include <optional>
 
+#include "bfloat16.h"
 #include "classifier_impl.h"
+#include "device_pieces.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {
@@ -28,21 +30,21 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
                        const SegmentShape* segment) {
     list.push_back({{name, dtype, std::move(shape)}, buffers.get<void>(name), layout, segment});
   };
-  const auto add_trained = [&](const std::string& name, const std::vector<int64_t>& shape, Stored::Layout layout,
-                               const SegmentShape* segment) {
-    add(name, DType::float32, shape, layout, segment);
+  const auto add_trained = [&](const std::string& name, DType dtype, const std::vector<int64_t>& shape,
+                               Stored::Layout layout, const SegmentShape* segment) {
+    add(name, dtype, shape, layout, segment);
     for (const std::string& slot : slots) add("optimizer." + name + "." + slot, DType::float32, shape, layout, segment);
   };
   for (const SegmentShape& s : shapes) {
-    add_trained(s.name + ".weights", {s.rows, s.fan_in}, Stored::Layout::grouped, &s);
+    add_trained(s.name + ".weights", config.weight_dtype, {s.rows, s.fan_in}, Stored::Layout::grouped, &s);
     if (!s.dense)
       add(s.name + ".indices", s.wide_indices ? DType::uint32 : DType::uint16, {s.groups, s.fan_in},
           Stored::Layout::plain, &s);
-    add_trained(s.name + ".bias", {s.rows}, Stored::Layout::plain, &s);
+    add_trained(s.name + ".bias", DType::float32, {s.rows}, Stored::Layout::plain, &s);
   }
   if (config.hidden) {
-    add_trained("hidden.weight", {config.in_features, config.hidden->features}, Stored::Layout::plain, nullptr);
-    add_trained("hidden.bias", {config.hidden->features}, Stored::Layout::plain, nullptr);
+    add_trained("hidden.weight", DType::float32, {config.in_features, config.hidden->features}, Stored::Layout::plain, nullptr);
+    add_trained("hidden.bias", DType::float32, {config.hidden->features}, Stored::Layout::plain, nullptr);
   }
   add("label_order", DType::int64, {config.num_labels}, Stored::Layout::order, nullptr);
   const std::vector<KeptBatchSize> sizes = kept.sizes();
@@ -69,19 +71,57 @@ Stored find(const Buffers& buffers, const ClassifierConfig& config, const std::v
   throw ArgumentError("tensor \"" + name + "\": this model has none of that name; tensors() lists them");
 }
 
-/// [rows, fan_in] <- [groups, fan_in, group_size], or back.
-template <bool to_rows>
-void regroup(float* rows_data, float* grouped, const SegmentShape& s) {
-  for (int64_t row = 0; row < s.rows; ++row) {
-    float* group = grouped + row / s.group_size * s.fan_in * s.group_size + row % s.group_size;
-    float* line = rows_data + row * s.fan_in;
+/// [rows, fan_in] of the groups from `first` on <- [groups, fan_in, group_size], or back.
+template <bool to_rows, class Rows, class Grouped>
+void regroup(Rows* rows, Grouped* grouped, const SegmentShape& s, int64_t first, int64_t groups) {
+  const int64_t last_row = std::min((first + groups) * s.group_size, s.rows);
+  for (int64_t row = first * s.group_size; row < last_row; ++row) {
+    Grouped* group = grouped + (row / s.group_size - first) * s.fan_in * s.group_size + row % s.group_size;
+    Rows* line = rows + row * s.fan_in;
     for (int64_t f = 0; f < s.fan_in; ++f) {
       if constexpr (to_rows)
-        line[f] = group[f * s.group_size];
+        line[f] = Rows(group[f * s.group_size]);
       else
-        group[f * s.group_size] = line[f];
+        group[f * s.group_size] = Grouped(line[f]);
     }
   }
+}
+
+void read_grouped(Context& context, const Stored& s, void* out, DType out_dtype) {
+  const SegmentShape& shape = *s.segment;
+  visit_stored(s.tensor.dtype, [&](auto stored) {
+    visit_stored(out_dtype, [&](auto wanted) {
+      using Grouped = decltype(stored);
+      using Rows = decltype(wanted);
+      const int64_t group_bytes = shape.fan_in * shape.group_size * static_cast<int64_t>(sizeof(Grouped));
+      read_in_pieces(context, s.data, shape.groups, group_bytes, [&](const void* piece, int64_t first, int64_t groups) {
+        regroup<true>(static_cast<Rows*>(out), static_cast<const Grouped*>(piece), shape, first, groups);
+      });
+    });
+  });
+}
+
+void write_grouped(Context& context, const Stored& s, const void* data, DType data_dtype) {
+  const SegmentShape& shape = *s.segment;
+  visit_stored(s.tensor.dtype, [&](auto stored) {
+    visit_stored(data_dtype, [&](auto given) {
+      using Grouped = decltype(stored);
+      using Rows = decltype(given);
+      const int64_t group_bytes = shape.fan_in * shape.group_size * static_cast<int64_t>(sizeof(Grouped));
+      write_in_pieces(context, s.data, shape.groups, group_bytes, [&](void* piece, int64_t first, int64_t groups) {
+        regroup<false>(static_cast<const Rows*>(data), static_cast<Grouped*>(piece), shape, first, groups);
+      });
+    });
+  });
+}
+
+/// dtype of the user's array.
+DType host_dtype(const Stored& s, std::optional<DType> wanted) {
+  const DType dtype = wanted.value_or(s.tensor.dtype);
+  const bool converts = s.layout == Stored::Layout::grouped && (dtype == DType::float32 || dtype == DType::bfloat16);
+  if (dtype == s.tensor.dtype || converts) return dtype;
+  throw ArgumentError("tensor \"" + s.tensor.name + "\" is " + dtype_name(s.tensor.dtype) + ", the array " +
+                      dtype_name(dtype) + "; use the tensor's own dtype");
 }
 
 template <class Index>
@@ -112,55 +152,70 @@ size_t NamedTensor::bytes() const {
 }
 
 std::vector<NamedTensor> Classifier::tensors() const {
-  std::vector<NamedTensor> list;
-  for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept))
-    list.push_back(std::move(s.tensor));
-  return list;
+  return impl_->run([&] {
+    impl_->settle(true);
+    std::vector<NamedTensor> list;
+    for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept))
+      list.push_back(std::move(s.tensor));
+    return list;
+  });
 }
 
-void Classifier::read(const std::string& name, void* out) const {
-  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept, name);
-  switch (s.layout) {
-    case Stored::Layout::plain:
-      std::memcpy(out, s.data, s.tensor.bytes());
-      break;
-    case Stored::Layout::grouped:
-      regroup<true>(static_cast<float*>(out), static_cast<float*>(s.data), *s.segment);
-      break;
-    case Stored::Layout::order:
-      std::copy_n(impl_->label_order, impl_->config.num_labels, static_cast<int64_t*>(out));
-      break;
-    case Stored::Layout::kept_inputs:
-      impl_->kept.read_inputs(s.kept, static_cast<float*>(out));
-      break;
-    case Stored::Layout::kept_positives:
-      std::memcpy(out, s.data, s.tensor.bytes());
-      break;
-  }
+void Classifier::read(const std::string& name, void* out, std::optional<DType> dtype) const {
+  Impl& m = *impl_;
+  m.run([&] {
+    m.settle(true);
+    const Stored s = find(m.buffers, m.config, m.output.shapes(), m.kept, name);
+    const DType out_dtype = host_dtype(s, dtype);
+    switch (s.layout) {
+      case Stored::Layout::plain:
+        visit_device(m.context->device(),
+                     [&](auto tag) { kernels::read_device(tag, *m.context, out, s.data, s.tensor.bytes()); });
+        break;
+      case Stored::Layout::grouped:
+        read_grouped(*m.context, s, out, out_dtype);
+        break;
+      case Stored::Layout::order:
+        std::copy_n(m.labels.ids(), m.config.num_labels, static_cast<int64_t*>(out));
+        break;
+      case Stored::Layout::kept_inputs:
+        m.kept.read_inputs(s.kept, static_cast<float*>(out));
+        break;
+      case Stored::Layout::kept_positives:
+        std::memcpy(out, s.data, s.tensor.bytes());
+        break;
+    }
+  });
 }
 
-void Classifier::write(const std::string& name, const void* data) {
-  const Stored s = find(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept, name);
-  switch (s.layout) {
-    case Stored::Layout::plain:
-      if (s.tensor.dtype == DType::uint16) check_indices(static_cast<const uint16_t*>(data), *s.segment);
-      if (s.tensor.dtype == DType::uint32) check_indices(static_cast<const uint32_t*>(data), *s.segment);
-      std::memcpy(s.data, data, s.tensor.bytes());
-      break;
-    case Stored::Layout::grouped:
-      regroup<false>(static_cast<float*>(const_cast<void*>(data)), static_cast<float*>(s.data), *s.segment);
-      break;
-    case Stored::Layout::order:
-      impl_->set_label_order(static_cast<const int64_t*>(data));
-      break;
-    case Stored::Layout::kept_inputs:
-      impl_->kept.write_inputs(s.kept, static_cast<const float*>(data));
-      break;
-    case Stored::Layout::kept_positives:
-      check_kept(static_cast<const kernels::Positive*>(data), s.tensor.shape[0], impl_->config);
-      std::memcpy(s.data, data, s.tensor.bytes());
-      break;
-  }
+void Classifier::write(const std::string& name, const void* data, std::optional<DType> dtype) {
+  Impl& m = *impl_;
+  m.run([&] {
+    m.settle(true);
+    const Stored s = find(m.buffers, m.config, m.output.shapes(), m.kept, name);
+    const DType data_dtype = host_dtype(s, dtype);
+    switch (s.layout) {
+      case Stored::Layout::plain:
+        if (s.tensor.dtype == DType::uint16) check_indices(static_cast<const uint16_t*>(data), *s.segment);
+        if (s.tensor.dtype == DType::uint32) check_indices(static_cast<const uint32_t*>(data), *s.segment);
+        visit_device(m.context->device(),
+                     [&](auto tag) { kernels::write_device(tag, *m.context, s.data, data, s.tensor.bytes()); });
+        break;
+      case Stored::Layout::grouped:
+        write_grouped(*m.context, s, data, data_dtype);
+        break;
+      case Stored::Layout::order:
+        m.labels.set(static_cast<const int64_t*>(data));
+        break;
+      case Stored::Layout::kept_inputs:
+        m.kept.write_inputs(s.kept, static_cast<const float*>(data));
+        break;
+      case Stored::Layout::kept_positives:
+        check_kept(static_cast<const kernels::Positive*>(data), s.tensor.shape[0], m.config);
+        std::memcpy(s.data, data, s.tensor.bytes());
+        break;
+    }
+  });
 }
 
 }  // namespace sparsexmc

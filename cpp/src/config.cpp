@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "device_name.h"
+#include "dtypes.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -163,7 +164,8 @@ void ClassifierConfig::check() const {
   check_range("features_per_instance", features_per_instance, 1, max_per_instance);
   check_range("topk", topk, 1, any);
   check_range("num_threads", num_threads, 0, ThreadPool::max_threads);
-  parse_device_name(device);
+  // Of "auto" it is not known yet what it will be, but CUDA takes all that any device takes.
+  choose_compute_dtype(*this, parse_device_name(device).value_or(Device{DeviceKind::cuda, 0}));
 }
 
 }  // namespace sparsexmc

@@ -23,6 +23,8 @@ constexpr std::array<const char*, 3> names(ScheduleKind) { return {"constant", "
 constexpr std::array<const char*, 2> names(RewiringMethod) { return {"set", "rigl"}; }
 constexpr std::array<const char*, 2> names(RewiringScope) { return {"layer", "group"}; }
 constexpr std::array<const char*, 2> names(FractionSchedule) { return {"constant", "cosine"}; }
+// Null: not for a configuration.
+constexpr std::array<const char*, 3> names(DType) { return {"float32", nullptr, "bfloat16"}; }
 
 /// The fields that the optimizer's kind has, and no others.
 template <class Archive>
@@ -81,6 +83,8 @@ void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("optimizer", config.optimizer);
   archive.field("schedule", config.schedule);
   archive.field("rewiring", config.rewiring);
+  archive.field("weight_dtype", config.weight_dtype);
+  archive.field("compute_dtype", config.compute_dtype);
   archive.field("initial_bias", config.initial_bias);
   archive.field("batch_size", config.batch_size);
   archive.field("labels_per_instance", config.labels_per_instance);
@@ -109,7 +113,8 @@ class Writer {
     if constexpr (is_optional<T>) {
       return value ? encode(*value) : Json();
     } else if constexpr (std::is_enum_v<T>) {
-      return names(value).at(static_cast<size_t>(value));
+      const char* name = names(value).at(static_cast<size_t>(value));
+      return name != nullptr ? Json(name) : Json();
     } else if constexpr (std::is_arithmetic_v<T> || std::same_as<T, std::string>) {
       return value;
     } else {
@@ -172,13 +177,15 @@ class Reader {
   template <class Enum>
   static void decode_name(const Json& json, const std::string& path, Enum& out) {
     constexpr auto all = names(Enum{});
-    const auto found = std::find_if(all.begin(), all.end(), [&](const char* name) { return json == name; });
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const char* name) { return name != nullptr && json == name; });
     if (found != all.end()) {
       out = static_cast<Enum>(found - all.begin());
       return;
     }
     std::string allowed;
-    for (const char* name : all) allowed += (allowed.empty() ? "\"" : " or \"") + std::string(name) + "\"";
+    for (const char* name : all)
+      if (name != nullptr) allowed += (allowed.empty() ? "\"" : " or \"") + std::string(name) + "\"";
     refuse(path, json, allowed);
   }
 

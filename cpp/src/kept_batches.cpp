@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "bfloat16.h"
+#include "device_pieces.h"
+
 namespace sparsexmc {
 
 using kernels::Positive;
@@ -16,21 +19,22 @@ int64_t total(const std::vector<SegmentPositives>& positives) {
   return count;
 }
 
+int64_t leading_dimension(Device device, int64_t batch) {
+  return visit_device(device, [&](auto tag) { return kernels::leading_dimension(tag, batch); });
+}
+
 }  // namespace
 
-KeptBatches::KeptBatches(const ClassifierConfig& config, const Buffers& buffers)
-    : rewiring_(config.rewiring.value_or(Rewiring{})),
+KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute)
+    : context_(context),
+      buffers_(buffers),
+      rewiring_(config.rewiring.value_or(Rewiring{})),
+      compute_(compute),
       features_(config.layer_features()),
-      ldx_(leading_dimension(config.batch_size)),
-      inputs_(buffers.get<float>("rewiring.kept_inputs")),
+      slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
+                  static_cast<int64_t>(dtype_size(compute))),
+      inputs_(buffers.get<char>("rewiring.kept_inputs")),
       positives_(buffers.get<Positive>(positives_buffer)) {}
-
-void KeptBatches::grow(Buffers& buffers, int64_t used, int64_t count) {
-  const std::vector<Positive> earlier(positives_, positives_ + used);
-  auto* list = buffers.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
-  if (list != positives_) std::copy(earlier.begin(), earlier.end(), list);
-  positives_ = list;
-}
 
 bool KeptBatches::wanted(int64_t step) const {
   if (rewiring_.method != RewiringMethod::rigl) return false;
@@ -39,41 +43,62 @@ bool KeptBatches::wanted(int64_t step) const {
   return false;
 }
 
-void KeptBatches::reserve(Buffers& buffers, int64_t step, const std::vector<SegmentPositives>& positives) {
-  if (!wanted(step)) return;
-  const int64_t used = used_positives();
-  grow(buffers, used, used + total(positives));
+void* KeptBatches::inputs_of(size_t i) const { return inputs_ + static_cast<int64_t>(i) * slot_bytes_; }
+
+void KeptBatches::grow(int64_t used, int64_t count) {
+  if (context_.device().kind != DeviceKind::cpu) {
+    buffers_.at_least<Positive>(positives_buffer, count);  // where sorted() will copy them
+    own_positives_.resize(static_cast<size_t>(count));
+    positives_ = own_positives_.data();
+    return;
+  }
+  const std::vector<Positive> earlier(positives_, positives_ + used);
+  auto* list = buffers_.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
+  if (list != positives_) std::copy(earlier.begin(), earlier.end(), list);
+  positives_ = list;
 }
 
-void KeptBatches::keep(int64_t step, const float* inputs, int64_t batch, int64_t ldx,
-                       const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
-                       const uint32_t* label_order) {
-  if (!wanted(step)) return;
-  const int64_t used = used_positives(), count = total(positives);
+void KeptBatches::reserve(const std::vector<SegmentPositives>& positives) {
+  const int64_t used = used_positives();
+  grow(used, used + total(positives));
+}
+
+void KeptBatches::keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
+                       const std::vector<SegmentShape>& segments, const LabelOrder& labels) {
+  const int64_t used = used_positives();
   Positive* place = positives_ + used;
   for (size_t s = 0; s < positives.size(); ++s)
     for (int64_t i = 0; i < positives[s].count; ++i)
-      *place++ = {label_order[segments[s].first_row + positives[s].data[i].row], positives[s].data[i].column};
-  entries_.push_back({batch, used, count});
-  float* copy = inputs_of(entries_.size() - 1);
-  for (int64_t h = 0; h < features_; ++h) {
-    std::copy_n(inputs + h * ldx, batch, copy + h * ldx_);
-    std::fill(copy + h * ldx_ + batch, copy + (h + 1) * ldx_, 0.0f);
-  }
+      *place++ = {labels.ids()[segments[s].first_row + positives[s].host[i].row], positives[s].host[i].column};
+  entries_.push_back({batch, ldx, used, total(positives)});
+  visit_device(context_.device(), [&](auto tag) {
+    kernels::copy_on_device(tag, context_, inputs_of(entries_.size() - 1), inputs,
+                            static_cast<size_t>(features_ * row_bytes(entries_.back())));
+  });
 }
 
-std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(Buffers& buffers, const uint32_t* label_rows,
+std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(const LabelOrder& labels,
                                                                  const std::vector<SegmentShape>& segments) {
-  std::vector<std::vector<kernels::KeptBatch>> batches(segments.size());
+  std::vector<std::vector<SegmentPositives>> lists;
   for (size_t i = 0; i < entries_.size(); ++i) {
-    const Entry& entry = entries_[i];
-    auto* spare = buffers.at_least<Positive>("batch.positives", std::max<int64_t>(entry.num_positives, 1));
-    Positive* list = positives(i);
-    for (int64_t n = 0; n < entry.num_positives; ++n) list[n].row = label_rows[list[n].row];
-    const auto lists = split_positives(list, spare, entry.num_positives, segments);
-    for (size_t s = 0; s < segments.size(); ++s)
-      batches[s].push_back({inputs_of(i), lists[s].data, lists[s].count, entry.batch});
+    const int64_t count = entries_[i].num_positives;
+    auto* spare = buffers_.host<Positive>("batch.positives", std::max<int64_t>(count, 1));
+    for (int64_t n = 0; n < count; ++n) positives(i)[n].row = labels.rows()[positives(i)[n].row];
+    lists.push_back(split_positives(positives(i), spare, count, segments));
   }
+  const Positive* uploaded = positives_;
+  if (context_.device().kind != DeviceKind::cpu)
+    uploaded = visit_device(context_.device(), [&](auto tag) {
+      const int64_t count = used_positives();
+      auto* place = buffers_.at_least<Positive>(positives_buffer, count);
+      kernels::write_device(tag, context_, place, positives_, static_cast<size_t>(count) * sizeof(Positive));
+      return place;
+    });
+  std::vector<std::vector<kernels::KeptBatch>> batches(segments.size());
+  for (size_t i = 0; i < entries_.size(); ++i)
+    for (size_t s = 0; s < segments.size(); ++s)
+      batches[s].push_back({inputs_of(i), uploaded + (lists[i][s].host - positives_), lists[i][s].count,
+                            entries_[i].batch, entries_[i].ldx});
   return batches;
 }
 
@@ -83,29 +108,42 @@ std::vector<KeptBatchSize> KeptBatches::sizes() const {
   return list;
 }
 
-void KeptBatches::restore(Buffers& buffers, const std::vector<KeptBatchSize>& sizes) {
+void KeptBatches::restore(const std::vector<KeptBatchSize>& sizes) {
   entries_.clear();
   int64_t used = 0;
   for (const KeptBatchSize& size : sizes) {
-    entries_.push_back({size.batch, used, size.positives});
+    entries_.push_back({size.batch, leading_dimension(context_.device(), size.batch), used, size.positives});
     used += size.positives;
   }
   if (entries_.empty()) return;
-  grow(buffers, 0, used);
+  grow(0, used);
   std::fill_n(positives_, used, Positive{0, 0});
 }
 
 void KeptBatches::read_inputs(size_t i, float* out) const {
-  for (int64_t h = 0; h < features_; ++h)
-    std::copy_n(inputs_of(i) + h * ldx_, entries_[i].batch, out + h * entries_[i].batch);
+  const Entry& entry = entries_[i];
+  visit_stored(compute_, [&](auto zero) {
+    using Stored = decltype(zero);
+    read_in_pieces(context_, inputs_of(i), features_, row_bytes(entry), [&](const void* rows, int64_t first, int64_t n) {
+      for (int64_t h = 0; h < n; ++h)
+        for (int64_t b = 0; b < entry.batch; ++b)
+          out[(first + h) * entry.batch + b] = static_cast<float>(static_cast<const Stored*>(rows)[h * entry.ldx + b]);
+    });
+  });
 }
 
 void KeptBatches::write_inputs(size_t i, const float* in) {
-  for (int64_t h = 0; h < features_; ++h) {
-    float* row = inputs_of(i) + h * ldx_;
-    std::copy_n(in + h * entries_[i].batch, entries_[i].batch, row);
-    std::fill(row + entries_[i].batch, row + ldx_, 0.0f);
-  }
+  const Entry& entry = entries_[i];
+  visit_stored(compute_, [&](auto zero) {
+    using Stored = decltype(zero);
+    write_in_pieces(context_, inputs_of(i), features_, row_bytes(entry), [&](void* rows, int64_t first, int64_t n) {
+      for (int64_t h = 0; h < n; ++h) {
+        Stored* row = static_cast<Stored*>(rows) + h * entry.ldx;
+        for (int64_t b = 0; b < entry.batch; ++b) row[b] = Stored(in[(first + h) * entry.batch + b]);
+        std::fill(row + entry.batch, row + entry.ldx, Stored(0.0f));
+      }
+    });
+  });
 }
 
 }  // namespace sparsexmc

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "buffers.h"
+#include "label_order.h"
 #include "positives.h"
 #include "sparsexmc/classifier.h"
 
@@ -11,23 +12,29 @@ namespace sparsexmc {
 
 class KeptBatches {
  public:
-  KeptBatches(const ClassifierConfig& config, const Buffers& buffers);
+  /// @param compute dtype of the inputs
+  KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute);
 
+  /// Is the batch that makes the count of finished steps `step` to be kept? True if a rewiring comes within
+  /// grow_batches steps, this one included.
+  bool wanted(int64_t step) const;
   /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError
-  void reserve(Buffers& buffers, int64_t step, const std::vector<SegmentPositives>& positives);
-  /// Copies a batch if a rewiring comes within grow_batches steps of the finished step `step`, this one included.
-  void keep(int64_t step, const float* inputs, int64_t batch, int64_t ldx,
-            const std::vector<SegmentPositives>& positives, const std::vector<SegmentShape>& segments,
-            const uint32_t* label_order);
+  void reserve(const std::vector<SegmentPositives>& positives);
+  /// Copies a batch; on a device in the order of the stream.
+  void keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
+            const std::vector<SegmentShape>& segments, const LabelOrder& labels);
+  /// Forgets the batch that keep() took last.
+  void forget_last() { entries_.pop_back(); }
 
-  /// The batches as the kernel wants them, per segment, oldest first. They are forgotten by clear().
-  std::vector<std::vector<kernels::KeptBatch>> sorted(Buffers& buffers, const uint32_t* label_rows,
+  /// The batches as the kernel wants them, per segment, oldest first. They are used up: clear() must follow.
+  std::vector<std::vector<kernels::KeptBatch>> sorted(const LabelOrder& labels,
                                                       const std::vector<SegmentShape>& segments);
   void clear() { entries_.clear(); }
 
-  // For checkpoints: sizes, and per batch its inputs [H, batch] and its positives [n, 2] as (user label id, instance).
+  // For checkpoints: sizes, and per batch its inputs [H, batch] in fp32 and its positives [n, 2] as (user label id,
+  // instance), in host memory.
   std::vector<KeptBatchSize> sizes() const;
-  void restore(Buffers& buffers, const std::vector<KeptBatchSize>& sizes);
+  void restore(const std::vector<KeptBatchSize>& sizes);
   void read_inputs(size_t i, float* out) const;
   void write_inputs(size_t i, const float* in);
   kernels::Positive* positives(size_t i) const { return positives_ + entries_[i].first_positive; }
@@ -35,21 +42,26 @@ class KeptBatches {
  private:
   struct Entry {
     int64_t batch;
+    int64_t ldx;
     int64_t first_positive;
     int64_t num_positives;
   };
-  bool wanted(int64_t step) const;
   /// Room for `count` positives; the first `used` survive when the buffer has to grow.
-  void grow(Buffers& buffers, int64_t used, int64_t count);
+  void grow(int64_t used, int64_t count);
   int64_t used_positives() const {
     return entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
   }
-  float* inputs_of(size_t i) const { return inputs_ + static_cast<int64_t>(i) * features_ * ldx_; }
+  int64_t row_bytes(const Entry& entry) const { return entry.ldx * static_cast<int64_t>(dtype_size(compute_)); }
+  void* inputs_of(size_t i) const;
 
+  Context& context_;
+  Buffers& buffers_;
   Rewiring rewiring_;
-  int64_t features_, ldx_;
-  float* inputs_;
-  kernels::Positive* positives_;
+  DType compute_;
+  int64_t features_, slot_bytes_;
+  char* inputs_;                                  // [grow_batches] slots
+  std::vector<kernels::Positive> own_positives_;  // where the device's memory is not the host's
+  kernels::Positive* positives_;                  // on the host
   std::vector<Entry> entries_;
 };
 

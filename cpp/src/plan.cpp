@@ -3,17 +3,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <type_traits>
 
+#include "dtypes.h"
 #include "shapes.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/thread_pool.h"
+#include "step_results.h"
 #include "visit_device.h"
 
 namespace sparsexmc {
 
 namespace {
-
-constexpr int64_t dense_group = 32;  // labels per group of a dense segment: enough to run at the speed of the registers
 
 std::string format_bytes(size_t bytes) {
   char text[32];
@@ -28,136 +29,120 @@ std::string format_bytes(size_t bytes) {
   return text;
 }
 
+/// What the sizes depend on besides the configuration.
+template <class Tag>
+struct Target {
+  Tag tag;
+  kernels::Machine machine;
+  int64_t ldx;    // of the largest batch
+  DType compute;  // dtype of what the products read
+
+  /// Does the host see the device's memory? Then what it prepares lies there at once, with room for sorting.
+  static constexpr bool is_cpu = std::is_same_v<Tag, kernels::Cpu>;
+};
+
 class PlanBuilder {
  public:
   void add(const std::string& name, int64_t count, size_t element) {
     if (count > 0) plan.entries.push_back({name, MemoryPool::rounded(static_cast<size_t>(count) * element)});
   }
   /// A parameter and its optimizer state.
-  void add_trained(const std::string& name, int64_t count, const std::vector<std::string>& slots) {
-    add(name, count, sizeof(float));
+  void add_trained(const std::string& name, int64_t count, DType dtype, const std::vector<std::string>& slots) {
+    add(name, count, dtype_size(dtype));
     for (const std::string& slot : slots) add("optimizer." + name + "." + slot, count, sizeof(float));
-  }
-  /// Scratch of every worker, each on its own cache lines.
-  void add_scratch(const std::string& name, int64_t floats, int64_t workers) {
-    add(name, round_up(floats, MemoryPool::granularity / sizeof(float)) * workers, sizeof(float));
   }
 
   MemoryPlan plan;
 };
 
-void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, int64_t ldx, int64_t threads) {
-  const int64_t units = config.hidden->features;
+template <class Tag>
+void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
+  const int64_t units = config.hidden->features, ldx = target.ldx;
   const std::vector<std::string> slots = state_slots(config.optimizer);
-  b.add_trained("hidden.weight", config.in_features * units, slots);
-  b.add_trained("hidden.bias", units, slots);
+  b.add_trained("hidden.weight", config.in_features * units, DType::float32, slots);
+  b.add_trained("hidden.bias", units, DType::float32, slots);
   if (config.sparse_input) {
     const int64_t nonzeros = config.batch_size * config.features_per_instance;
-    b.add("batch.rows", ldx * round_up(units, kernels::column_padding), sizeof(float));
+    b.add("batch.rows", ldx * round_up(units, 16), sizeof(float));
     b.add("batch.row_starts", config.batch_size + 1, sizeof(int64_t));
     b.add("batch.columns", nonzeros, sizeof(int32_t));
     b.add("batch.values", nonzeros, sizeof(float));
-    b.add("batch.by_feature", 2 * nonzeros, sizeof(kernels::SparseEntry));
+    b.add("batch.by_feature", (target.is_cpu ? 2 : 1) * nonzeros, sizeof(kernels::SparseEntry));
     b.add("batch.feature_runs", nonzeros + 1, sizeof(int64_t));
   } else {
-    b.add("batch.features", config.in_features * ldx, sizeof(float));
+    b.add("batch.features", config.in_features * ldx, dtype_size(target.compute));
     b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
     b.add("scratch.hidden",
-          visit_device({}, [&](auto device) { return kernels::hidden_backward_scratch(device, units, ldx, threads); }),
-          sizeof(float));
+          kernels::hidden_backward_scratch(target.tag, target.machine, config.in_features, units, ldx), 1);
   }
 }
 
-void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, int64_t ldx, int64_t threads) {
+template <class Tag>
+void plan_topk(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
+               const kernels::TopKSizes& sizes) {
+  const int64_t places = config.batch_size * std::min(config.topk, config.num_labels);
+  b.add("scratch.topk", sizes.scratch_bytes, 1);
+  b.add("topk.candidates", sizes.lists * places, sizeof(kernels::Candidate));
+  if (target.is_cpu) return;  // results go to the caller's arrays
+  b.add("topk.scores", places, sizeof(float));
+  b.add("topk.ids", places, sizeof(int64_t));
+}
+
+template <class Tag>
+void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
   const Rewiring& rewiring = *config.rewiring;
   const int64_t kept = rewiring.method == RewiringMethod::rigl ? rewiring.grow_batches : 0;
   int64_t scratch = 0;
-  for (const SegmentShape& s : segment_shapes(config)) {
-    if (s.dense) continue;
-    kernels::Segment segment;
-    segment.rows = s.rows;
-    segment.groups = s.groups;
-    segment.group_size = s.group_size;
-    segment.fan_in = s.fan_in;
-    segment.in_features = s.in_features;
-    scratch = std::max(scratch, visit_device({}, [&](auto device) {
-                         return kernels::rewire_scratch(device, segment, ldx, kept, threads);
-                       }));
-  }
+  for (const SegmentShape& s : segment_shapes(config))
+    if (!s.dense)
+      scratch = std::max(scratch, kernels::rewire_scratch(target.tag, target.machine,
+                                                          segment_sizes(s, config.weight_dtype), target.ldx, kept));
   b.add("scratch.rewiring", scratch, 1);
-  b.add("rewiring.kept_inputs", kept * config.layer_features() * ldx, sizeof(float));
+  b.add("rewiring.kept_inputs", kept * config.layer_features() * target.ldx, dtype_size(target.compute));
   b.add("rewiring.kept_positives", kept * config.batch_size * config.labels_per_instance, sizeof(kernels::Positive));
 }
 
-MemoryPlan build(const ClassifierConfig& config) {
-  const int64_t threads = ThreadPool(config.num_threads).num_threads();
-  const int64_t ldx = leading_dimension(config.batch_size);
-  const int64_t features = config.layer_features();
-  const std::vector<SegmentShape> segments = segment_shapes(config);
+template <class Tag>
+MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
   const std::vector<std::string> slots = state_slots(config.optimizer);
   PlanBuilder b;
-  int64_t step_scratch = 0, topk_scratch = 0;
-  for (const SegmentShape& s : segments) {
-    b.add_trained(s.name + ".weights", s.weights(), slots);
+  std::vector<kernels::Segment> segments;
+  for (const SegmentShape& s : segment_shapes(config)) {
+    b.add_trained(s.name + ".weights", s.weights(), config.weight_dtype, slots);
     if (!s.dense) b.add(s.name + ".indices", s.groups * s.fan_in, s.wide_indices ? sizeof(uint32_t) : sizeof(uint16_t));
-    b.add_trained(s.name + ".bias", s.padded_rows(), slots);
-    visit_device({}, [&](auto device) {
-      step_scratch =
-          std::max(step_scratch, kernels::fan_in_step_scratch(device, s.group_size, s.fan_in, s.in_features));
-      topk_scratch = std::max(topk_scratch, kernels::topk_scratch(device, s.group_size, ldx));
-    });
+    b.add_trained(s.name + ".bias", s.padded_rows(), DType::float32, slots);
+    segments.push_back(segment_sizes(s, config.weight_dtype));
   }
+  const auto count = static_cast<int64_t>(segments.size());
+  const kernels::StepSizes step =
+      kernels::step_sizes(target.tag, target.machine, segments.data(), count, config.batch_size, target.compute);
   b.add("label_order", config.num_labels, sizeof(uint32_t));
-  b.add("label_rows", config.num_labels, sizeof(uint32_t));
-  if (config.hidden) plan_hidden(b, config, ldx, threads);
-  b.add("batch.inputs", features * ldx, sizeof(float));
-  b.add("batch.gradients", dx_parts(config) * features * ldx, sizeof(float));
-  b.add("batch.losses", dx_parts(config), sizeof(double));
-  b.add("batch.positives", 2 * config.batch_size * config.labels_per_instance, sizeof(kernels::Positive));
-  b.add_scratch("scratch.step", step_scratch, threads);
-  b.add_scratch("scratch.topk", topk_scratch, threads);
-  b.add("topk.candidates", threads * config.batch_size * std::min(config.topk, config.num_labels),
-        sizeof(kernels::Candidate));
-  if (config.rewiring) plan_rewiring(b, config, ldx, threads);
+  if (target.is_cpu) b.add("label_rows", config.num_labels, sizeof(uint32_t));
+  if (config.hidden) plan_hidden(b, config, target);
+  b.add("batch.inputs", config.layer_features() * target.ldx, dtype_size(target.compute));
+  b.add("batch.gradients", step.dx_floats, sizeof(float));
+  b.add("batch.losses", step.losses, sizeof(double));
+  b.add("batch.outcome", 1, sizeof(StepOutcome));
+  b.add("batch.positives", (target.is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance,
+        sizeof(kernels::Positive));
+  b.add("scratch.step", step.scratch_bytes, 1);
+  plan_topk(b, config, target,
+            kernels::topk_sizes(target.tag, target.machine, segments.data(), count, config.batch_size));
+  if (config.rewiring) plan_rewiring(b, config, target);
   return std::move(b.plan);
 }
 
+MemoryPlan build(const ClassifierConfig& config) {
+  const Device device = Device::parse(config.device);
+  const DType compute = choose_compute_dtype(config, device);
+  const int threads = ThreadPool(config.num_threads).num_threads();
+  return visit_device(device, [&](auto tag) {
+    return build(config, Target<decltype(tag)>{tag, kernels::machine(tag, device, threads),
+                                               kernels::leading_dimension(tag, config.batch_size), compute});
+  });
+}
+
 }  // namespace
-
-std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config) {
-  const int64_t features = config.layer_features();
-  const int64_t dense_rows = config.fan_in ? config.dense_labels : config.num_labels;
-  std::vector<SegmentShape> shapes;
-  const auto add = [&](int64_t first, int64_t rows, int64_t group, int64_t fan_in, bool dense) {
-    if (rows == 0) return;
-    shapes.push_back({"segments." + std::to_string(shapes.size()), first, rows, group, ceil_div(rows, group), fan_in,
-                      features, dense, features > 65536});
-  };
-  add(0, dense_rows, std::min(dense_group, std::max<int64_t>(dense_rows, 2)), features, true);
-  if (config.fan_in) add(dense_rows, config.num_labels - dense_rows, config.group_size, *config.fan_in, false);
-  return shapes;
-}
-
-int64_t dx_parts(const ClassifierConfig& config) {
-  const int64_t features = config.layer_features(), ldx = leading_dimension(config.batch_size);
-  int64_t weights = 0, groups = 1;
-  for (const SegmentShape& s : segment_shapes(config)) {
-    weights += s.weights();
-    groups = std::max(groups, s.groups);
-  }
-  // A part costs three passes over its [H, ldx]; with 512 weights per feature that stays below a few percent of its
-  // work.
-  int64_t parts = std::clamp<int64_t>(weights / (512 * features), 4, 64);
-  const int64_t bytes = features * ldx * static_cast<int64_t>(sizeof(float));
-  parts = std::min(parts, std::max<int64_t>(4, (int64_t{1} << 30) / bytes));
-  return std::min(parts, groups);
-}
-
-std::vector<std::string> state_slots(const OptimizerConfig& optimizer) {
-  if (optimizer.kind == OptimizerKind::adam) return {"exp_avg", "exp_avg_sq"};
-  if (optimizer.state_slots() == 1) return {"momentum"};
-  return {};
-}
 
 size_t MemoryPlan::total() const {
   size_t sum = 0;

@@ -10,8 +10,9 @@
 namespace sparsexmc {
 
 struct SegmentPositives {
-  const kernels::Positive* data;
+  const kernels::Positive* host;
   int64_t count;
+  const kernels::Positive* data;  // the same list on the device
 };
 
 /// Checks a batch's labels. @throws ArgumentError naming row, value and remedy
@@ -19,11 +20,12 @@ void check_labels(const LabelsView& labels, int64_t num_labels);
 
 /// Sorts checked labels by (internal row, instance), drops duplicates, and makes rows relative to their segment.
 /// @param label_rows internal row of every user id
-/// @returns one list per segment, inside the buffer "batch.positives"
+/// @returns one list per segment, in the buffer "batch.positives"
 std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView& labels, const uint32_t* label_rows,
                                              const std::vector<SegmentShape>& segments);
 
-/// Sorts `count` entries with internal rows, in `list`, in the same way. @param spare room for as many
+/// Sorts `count` entries with internal rows, in `list`, in the same way; the lists are not on a device yet.
+/// @param spare room for as many
 std::vector<SegmentPositives> split_positives(kernels::Positive* list, kernels::Positive* spare, int64_t count,
                                               const std::vector<SegmentShape>& segments);
 

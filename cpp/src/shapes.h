@@ -29,15 +29,8 @@ struct SegmentShape {
 /// Dense first, then fan-in; a part without labels is left out.
 std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config);
 
-/// Row stride of the transposed matrices of a batch. A stride of a multiple of 256 bytes would put every row into the
-/// same few cache sets; one more vector spreads them.
-inline int64_t leading_dimension(int64_t batch) {
-  const int64_t columns = round_up(batch, kernels::column_padding);
-  return columns % 64 == 0 ? columns + kernels::column_padding : columns;
-}
-
-/// Number of ranges that the groups of a segment are cut into; each has its own share of dX. Depends on sizes alone.
-int64_t dx_parts(const ClassifierConfig& config);
+/// The sizes of a segment as the kernels see them, without its arrays.
+kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype);
 
 /// Names of the optimizer's slots per tensor, e.g. {"exp_avg", "exp_avg_sq"}.
 std::vector<std::string> state_slots(const OptimizerConfig& optimizer);

@@ -36,20 +36,25 @@ void check_features(const CsrView& features, int64_t in_features) {
 SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t first, int64_t rows, float scale,
                            bool train) {
   const int64_t begin = features.indptr[first], count = features.indptr[first + rows] - begin;
-  int64_t* row_starts = buffers.at_least<int64_t>("batch.row_starts", rows + 1);
-  int32_t* columns = buffers.at_least<int32_t>("batch.columns", std::max<int64_t>(count, 1));
-  float* values = buffers.at_least<float>("batch.values", std::max<int64_t>(count, 1));
-  SparseBatch batch{row_starts, columns, values, nullptr, nullptr, 0, true};
+  const int64_t room = std::max<int64_t>(count, 1);
+  int64_t* row_starts = buffers.host<int64_t>("batch.row_starts", rows + 1);
+  int32_t* columns = buffers.host<int32_t>("batch.columns", room);
+  float* values = buffers.host<float>("batch.values", room);
+  SparseBatch batch{};
+  batch.finite = true;
   for (int64_t b = 0; b <= rows; ++b) row_starts[b] = features.indptr[first + b] - begin;
   for (int64_t i = 0; i < count; ++i) {
     columns[i] = static_cast<int32_t>(features.indices[begin + i]);
     values[i] = features.values[begin + i] * scale;
     batch.finite = batch.finite && std::isfinite(values[i]);
   }
+  batch.row_starts = buffers.upload<int64_t>("batch.row_starts", row_starts, rows + 1);
+  batch.columns = buffers.upload<int32_t>("batch.columns", columns, count);
+  batch.values = buffers.upload<float>("batch.values", values, count);
   if (!train) return batch;
 
-  SparseEntry* entries = buffers.at_least<SparseEntry>("batch.by_feature", 2 * std::max<int64_t>(count, 1));
-  int64_t* runs = buffers.at_least<int64_t>("batch.feature_runs", count + 1);
+  SparseEntry* entries = buffers.host<SparseEntry>("batch.by_feature", 2 * room);
+  int64_t* runs = buffers.host<int64_t>("batch.feature_runs", count + 1);
   for (int64_t b = 0; b < rows; ++b)
     for (int64_t i = row_starts[b]; i < row_starts[b + 1]; ++i)
       entries[i] = {static_cast<uint32_t>(columns[i]), static_cast<uint32_t>(b), values[i]};
@@ -58,8 +63,8 @@ SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t fi
   for (int64_t i = 0; i < count; ++i)
     if (i == 0 || sorted[i].feature != sorted[i - 1].feature) runs[batch.runs++] = i;
   runs[batch.runs] = count;
-  batch.by_feature = sorted;
-  batch.feature_runs = runs;
+  batch.by_feature = buffers.upload<SparseEntry>("batch.by_feature", sorted, count);
+  batch.feature_runs = buffers.upload<int64_t>("batch.feature_runs", runs, batch.runs + 1);
   return batch;
 }
 

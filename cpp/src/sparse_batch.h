@@ -7,6 +7,7 @@
 
 namespace sparsexmc {
 
+/// Arrays on the device.
 struct SparseBatch {
   const int64_t* row_starts;  // [rows + 1]
   const int32_t* columns;

@@ -4,7 +4,8 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics
-from .classifier import Classifier, StepResult, load
+from ._step import StepResult
+from .classifier import Classifier, load
 from .config import SGD, Adam, Hidden, Rewiring, Schedule
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History

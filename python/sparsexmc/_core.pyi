@@ -22,6 +22,8 @@ def default_num_threads() -> int:
     Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
     """
 
+cuda_backend: str = 'none'
+
 def cuda_unavailable_reason() -> str:
     """Why CUDA cannot be used here, in one line; empty if it can."""
 
@@ -75,6 +77,14 @@ def dlpack_capsule(storage: object, dtype: str) -> Any:
     A DLPack capsule over the memory of `storage`, its elements read as `dtype`; it keeps the memory alive.
     """
 
+class DeviceArray:
+    """Memory of a GPU that other libraries may take over."""
+
+    def capsule(self, stream: int) -> Any:
+        """
+        A DLPack capsule; the taker's stream waits for what is queued now, -1: no waiting.
+        """
+
 class RewiringRecord:
     """What one rewiring did to a segment."""
 
@@ -101,6 +111,14 @@ class RewiringRecord:
 def plan(config: str) -> tuple[list[tuple[str, int]], str]:
     """Entries (name, bytes) and table of the memory plan."""
 
+class Step:
+    """A training step, which may still run."""
+
+    def result(self) -> tuple[float, bool, bool]:
+        """
+        Loss, skipped, rewired; waits for them. NaN or Inf in the batch raises here.
+        """
+
 class Classifier:
     """The C++ classifier; see sparsexmc.Classifier."""
 
@@ -111,14 +129,23 @@ class Classifier:
 
     def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
 
-    def train_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool) -> tuple[float, bool, bool]:
-        """Loss, skipped, rewired; writes `gradient` unless it is None."""
+    def start_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool, stream: int, caller_stream: int | None) -> Step:
+        """
+        Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.
+        """
 
-    def train_step_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], skip_nonfinite: bool) -> tuple[float, bool, bool]: ...
+    def start_sparse_step(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], skip_nonfinite: bool, stream: int) -> Step: ...
 
-    def topk(self, embeddings: Tensor, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+    def topk(self, embeddings: Tensor, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], stream: int) -> None: ...
 
-    def topk_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+    def topk_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], stream: int) -> None: ...
+
+    def device_array(self, name: str, rows: int, cols: int, dtype: str) -> DeviceArray:
+        """Uninitialised memory from the pool, for a model on a GPU."""
+
+    @property
+    def own_stream(self) -> int:
+        """Handle of the engine's own stream; 0 on the CPU."""
 
     @property
     def lr(self) -> float: ...

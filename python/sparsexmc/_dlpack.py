@@ -1,128 +1,120 @@
-"""Dense arrays of other libraries, borrowed through DLPack; gradients made in the caller's kind of array.
+"""Dense arrays of other libraries, borrowed through DLPack.
 
-Nothing is copied or converted: what the engine cannot read as it is gets an error that names the argument, what came,
-and the call that fixes it.
+Nothing is converted, and nothing but NumPy arrays on their way to a GPU is copied: what the engine cannot read as it is
+gets an error that names the argument, what came, and the call that fixes it.
 """
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._streams import current_stream, dlpack_number, is_cupy, is_torch, on_device_of
 from .errors import ArgumentError, DTypeError
 
 _DTYPES = ("float32", "float16", "bfloat16")
-_STORAGE = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-_HOST_DEVICES = (1, 3)  # kDLCPU, kDLCUDAHost (pinned memory)
-_CPU = (1, 0)
+_HOST = (1, 3)  # kDLCPU, kDLCUDAHost (pinned memory)
+_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 
 
-class Array:
-    """A gradient for libraries other than NumPy and PyTorch: take it over with their `from_dlpack(grad)`.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a classifier reads its embeddings.
 
     Attributes:
-        shape: as the embeddings.
-        dtype: "float32", "float16" or "bfloat16".
+        device: as the engine names it, "cpu" or "cuda:<index>".
+        own_stream: handle of the stream on which the engine runs when neither classifier nor array names one.
+        stream: handle of the stream that the user chose for the classifier.
     """
 
-    __slots__ = ("_storage", "dtype", "shape")
+    device: str = "cpu"
+    own_stream: int = 0
+    stream: int | None = None
 
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        self._storage = np.empty(shape, _STORAGE[dtype])
-        self.shape = shape
-        self.dtype = dtype
+    @property
+    def is_cuda(self) -> bool:
+        """Is it a GPU?"""
+        return self.device != "cpu"
 
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        """A capsule over this memory, which stays alive as long as the capsule's taker holds it."""
-        del stream, max_version  # host memory is complete when the step returns; the capsule suits every version
-        if dl_device is not None and tuple(dl_device) != _CPU:
-            raise BufferError(f"the gradient is in host memory; it cannot be exported to device {dl_device}")
-        return _core.dlpack_capsule(self._storage.copy() if copy else self._storage, self.dtype)
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """(kind, index) as DLPack counts them."""
+        return (_CUDA[0], int(self.device.partition(":")[2])) if self.is_cuda else (_HOST[0], 0)
 
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return _CPU
-
-    def numpy(self) -> npt.NDArray[Any]:
-        """As a NumPy array: without a copy, but bfloat16, which NumPy lacks, becomes float32."""
-        if self.dtype == "bfloat16":
-            return (self._storage.astype(np.uint32) << 16).view(np.float32)
-        return self._storage
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        array = np.asarray(self.numpy(), dtype)
-        return array.copy() if copy else array
-
-    def __repr__(self) -> str:
-        return f"Array(shape={self.shape}, dtype={self.dtype!r})"
+    def stream_for(self, caller_stream: int | None) -> int:
+        """The stream to run on for an array whose library works on `caller_stream`."""
+        chosen = caller_stream if self.stream is None else self.stream
+        return self.own_stream if chosen is None else chosen
 
 
-def borrow_matrix(name: str, value: Any, width: int) -> _core.Tensor:
-    """Borrow `value` as a C-contiguous [rows, width] matrix of float32, float16 or bfloat16 in host memory.
+HOST = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An array that the engine may read, the stream to read it on, and the one on which its library works."""
+
+    tensor: _core.Tensor
+    stream: int = 0
+    caller_stream: int | None = None
+
+
+def borrow_matrix(name: str, value: Any, width: int, place: Place, *, from_host: bool = False) -> Borrowed:
+    """Borrow `value` as a C-contiguous [rows, width] matrix of float32, float16 or bfloat16 at `place`.
+
+    `from_host` lets arrays of every library in host memory stand for those on a GPU; otherwise only NumPy's do, which
+    has no others.
 
     Raises:
         ArgumentError: wrong rank, width, layout or device, or it requires grad.
         DTypeError: wrong dtype, or no array at all.
     """
-    tensor = _borrow(name, value)
+    borrowed = _borrow(name, value, place, from_host)
+    tensor = borrowed.tensor
     if tensor.dtype not in _DTYPES:
-        fix = ".float()" if _is_torch(value) else ".astype(np.float32)"
+        fix = ".float()" if is_torch(value) else ".astype(np.float32)"
         raise DTypeError(f"{name} has dtype {tensor.dtype}; use one of {', '.join(_DTYPES)}, for example {name}{fix}")
     if len(tensor.shape) != 2:
         raise ArgumentError(f"{name} has shape {tensor.shape}; it must be a matrix [rows, {width}]")
     if tensor.shape[1] != width:
         raise ArgumentError(f"{name} has shape {tensor.shape}, but the classifier has in_features={width}")
     if not tensor.contiguous:
-        fix = f"{name}.contiguous()" if _is_torch(value) else f"np.ascontiguousarray({name})"
+        library = "cupy" if is_cupy(value) else "np"
+        fix = f"{name}.contiguous()" if is_torch(value) else f"{library}.ascontiguousarray({name})"
         raise ArgumentError(
             f"{name} has shape {tensor.shape} and strides {tensor.strides}, which is not C-contiguous; pass {fix}"
         )
-    return tensor
+    return borrowed
 
 
-def gradient_like(value: Any, tensor: _core.Tensor) -> tuple[Any, _core.Tensor]:
-    """An uninitialised gradient for the array `value` that was borrowed as `tensor`, and the engine's hold on it."""
+def borrow_own(array: Any, stream: int | None = None) -> _core.Tensor:
+    """The engine's hold on an array of our own making; on a GPU its memory is ready for `stream`."""
+    if isinstance(array, np.ndarray):
+        return _borrow_numpy("gradient", array)
+    return _core.Tensor(_capsule("gradient", array, stream))
+
+
+def _borrow(name: str, value: Any, place: Place, from_host: bool) -> Borrowed:
     if isinstance(value, np.ndarray):
-        array = np.empty(value.shape, value.dtype)
-        return array, _borrow_numpy("gradient", array)
-    if _is_torch(value):
-        gradient = sys.modules["torch"].empty(value.shape, dtype=value.dtype)
-        return gradient, _core.Tensor(_capsule("gradient", gradient))
-    own = Array(tensor.shape, tensor.dtype)
-    return own, _core.Tensor(own._storage, own.dtype)
-
-
-def _borrow(name: str, value: Any) -> _core.Tensor:
-    if isinstance(value, np.ndarray):
-        return _borrow_numpy(name, value)
+        return Borrowed(_borrow_numpy(name, value), place.stream_for(None))
     if not hasattr(value, "__dlpack__"):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise DTypeError(f"{name} is a {kind}; pass an array, for example np.asarray({name}, dtype=np.float32)")
     if getattr(value, "requires_grad", False):
         raise ArgumentError(f"{name} requires grad; pass {name}.detach() and send the returned gradient on yourself")
-    if _is_torch(value):
-        if value.device.type != "cpu":
-            raise ArgumentError(
-                f"{name} is on device {value.device}, but the classifier is on the CPU; pass {name}.cpu()"
-            )
-    elif hasattr(value, "__dlpack_device__"):
-        device, index = value.__dlpack_device__()
-        if device not in _HOST_DEVICES:
-            raise ArgumentError(
-                f"{name} is on DLPack device {(int(device), int(index))}, but the classifier is on the CPU; pass "
-                "a copy in host memory"
-            )
-    return _core.Tensor(_capsule(name, value))
+    device = _device_of(value)
+    if device[0] in _HOST and (from_host or not place.is_cuda):
+        return Borrowed(_core.Tensor(_capsule(name, value, None)), place.stream_for(None))
+    if device != place.dlpack_device:
+        _refuse_device(name, value, device, place)
+    caller_stream = current_stream(name, value)
+    stream = place.stream_for(caller_stream)
+    with on_device_of(value):
+        return Borrowed(_core.Tensor(_capsule(name, value, stream)), stream, caller_stream)
 
 
 def _borrow_numpy(name: str, array: npt.NDArray[Any]) -> _core.Tensor:
@@ -133,21 +125,44 @@ def _borrow_numpy(name: str, array: npt.NDArray[Any]) -> _core.Tensor:
     return _core.Tensor(array)
 
 
-def _capsule(name: str, value: Any) -> Any:
-    """The DLPack capsule of `value`. Arguments that an older library does not know are left out one by one."""
+def _capsule(name: str, value: Any, stream: int | None) -> Any:
+    """The DLPack capsule of `value`, ready for work on `stream`; None: in host memory, where there are none.
+
+    Arguments that an older library does not know are left out one by one.
+    """
+    number = None if stream is None else dlpack_number(stream)
     try:
         try:
-            return value.__dlpack__(stream=None, max_version=(1, 1))
+            return value.__dlpack__(stream=number, max_version=(1, 1))
         except TypeError:
             pass
         try:
-            return value.__dlpack__(stream=None)
+            return value.__dlpack__(stream=number)
         except TypeError:
+            if stream is not None:
+                raise
             return value.__dlpack__()
-    except (BufferError, RuntimeError) as error:
+    except (BufferError, RuntimeError, TypeError) as error:
         raise ArgumentError(f"{name}: its library does not export it by DLPack: {error}") from error
 
 
-def _is_torch(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # a tensor can only come from a torch that is already imported
-    return torch is not None and isinstance(value, torch.Tensor)
+def _device_of(value: Any) -> tuple[int, int]:
+    """(kind, index) of the memory of an array, as DLPack counts them; managed memory counts as its GPU's."""
+    if is_torch(value) and value.device.type not in ("cpu", "cuda"):
+        return (0, 0)  # it has no export to ask
+    if not hasattr(value, "__dlpack_device__"):
+        return (_HOST[0], 0)
+    kind, index = value.__dlpack_device__()
+    return (_CUDA[0] if kind in _CUDA else int(kind), int(index))
+
+
+def _refuse_device(name: str, value: Any, device: tuple[int, int], place: Place) -> NoReturn:
+    came = f"device {value.device}" if is_torch(value) else f"DLPack device {device}"
+    there = place.device if place.is_cuda else "the CPU"
+    if is_torch(value):
+        fix = f'{name}.to("{place.device}")' if place.is_cuda else f"{name}.cpu()"
+    elif is_cupy(value):
+        fix = "a copy that was made on that GPU" if place.is_cuda else f"cupy.asnumpy({name})"
+    else:
+        fix = f"a copy on {place.device}, or a NumPy array" if place.is_cuda else "a copy in host memory"
+    raise ArgumentError(f"{name} is on {came}, but the classifier is on {there}; pass {fix}")

@@ -10,65 +10,68 @@ import numpy.typing as npt
 import scipy.sparse
 
 from . import _core
-from ._dlpack import borrow_matrix, gradient_like
+from ._dlpack import HOST, Place, borrow_matrix
+from ._gradient import gradient_like
 from .errors import ArgumentError, DTypeError
 
 Indices = npt.NDArray[Any]  # int32 or int64
-StepOutcome = tuple[float, bool, bool]  # loss, skipped, rewired
 
 
 class DenseFeatures:
-    """A borrowed matrix [rows, in_features]."""
+    """A borrowed matrix [rows, in_features]; `from_host` as in `borrow_matrix`."""
 
-    def __init__(self, name: str, value: Any, width: int) -> None:
+    def __init__(self, name: str, value: Any, width: int, place: Place = HOST, *, from_host: bool = False) -> None:
         self._source = value
-        self._tensor = borrow_matrix(name, value, width)
-        self.rows = self._tensor.shape[0]
+        self._place = place
+        self._borrowed = borrow_matrix(name, value, width, place, from_host=from_host)
+        self.rows = self._borrowed.tensor.shape[0]
 
-    def train_step(
+    def start_step(
         self, engine: _core.Classifier, indptr: Indices, indices: Indices, *, skip: bool, return_grad: bool
-    ) -> tuple[StepOutcome, Any]:
+    ) -> tuple[_core.Step, Any]:
         """One step of the engine; the gradient is like the source, or None."""
-        gradient, target = gradient_like(self._source, self._tensor) if return_grad else (None, None)
-        return engine.train_step(self._tensor, indptr, indices, target, skip), gradient
+        b = self._borrowed
+        gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
+        return engine.start_step(b.tensor, indptr, indices, target, skip, b.stream, b.caller_stream), gradient
 
     def topk(self, engine: _core.Classifier, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> None:
         """Fill `scores` and `ids`, both [rows, k]."""
-        engine.topk(self._tensor, scores, ids)
+        engine.topk(self._borrowed.tensor, scores, ids, self._borrowed.stream)
 
 
 @dataclass(frozen=True, slots=True)
 class SparseFeatures:
-    """Rows of float32 features in CSR form."""
+    """Rows of float32 features in CSR form, to be read on a stream."""
 
     indptr: Indices
     indices: Indices
     values: npt.NDArray[np.float32]
     cols: int
+    stream: int = 0
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self.indptr) - 1
 
-    def train_step(
+    def start_step(
         self, engine: _core.Classifier, indptr: Indices, indices: Indices, *, skip: bool, return_grad: bool
-    ) -> tuple[StepOutcome, None]:
+    ) -> tuple[_core.Step, None]:
         """One step of the engine; sparse features have no gradient."""
         del return_grad
         features = (self.indptr, self.indices, self.values, self.cols)
-        return engine.train_step_sparse(*features, indptr, indices, skip), None
+        return engine.start_sparse_step(*features, indptr, indices, skip, self.stream), None
 
     def topk(self, engine: _core.Classifier, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> None:
         """Fill `scores` and `ids`, both [rows, k]."""
-        engine.topk_sparse(self.indptr, self.indices, self.values, self.cols, scores, ids)
+        engine.topk_sparse(self.indptr, self.indices, self.values, self.cols, scores, ids, self.stream)
 
 
 Features = DenseFeatures | SparseFeatures
 
 
-def features_input(name: str, value: Any, width: int, *, sparse: bool) -> Features:
-    """Dense embeddings, or scipy CSR rows if `sparse`.
+def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sparse: bool) -> Features:
+    """Dense embeddings at `place`, or scipy CSR rows if `sparse`.
 
     Raises:
         ArgumentError, DTypeError: naming the argument, what came and the remedy.
@@ -79,14 +82,15 @@ def features_input(name: str, value: Any, width: int, *, sparse: bool) -> Featur
                 f"{name} is a scipy sparse matrix, but the classifier reads dense embeddings; make it with "
                 f"sparse_input=True and a hidden layer, or pass {name}.toarray()"
             )
-        return DenseFeatures(name, value, width)
+        return DenseFeatures(name, value, width, place)
     matrix = _require_csr(name, value, f"the classifier has sparse_input=True; pass scipy.sparse.csr_matrix({name})")
     if matrix.shape[1] != width:
         raise ArgumentError(f"{name} has shape {matrix.shape}, but the classifier has in_features={width}")
     if matrix.dtype != np.float32:
         raise DTypeError(f"{name} has dtype {matrix.dtype}; sparse features are float32: {name}.astype(np.float32)")
     indices = index_array(f"{name}.indices", matrix.indices)
-    return SparseFeatures(index_array(f"{name}.indptr", matrix.indptr), indices, matrix.data, width)
+    indptr = index_array(f"{name}.indptr", matrix.indptr)
+    return SparseFeatures(indptr, indices, matrix.data, width, place.stream_for(None))
 
 
 def labels_input(name: str, value: Any, rows: int, num_labels: int) -> tuple[Indices, Indices]:

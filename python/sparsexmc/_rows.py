@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from ._dlpack import HOST, Place
 from ._inputs import DenseFeatures, Features, Indices, SparseFeatures, features_input, labels_input
+from ._streams import is_torch
 from .errors import ArgumentError
 
 _CHUNK_BYTES = 1 << 25
@@ -17,38 +19,41 @@ Rows = npt.NDArray[np.int64]
 
 
 class DenseRows:
-    """Embeddings [n, width]: a NumPy array or memmap, or a torch CPU tensor."""
+    """Embeddings [n, width]: a NumPy array or memmap, or a torch tensor on the CPU or at `place`."""
 
-    def __init__(self, name: str, X: Any, width: int) -> None:
+    def __init__(self, name: str, X: Any, width: int, place: Place) -> None:
         self._name = name
         self._width = width
-        self.count = features_input(name, X, width, sparse=False).rows
-        torch = sys.modules.get("torch")
-        self._torch = torch if torch is not None and isinstance(X, torch.Tensor) else None
-        self._X: Any = X if self._torch is not None or isinstance(X, np.ndarray) else np.from_dlpack(X)
+        self._place = place
+        self.count = self._borrow(X).rows
+        self._torch = sys.modules["torch"] if is_torch(X) else None
+        self._X: Any = X if self._torch is not None or isinstance(X, np.ndarray) else _to_numpy(name, X)
 
     def take(self, rows: Rows) -> Features:
         """These rows, gathered into a new array."""
         if self._torch is not None:
-            return DenseFeatures(self._name, self._X.index_select(0, self._torch.from_numpy(rows)), self._width)
-        return DenseFeatures(self._name, np.asarray(self._X[rows]), self._width)
+            return self._borrow(self._X.index_select(0, self._torch.from_numpy(rows).to(self._X.device)))
+        return self._borrow(np.asarray(self._X[rows]))
 
     def check_finite(self) -> None:
         """Raise ArgumentError that names the first row with NaN or Inf."""
-        isfinite = np.isfinite if self._torch is None else self._torch.isfinite
         step = max(1, _CHUNK_BYTES // (self._width * 4))
         for start in range(0, self.count, step):
-            finite = np.asarray(isfinite(self._X[start : start + step]))
+            chunk = self._X[start : start + step]
+            finite = np.isfinite(chunk) if self._torch is None else self._torch.isfinite(chunk).cpu().numpy()
             if not finite.all():
                 _refuse_nonfinite(self._name, start + int(np.argmin(finite.all(axis=1))))
+
+    def _borrow(self, X: Any) -> DenseFeatures:
+        return DenseFeatures(self._name, X, self._width, self._place, from_host=True)
 
 
 class CsrRows:
     """Sparse features [n, width] in CSR form."""
 
-    def __init__(self, name: str, X: Any, width: int) -> None:
+    def __init__(self, name: str, X: Any, width: int, place: Place = HOST) -> None:
         self._name = name
-        features = features_input(name, X, width, sparse=True)
+        features = features_input(name, X, width, place, sparse=True)
         assert isinstance(features, SparseFeatures)
         self._features = features
         self.count = features.rows
@@ -58,7 +63,7 @@ class CsrRows:
         """These rows, gathered into new arrays."""
         f = self._features
         indptr, positions = _gather(f.indptr, rows)
-        return SparseFeatures(indptr, f.indices[positions], f.values[positions], f.cols)
+        return SparseFeatures(indptr, f.indices[positions], f.values[positions], f.cols, f.stream)
 
     def check_finite(self) -> None:
         """Raise ArgumentError that names the first row with NaN or Inf."""
@@ -96,12 +101,19 @@ class LabelRows:
         return np.bincount(self.take(rows)[1], minlength=num_labels).astype(np.int64, copy=False)
 
 
-def feature_rows(name: str, X: Any, width: int, *, sparse: bool) -> DenseRows | CsrRows:
-    """`X` as rows to gather; the same checks as for a batch."""
+def feature_rows(name: str, X: Any, width: int, place: Place, *, sparse: bool) -> DenseRows | CsrRows:
+    """`X` as rows to gather for a classifier at `place`; the same checks as for a batch."""
     if sparse or scipy.sparse.issparse(X):
         features_input(name, X, width, sparse=sparse)  # raises for a sparse matrix where dense rows are read
-        return CsrRows(name, X, width)
-    return DenseRows(name, X, width)
+        return CsrRows(name, X, width, place)
+    return DenseRows(name, X, width, place)
+
+
+def _to_numpy(name: str, X: Any) -> Any:
+    try:
+        return np.from_dlpack(X)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise ArgumentError(f"{name} cannot be read by NumPy; pass a NumPy array or a torch tensor: {error}") from error
 
 
 def _gather(indptr: Indices, rows: Rows) -> tuple[Indices, Rows]:

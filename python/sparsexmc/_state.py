@@ -16,7 +16,8 @@ from .errors import ArgumentError, CheckpointError, DTypeError
 def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
     """Copies of all tensors by name, and `step` (int64, no dimensions).
 
-    The batches that RigL keeps for its next rewiring are no part of it, only of checkpoints.
+    bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
+    rewiring are no part of it, only of checkpoints.
     """
     state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in _tensors(engine)}
     state["step"] = np.asarray(engine.step, np.int64)
@@ -77,7 +78,12 @@ def read_label_names(directory: str, num_labels: int) -> list[str] | None:
 
 
 def _tensors(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
-    return [tensor for tensor in engine.tensors() if not tensor[0].startswith("optimizer.kept.")]
+    """(name, NumPy's dtype, shape)"""
+    return [
+        (name, "float32" if dtype == "bfloat16" else dtype, shape)
+        for name, dtype, shape in engine.tensors()
+        if not name.startswith("optimizer.kept.")
+    ]
 
 
 def _read(engine: _core.Classifier, name: str, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:

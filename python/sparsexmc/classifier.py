@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _state
+from . import _core, _cuda, _state
 from ._checks import require_choice, require_int
+from ._dlpack import Place
 from ._inputs import Features, features_input, label_array, labels_input
+from ._step import StepResult
+from ._streams import stream_handle
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from .errors import ArgumentError
 from .fit import fit
@@ -22,24 +25,6 @@ from .memory import Memory, format_bytes
 _DEFAULT_OPTIMIZER = SGD()
 _DEFAULT_SCHEDULE = Schedule()
 _DEFAULT_REWIRING = Rewiring()
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What one training step gives back.
-
-    Attributes:
-        loss: summed over the labels, averaged over the instances; before the update.
-        grad: gradient of `loss` with respect to the embeddings, of their shape, dtype and kind (NumPy array, torch
-            tensor, else an array with `__dlpack__`); None for sparse features or if it was not asked for.
-        skipped: the batch held NaN or Inf and nothing changed.
-        rewired: connections were replaced after this step.
-    """
-
-    loss: float
-    grad: Any
-    skipped: bool
-    rewired: bool
 
 
 class Classifier:
@@ -60,8 +45,13 @@ class Classifier:
         schedule: factor on the learning rate over the steps.
         rewiring: `Rewiring(...)`, or None for connections that stay.
         initial_bias: bias of every label at the start; about the log-odds of a label starts calmer with "bce".
-        weight_dtype, state_dtype: storage of weights and optimizer state; "float32".
-        device: "auto", "cpu", "cuda" or "cuda:<index>".
+        weight_dtype: storage of the output layer's weights: "float32", or on a GPU "bfloat16", rounded stochastically.
+        compute_dtype: what the products read, sums are float32: "float32", or on a GPU "bfloat16"; "auto": float32 on
+            the CPU, bfloat16 on a GPU.
+        state_dtype: storage of the optimizer state; "float32".
+        device: "cpu", "cuda" or "cuda:<index>"; "auto": a usable GPU, else the CPU, and the log says why.
+        stream: the CUDA stream to run on: a cudaStream_t as an int, a torch.cuda.Stream or a cupy.cuda.Stream; None:
+            the current stream of the embeddings' library, or for others a stream of the classifier's own.
         batch_size: the largest batch that a step may bring; memory is reserved for it.
         labels_per_instance: memory is reserved for batch_size times this many positives in a batch.
         features_per_instance: the same for the nonzeros of sparse features.
@@ -94,8 +84,10 @@ class Classifier:
         rewiring: Rewiring | None = _DEFAULT_REWIRING,
         initial_bias: float = 0.0,
         weight_dtype: str = "float32",
+        compute_dtype: str = "auto",
         state_dtype: str = "float32",
         device: str = "auto",
+        stream: Any = None,
         batch_size: int = 256,
         labels_per_instance: int = 128,
         features_per_instance: int = 512,
@@ -118,6 +110,7 @@ class Classifier:
             rewiring=rewiring,
             initial_bias=initial_bias,
             weight_dtype=weight_dtype,
+            compute_dtype=compute_dtype,
             state_dtype=state_dtype,
             device=device,
             batch_size=batch_size,
@@ -130,12 +123,18 @@ class Classifier:
         )
         order = None if label_order is None else label_array("label_order", label_order, num_labels)
         counts = None if label_counts is None else label_array("label_counts", label_counts, num_labels)
-        self._set_engine(_core.Classifier(config.to_json(), order, counts))
+        _cuda.prepare(device)
+        self._set_engine(_core.Classifier(config.to_json(), order, counts), device)
+        self.stream = stream
 
-    def _set_engine(self, engine: _core.Classifier) -> None:
+    def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
         self._engine = engine
         self._config: dict[str, Any] = json.loads(engine.config_json())
         self._label_names: list[str] | None = None
+        self._stream: Any = None
+        self._place = Place(engine.device, engine.own_stream)
+        if device == "auto" and not self._place.is_cuda:
+            _cuda.report_fallback()
 
     # ---- training ----
 
@@ -145,15 +144,23 @@ class Classifier:
         """One fused training step on a batch: forward, loss, gradients, update, and rewiring when due.
 
         Args:
-            embeddings: [b, in_features], 1 <= b <= batch_size: any object with `__dlpack__` on the CPU, C-contiguous,
-                float32, float16 or bfloat16; with `sparse_input` a scipy CSR matrix of float32. Never written to.
+            embeddings: [b, in_features], 1 <= b <= batch_size: any object with `__dlpack__` on the classifier's device,
+                C-contiguous, float32, float16 or bfloat16; with `sparse_input` a scipy CSR matrix of float32. Never
+                written to. NumPy arrays are copied to a GPU.
             labels: the positives: scipy CSR [b, num_labels] (nonzeros count as 1), `(indptr, indices)`, or for one
                 label per instance an integer array [b]. A label twice in a row counts once; rows may be empty.
             on_nonfinite: on NaN or Inf in the embeddings "raise" ArgumentError, or "skip" the batch and count it.
             return_grad: False leaves out the gradient, which saves time when nothing in front of the layer trains.
 
+        On a GPU the call returns once the step is queued, on the current stream of the embeddings' library (see
+        `stream`): what that library does next with the embeddings or the gradient is in order. Reading the result's
+        `loss` or `skipped` waits.
+
         Raises:
-            ArgumentError, DTypeError: the model is as before the call.
+            ArgumentError, DTypeError: the model is as before the call. On a GPU NaN or Inf is found late: by reading
+                the result, or by the next call of any kind, which then does nothing else.
+            MemoryPlanError: the batch needs more memory than is allowed; the model is as before the call.
+            DeviceError: the GPU failed; the state is lost and every later call raises this too.
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
@@ -163,18 +170,18 @@ class Classifier:
     def _train_step(
         self, features: Features, indptr: npt.NDArray[Any], indices: npt.NDArray[Any], *, skip: bool, return_grad: bool
     ) -> StepResult:
-        result, grad = features.train_step(self._engine, indptr, indices, skip=skip, return_grad=return_grad)
-        return StepResult(result[0], grad, result[1], result[2])
+        step, grad = features.start_step(self._engine, indptr, indices, skip=skip, return_grad=return_grad)
+        return StepResult(step, grad)
 
     def _features(self, name: str, value: Any) -> Features:
-        return features_input(name, value, self.in_features, sparse=self.sparse_input)
+        return features_input(name, value, self.in_features, self._place, sparse=self.sparse_input)
 
     fit = fit
 
     # ---- prediction ----
 
     def topk(self, embeddings: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The k best labels of every row, for any number of rows.
+        """The k best labels of every row, for any number of rows; waits for them.
 
         Args:
             embeddings: [n, in_features] as in `train_step`, n >= 0.
@@ -229,6 +236,19 @@ class Classifier:
     def device(self) -> str:
         """Where the model lives: "cpu" or "cuda:<index>"."""
         return self._engine.device
+
+    @property
+    def stream(self) -> Any:
+        """The CUDA stream that was chosen for this classifier, as it was given; settable between steps."""
+        return self._stream
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        if stream is not None and not self._place.is_cuda:
+            raise ArgumentError(f"stream={stream!r}, but the classifier is on the CPU, which has none; leave it None")
+        handle = None if stream is None else stream_handle(stream)
+        self._place = replace(self._place, stream=handle)
+        self._stream = stream  # which keeps it alive
 
     @property
     def lr(self) -> float:
@@ -299,9 +319,10 @@ class Classifier:
     def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:
         """Read a checkpoint directory; see `sparsexmc.load`."""
         require_int("num_threads", num_threads, 0)
+        _cuda.prepare(device)
         engine = _core.Classifier.load(fspath(path), device or "", num_threads)
         classifier = cls.__new__(cls)
-        classifier._set_engine(engine)
+        classifier._set_engine(engine, device)
         classifier._label_names = _state.read_label_names(fspath(path), classifier.num_labels)
         return classifier
 

@@ -157,6 +157,7 @@ class ClassifierConfig:
     rewiring: Rewiring | None = field(default_factory=Rewiring)
     initial_bias: float = 0.0
     weight_dtype: str = "float32"
+    compute_dtype: str = "auto"
     state_dtype: str = "float32"
     device: str = "auto"
     batch_size: int = 256
@@ -183,9 +184,10 @@ class ClassifierConfig:
                     f"{name}={getattr(self, name)!r} must be one of "
                     f"{', '.join('None' if k is type(None) else f'sx.{k.__name__}(...)' for k in kinds)}"
                 )
-        for name in ("weight_dtype", "state_dtype"):
-            if getattr(self, name) != "float32":
-                raise ArgumentError(f'{name}={getattr(self, name)!r} is not available yet; use "float32"')
+        require_choice("weight_dtype", self.weight_dtype, ["float32", "bfloat16"])
+        require_choice("compute_dtype", self.compute_dtype, ["auto", "float32", "bfloat16"])
+        if self.state_dtype != "float32":
+            raise ArgumentError(f'state_dtype={self.state_dtype!r} is not available yet; use "float32"')
         if not isinstance(self.device, str):
             raise ArgumentError(f'device={self.device!r} must be text: "auto", "cpu", "cuda" or "cuda:<index>"')
         require_number("initial_bias", self.initial_bias, -math.inf)
@@ -203,14 +205,13 @@ class ClassifierConfig:
 
     def to_json(self) -> str:
         """The configuration as the engine reads it. Without a tail (fan_in=None) there is nothing to rewire."""
-        settings = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("weight_dtype", "state_dtype")
-        }
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state_dtype"}
         share = self.dense_labels
         dense_labels = share if isinstance(share, (int, np.integer)) else round(float(share) * self.num_labels)
         hidden = self.hidden if isinstance(self.hidden, Hidden | None) else Hidden(self.hidden)
         has_tail = self.fan_in is not None and dense_labels < self.num_labels
         settings |= {
+            "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
             "dense_labels": dense_labels if self.fan_in is not None else 0,
             "hidden": None if hidden is None else hidden._engine(),
             "optimizer": self.optimizer._engine(),

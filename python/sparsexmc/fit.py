@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -21,11 +22,13 @@ from .errors import ArgumentError
 from .history import Callback, EpochInfo, History, StepInfo
 
 if TYPE_CHECKING:
+    from ._step import StepResult
     from .classifier import Classifier
 
 __all__ = ["Callback", "EpochInfo", "History", "StepInfo", "fit", "steps_per_epoch"]
 
 _STEPS_PER_LINE = 100  # of the metrics file
+_STEPS_BEHIND = 16  # on a GPU, which works through a queue of steps: reading a loss waits for its step
 
 
 def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = 0.05) -> int:
@@ -64,8 +67,8 @@ def fit(  # the method Classifier.fit
     usable, the last checkpoint and every line of the metrics file are whole.
 
     Args:
-        X: [n, in_features] dense embeddings (NumPy array or memmap, torch CPU tensor), or scipy CSR of float32 with
-            `sparse_input`.
+        X: [n, in_features] dense embeddings (NumPy array or memmap, torch tensor on the CPU or the classifier's GPU),
+            or scipy CSR of float32 with `sparse_input`.
         Y: positives of the n instances, as in `train_step`.
         epochs: number of further epochs; the last, smaller batch of each is used too.
         batch_size: instances per step; None: the classifier's.
@@ -75,7 +78,7 @@ def fit(  # the method Classifier.fit
         patience: stop after this many epochs without a better metric; None: never. The weights stay those of the last
             epoch; load `checkpoint` for the best.
         callbacks: objects with `on_step(clf, info)` or `on_epoch(clf, info)`, see `sparsexmc.fit.Callback`; True from
-            `on_epoch` stops.
+            `on_epoch` stops. On a GPU `on_step` makes every step wait for the one before.
         shuffle: False: rows in the order of X in every epoch.
         seed: of shuffling and holding out; None: the classifier's.
         metrics_file: path to which JSON lines are appended: every epoch, every 100th step, every rewiring.
@@ -158,22 +161,32 @@ def _train_epoch(
 ) -> float:
     """One pass over the rows in this order; the mean loss over the instances."""
     on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
-    total = 0.0
+    behind = 0 if on_step or classifier.device == "cpu" else _STEPS_BEHIND
+    started: deque[tuple[int, int, StepResult]] = deque()
+    total, step = 0.0, classifier.step
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         result = classifier._train_step(features.take(batch), *labels.take(batch), skip=False, return_grad=False)
-        step = classifier.step
-        total += result.loss * len(batch)
-        if step % _STEPS_PER_LINE == 0:
-            log.write({"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr})
-        if result.rewired:
-            for r in [r for r in classifier.rewirings if r.step == step]:
-                names = ("step", "segment", "changed", "score_dropped", "score_grown")
-                log.write({"event": "rewiring", **{name: getattr(r, name) for name in names}})
-        bar.step(epoch, step, result.loss, len(batch))
-        for call in on_step:
-            call(classifier, StepInfo(epoch, step, result.loss, len(batch)))
+        step += 1
+        started.append((step, len(batch), result))
+        last = start + batch_size >= len(order)
+        while len(started) > (0 if last else behind):
+            done, instances, result = started.popleft()
+            total += result.loss * instances
+            _log_step(classifier, epoch, done, result, log)
+            bar.step(epoch, done, result.loss, instances)
+            for call in on_step:
+                call(classifier, StepInfo(epoch, done, result.loss, instances))
     return total / len(order)
+
+
+def _log_step(classifier: Classifier, epoch: int, step: int, result: StepResult, log: MetricsFile) -> None:
+    if step % _STEPS_PER_LINE == 0:
+        log.write({"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr})
+    if result.rewired:
+        for r in [r for r in classifier.rewirings if r.step == step]:
+            names = ("step", "segment", "changed", "score_dropped", "score_grown")
+            log.write({"event": "rewiring", **{name: getattr(r, name) for name in names}})
 
 
 def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
@@ -184,7 +197,7 @@ def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
 def _checked_rows(
     classifier: Classifier, x_name: str, X: Any, y_name: str, Y: Any
 ) -> tuple[DenseRows | CsrRows, LabelRows]:
-    features = feature_rows(x_name, X, classifier.in_features, sparse=classifier.sparse_input)
+    features = feature_rows(x_name, X, classifier.in_features, classifier._place, sparse=classifier.sparse_input)
     if features.count == 0:
         raise ArgumentError(f"{x_name} has no rows")
     labels = LabelRows(y_name, Y, features.count, classifier.num_labels)

@@ -8,14 +8,16 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <mutex>
 #include <tuple>
 #include <utility>
 
 #include "bindings.h"
+#include "device_array.h"
+#include "engine.h"
 #include "sparsexmc/classifier.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/plan.h"
+#include "step.h"
 #include "tensor.h"
 #include "views.h"
 
@@ -29,53 +31,26 @@ using Scores = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Entries = std::vector<std::pair<std::string, size_t>>;
 
-/// A classifier that Python threads may share: one call at a time, each without the GIL.
-class Engine {
- public:
-  explicit Engine(Classifier classifier) : classifier_(std::move(classifier)) {}
-
-  /// body(classifier) must not touch Python objects.
-  template <class Body>
-  auto call(Body&& body) {
-    const nb::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
-    return body(classifier_);
-  }
-
- private:
-  std::mutex mutex_;
-  Classifier classifier_;
-};
-
-OnNonfinite on_nonfinite(bool skip) { return skip ? OnNonfinite::skip : OnNonfinite::raise; }
-
-std::tuple<double, bool, bool> train_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr,
-                                          const Indices& label_indices, const Tensor* gradient, bool skip) {
-  const TensorView x = embeddings.matrix();
-  const LabelsView labels = labels_view(label_indptr, label_indices);
-  const TensorView dx = gradient ? gradient->matrix() : TensorView{};
-  const StepResult result =
-      engine.call([&](Classifier& c) { return c.train_step(x, labels, gradient ? &dx : nullptr, on_nonfinite(skip)); });
-  return {result.loss, result.skipped, result.rewired};
-}
-
-std::tuple<double, bool, bool> train_step_sparse(Engine& engine, const Indices& indptr, const Indices& indices,
-                                                 const Values& values, int64_t cols, const Indices& label_indptr,
-                                                 const Indices& label_indices, bool skip) {
-  const CsrView features = features_view(indptr, indices, values, cols);
-  const LabelsView labels = labels_view(label_indptr, label_indices);
-  const StepResult result =
-      engine.call([&](Classifier& c) { return c.train_step(features, labels, on_nonfinite(skip)); });
-  return {result.loss, result.skipped, result.rewired};
-}
-
-template <class View>
-void topk(Engine& engine, const View& x, const Scores& scores, const Ids& ids) {
-  const auto k = static_cast<int64_t>(scores.shape(1));
-  if (ids.shape(0) != scores.shape(0) || ids.shape(1) != scores.shape(1) ||
-      x.rows != static_cast<int64_t>(ids.shape(0)))
+/// @throws ArgumentError unless both are [rows, k] @returns k
+int64_t check_outputs(const Scores& scores, const Ids& ids, int64_t rows) {
+  if (ids.shape(0) != scores.shape(0) || ids.shape(1) != scores.shape(1) || rows != static_cast<int64_t>(ids.shape(0)))
     throw ArgumentError("scores and ids must both be [rows, k]");
-  engine.call([&](Classifier& c) { c.topk(x, k, scores.data(), ids.data()); });
+  return static_cast<int64_t>(ids.shape(1));
+}
+
+void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const Ids& ids, StreamHandle stream) {
+  const TensorView x = embeddings.matrix();
+  const int64_t k = check_outputs(scores, ids, x.rows);
+  engine.call_on(stream, [&](Classifier& c) {
+    c.topk(reachable_copy(c.context(), "embeddings", x).view, k, scores.data(), ids.data());
+  });
+}
+
+void topk_sparse(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
+                 const Scores& scores, const Ids& ids, StreamHandle stream) {
+  const CsrView x = features_view(indptr, indices, values, cols);
+  const int64_t k = check_outputs(scores, ids, x.rows);
+  engine.call_on(stream, [&](Classifier& c) { c.topk(x, k, scores.data(), ids.data()); });
 }
 
 Entries pairs(const std::vector<MemoryEntry>& entries) {
@@ -86,14 +61,18 @@ Entries pairs(const std::vector<MemoryEntry>& entries) {
 
 std::pair<Entries, std::string> plan_and_table(const MemoryPlan& plan) { return {pairs(plan.entries), plan.table()}; }
 
-/// @throws ArgumentError unless the buffer has the bytes and the element size of the tensor of that name
-void check_buffer(const Classifier& classifier, const std::string& name, size_t bytes) {
+/// @returns the dtype of an array, which has as many elements as the tensor of that name
+/// @throws ArgumentError, TypeError if it has not
+template <class Array>
+DType check_array(const Classifier& classifier, const std::string& name, const Array& array) {
+  const std::optional<DType> dtype = find_dtype(array.dtype());
+  if (!dtype) throw TypeError(name + ": no tensor has the dtype of the array");
   for (const NamedTensor& tensor : classifier.tensors()) {
     if (tensor.name != name) continue;
-    if (tensor.bytes() != bytes)
-      throw ArgumentError(name + " holds " + std::to_string(tensor.bytes()) + " bytes, the array " +
-                          std::to_string(bytes));
-    return;
+    if (const size_t count = tensor.bytes() / dtype_size(tensor.dtype); count != array.size())
+      throw ArgumentError(name + " holds " + std::to_string(count) + " numbers, the array " +
+                          std::to_string(array.size()));
+    return *dtype;
   }
   throw ArgumentError("there is no tensor named " + name);
 }
@@ -137,6 +116,9 @@ void bind_classifier(nb::module_& m) {
       "plan", [](const std::string& config) { return plan_and_table(plan(ClassifierConfig::from_json(config))); },
       nb::arg("config"), "Entries (name, bytes) and table of the memory plan.");
 
+  nb::class_<Step>(m, "Step", "A training step, which may still run.")
+      .def("result", &Step::result, "Loss, skipped, rewired; waits for them. NaN or Inf in the batch raises here.");
+
   nb::class_<Engine>(m, "Classifier", "The C++ classifier; see sparsexmc.Classifier.")
       .def(
           "__init__",
@@ -159,25 +141,32 @@ void bind_classifier(nb::module_& m) {
             engine.call([&](Classifier& c) { c.save(path, names, card); });
           },
           nb::arg("path"), nb::arg("label_names"), nb::arg("card"))
-      .def("train_step", &train_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
+      .def("start_step", &start_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
            nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
-           "Loss, skipped, rewired; writes `gradient` unless it is None.")
-      .def("train_step_sparse", &train_step_sparse, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
+           nb::arg("stream"), nb::arg("caller_stream").none(),
+           "Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.")
+      .def("start_sparse_step", &start_sparse_step, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("label_indptr").noconvert(),
-           nb::arg("label_indices").noconvert(), nb::arg("skip_nonfinite"))
+           nb::arg("label_indices").noconvert(), nb::arg("skip_nonfinite"), nb::arg("stream"))
+      .def("topk", &topk, nb::arg("embeddings"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
+           nb::arg("stream"))
+      .def("topk_sparse", &topk_sparse, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
+           nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
+           nb::arg("stream"))
       .def(
-          "topk",
-          [](Engine& engine, const Tensor& embeddings, const Scores& scores, const Ids& ids) {
-            topk(engine, embeddings.matrix(), scores, ids);
+          "device_array",
+          [](Engine& engine, const std::string& name, int64_t rows, int64_t cols, const std::string& dtype) {
+            return DeviceArray(engine, name, rows, cols, dtype);
           },
-          nb::arg("embeddings"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert())
-      .def(
-          "topk_sparse",
-          [](Engine& engine, const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
-             const Scores& scores,
-             const Ids& ids) { topk(engine, features_view(indptr, indices, values, cols), scores, ids); },
-          nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("values").noconvert(), nb::arg("cols"),
-          nb::arg("scores").noconvert(), nb::arg("ids").noconvert())
+          nb::arg("name"), nb::arg("rows"), nb::arg("cols"), nb::arg("dtype"), nb::keep_alive<0, 1>(),
+          "Uninitialised memory from the pool, for a model on a GPU.")
+      .def_prop_ro(
+          "own_stream",
+          [](Engine& engine) {
+            return engine.call(
+                [](Classifier& c) { return reinterpret_cast<StreamHandle>(c.context().own_stream().handle); });
+          },
+          "Handle of the engine's own stream; 0 on the CPU.")
       .def_prop_rw(
           "lr", [](Engine& engine) { return engine.call([](Classifier& c) { return c.lr(); }); },
           [](Engine& engine, double lr) { engine.call([=](Classifier& c) { c.set_lr(lr); }); })
@@ -208,8 +197,8 @@ void bind_classifier(nb::module_& m) {
           "read",
           [](Engine& engine, const std::string& name, nb::ndarray<nb::c_contig, nb::device::cpu> out) {
             engine.call([&](Classifier& c) {
-              check_buffer(c, name, out.nbytes());
-              c.read(name, out.data());
+              const DType dtype = check_array(c, name, out);
+              c.read(name, out.data(), dtype);
             });
           },
           nb::arg("name"), nb::arg("out").noconvert())
@@ -217,8 +206,8 @@ void bind_classifier(nb::module_& m) {
           "write",
           [](Engine& engine, const std::string& name, nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> data) {
             engine.call([&](Classifier& c) {
-              check_buffer(c, name, data.nbytes());
-              c.write(name, data.data());
+              const DType dtype = check_array(c, name, data);
+              c.write(name, data.data(), dtype);
             });
           },
           nb::arg("name"), nb::arg("data").noconvert())

@@ -25,20 +25,11 @@ constexpr std::array<nb::dlpack::dtype, 8> dtypes = {
     make_dtype(Code::Float, 32), make_dtype(Code::Float, 16), make_dtype(Code::Bfloat, 16), make_dtype(Code::UInt, 8),
     make_dtype(Code::UInt, 16),  make_dtype(Code::UInt, 32),  make_dtype(Code::Int, 32),    make_dtype(Code::Int, 64)};
 
-std::optional<DType> find_dtype(nb::dlpack::dtype dtype) {
-  for (size_t i = 0; i < dtypes.size(); ++i)
-    if (dtypes[i] == dtype) return static_cast<DType>(i);
+std::optional<Device> find_device(int device_type, int index) {
+  if (device_type == nb::device::cpu::value || device_type == nb::device::cuda_host::value) return Device{};
+  if (device_type == nb::device::cuda::value || device_type == nb::device::cuda_managed::value)
+    return Device{DeviceKind::cuda, index};
   return std::nullopt;
-}
-
-nb::dlpack::dtype parse_dtype(const std::string& name) {
-  for (size_t i = 0; i < dtypes.size(); ++i)
-    if (name == dtype_name(static_cast<DType>(i))) return dtypes[i];
-  throw TypeError("dtype=" + name + " is not known to the engine");
-}
-
-bool in_host_memory(int device_type) {
-  return device_type == nb::device::cpu::value || device_type == nb::device::cuda_host::value;
 }
 
 /// A capsule over `storage`, whose elements may be the bits of another dtype. Unversioned: every consumer takes those.
@@ -51,6 +42,18 @@ nb::ndarray<> dlpack_capsule(const nb::ndarray<nb::device::cpu, nb::c_contig>& s
 }
 
 }  // namespace
+
+std::optional<DType> find_dtype(nb::dlpack::dtype dtype) {
+  for (size_t i = 0; i < dtypes.size(); ++i)
+    if (dtypes[i] == dtype) return static_cast<DType>(i);
+  return std::nullopt;
+}
+
+nb::dlpack::dtype parse_dtype(const std::string& name) {
+  for (size_t i = 0; i < dtypes.size(); ++i)
+    if (name == dtype_name(static_cast<DType>(i))) return dtypes[i];
+  throw TypeError("dtype=" + name + " is not known to the engine");
+}
 
 Tensor::Tensor(nb::ndarray<nb::ro> array, const std::optional<std::string>& dtype)
     : array_(std::move(array)), dtype_(array_.dtype()) {
@@ -112,9 +115,10 @@ TensorView Tensor::matrix() const {
   const std::optional<DType> dtype = find_dtype(dtype_);
   if (!dtype) throw TypeError("dtype " + dtype_name() + " is not known to the engine");
   if (array_.ndim() != 2 || !is_contiguous()) throw ArgumentError("the array is not a C-contiguous matrix");
-  if (!in_host_memory(array_.device_type())) throw ArgumentError("the array is not in host memory");
+  const std::optional<Device> device = find_device(array_.device_type(), array_.device_id());
+  if (!device) throw ArgumentError("the array is neither in host memory nor on a GPU of CUDA");
   return {const_cast<void*>(array_.data()), static_cast<int64_t>(array_.shape(0)),
-          static_cast<int64_t>(array_.shape(1)), *dtype, Device{}};
+          static_cast<int64_t>(array_.shape(1)), *dtype, *device};
 }
 
 void bind_tensor(nb::module_& m) {

@@ -11,6 +11,10 @@
 
 namespace sparsexmc::python {
 
+std::optional<DType> find_dtype(nanobind::dlpack::dtype dtype);
+/// @throws TypeError for a name that no DType has
+nanobind::dlpack::dtype parse_dtype(const std::string& name);
+
 /// A borrowed array of any dtype, shape, layout and device; Python checks it, with messages that fit its library.
 class Tensor {
  public:
@@ -24,7 +28,7 @@ class Tensor {
   std::string dtype_name() const;
   bool is_contiguous() const;
 
-  /// @throws ArgumentError, TypeError unless it is a C-contiguous matrix of a DType in host memory
+  /// @throws ArgumentError, TypeError unless it is a C-contiguous matrix of a DType in host memory or on a GPU
   TensorView matrix() const;
 
  private:

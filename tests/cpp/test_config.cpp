@@ -9,6 +9,7 @@
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/plan.h"
 
 using namespace sparsexmc;
 
@@ -203,6 +204,24 @@ TEST_SUITE("config") {
       CHECK_THROWS_AS(Device::parse("cuda"), DeviceError);
       CHECK_THROWS_AS(Context(Device{DeviceKind::cuda, 0}), DeviceError);
     }
+  }
+
+  TEST_CASE("dtypes that a device does not have") {
+    ClassifierConfig c = good();
+    CHECK(c.weight_dtype == DType::float32);
+    CHECK(!c.compute_dtype);
+    c.weight_dtype = DType::bfloat16;
+    CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("weight_dtype is bfloat16, but on the CPU"), ArgumentError);
+    c.device = "auto";
+    CHECK_NOTHROW(c.check());
+    if (!cuda_unavailable_reason().empty()) CHECK_THROWS_AS(plan(c), ArgumentError);
+    c.device = "cuda";
+    CHECK_NOTHROW(c.check());
+    c.weight_dtype = DType::float16;
+    CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("use float32 or bfloat16"), ArgumentError);
+    c = good();
+    c.compute_dtype = DType::bfloat16;
+    CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("compute_dtype is bfloat16, but on the CPU"), ArgumentError);
   }
 
   TEST_CASE("a context brings pool and threads") {

@@ -26,6 +26,8 @@ ClassifierConfig unusual() {
   c.optimizer.adam = {0.1 + 0.2, 0.1, 1 - 0x1p-20, 5e-324, 1e-300};
   c.schedule = {ScheduleKind::cosine, 11, std::numeric_limits<int64_t>::max(), 0x1.fffffffffffffp-1};
   c.rewiring = Rewiring{RewiringMethod::rigl, 0.7, FractionSchedule::cosine, 99, 5, 9999, RewiringScope::group, 4};
+  c.weight_dtype = DType::bfloat16;
+  c.compute_dtype = DType::float32;
   c.initial_bias = -4.6;
   c.batch_size = 77;
   c.labels_per_instance = 5;
@@ -77,6 +79,8 @@ TEST_SUITE("config_json") {
     CHECK(read.rewiring->method == c.rewiring->method);
     CHECK(read.rewiring->fraction == c.rewiring->fraction);
     CHECK(read.rewiring->fraction_schedule == c.rewiring->fraction_schedule);
+    CHECK(read.weight_dtype == c.weight_dtype);
+    CHECK(read.compute_dtype == c.compute_dtype);
     CHECK(read.rewiring->interval == c.rewiring->interval);
     CHECK(read.rewiring->start == c.rewiring->start);
     CHECK(read.rewiring->stop == c.rewiring->stop);

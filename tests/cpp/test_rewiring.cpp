@@ -61,7 +61,7 @@ struct Model {
 
   void rewire(int threads) {
     Context context(Device{}, threads);
-    const kernels::KeptBatch kept{xt.data(), positives.data(), static_cast<int64_t>(positives.size()), batch};
+    const kernels::KeptBatch kept{xt.data(), positives.data(), static_cast<int64_t>(positives.size()), batch, ldx};
     kernels::RewireStep p;
     p.changed = &changed;
     p.score_dropped = &score_dropped;
@@ -75,7 +75,7 @@ struct Model {
     p.fraction = shape_.fraction;
     p.seed = 3;
     p.step = 100;
-    const int64_t bytes = kernels::rewire_scratch(Cpu{}, p.segment, ldx, p.num_kept, threads);
+    const int64_t bytes = kernels::rewire_scratch(Cpu{}, kernels::machine(Cpu{}, {}, threads), p.segment, ldx, p.num_kept);
     const Allocation scratch = context.pool().allocate("scratch.rewiring", static_cast<size_t>(bytes));
     p.scratch = scratch.as<void>();
     kernels::rewire_step(Cpu{}, context, p);

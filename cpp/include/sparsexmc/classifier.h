@@ -37,7 +37,9 @@ struct KeptBatchSize {
   int64_t positives;
 };
 
-/// Where training stands; with the tensors it is the whole state of a classifier.
+/// Where training stands; with the tensors it is the whole state of a classifier. On CUDA `step` counts a queued step at
+/// once and is corrected when its batch turns out to be skipped: the steps queued meanwhile have used the learning rate,
+/// the bias correction of Adam and the random numbers of a step number that was one too high.
 struct Progress {
   int64_t step = 0;     ///< finished steps
   int64_t skipped = 0;  ///< batches skipped because of NaN or Inf
@@ -55,6 +57,8 @@ struct NamedTensor {
 };
 
 /// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
+/// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown: every
+/// later call throws DeviceError.
 class Classifier {
  public:
   /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
@@ -71,8 +75,10 @@ class Classifier {
   const ClassifierConfig& config() const;
   Context& context();
   const MemoryPlan& memory_plan() const;
+  /// What the products read: ClassifierConfig::compute_dtype, or the device's own choice.
+  DType compute_dtype() const;
 
-  /// One fused step: forward, loss, gradients, update, and rewiring when due.
+  /// One fused step: forward, loss, gradients, update, and rewiring when due. Waits for the result.
   /// @param embeddings [b, in_features], 1 <= b <= batch_size, float32 / float16 / bfloat16
   /// @param labels b rows
   /// @param gradient null, or [b, in_features] of the embeddings' dtype: receives dloss/dembeddings
@@ -83,6 +89,18 @@ class Classifier {
   /// batch are updated (their momentum and decay rest meanwhile).
   StepResult train_step(const CsrView& features, const LabelsView& labels,
                         OnNonfinite on_nonfinite = OnNonfinite::raise);
+
+  /// The same without waiting: on CUDA it only queues the step (one at which a rewiring is due waits for all before it).
+  /// Labels, features and, in the order of the stream, embeddings and gradient are read and written as in train_step.
+  /// A NaN or Inf in a batch with OnNonfinite::raise changes nothing either; it is thrown by finish_step(), or by the
+  /// next call of any kind that finds it.
+  /// @returns a ticket for finish_step(): the number of the step call, from 1
+  int64_t start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
+                     OnNonfinite on_nonfinite = OnNonfinite::raise);
+  int64_t start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite = OnNonfinite::raise);
+  /// Waits for a started step. The last 65536 results can be asked for.
+  /// @throws ArgumentError for an unknown ticket, or for a NaN or Inf in this step or an earlier one (once)
+  StepResult finish_step(int64_t ticket);
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
@@ -98,18 +116,21 @@ class Classifier {
 
   /// Tensors in checkpoint order. Weights are [rows, fan_in] row-major, without padding rows.
   std::vector<NamedTensor> tensors() const;
-  /// Copies a tensor out. @throws ArgumentError for an unknown name
-  void read(const std::string& name, void* out) const;
-  /// Replaces a tensor. Indices must be ascending and unique within a row, label_order a permutation.
+  /// Copies a tensor out. @param dtype of `out`: the tensor's own, or for weights float32 or bfloat16
+  /// @throws ArgumentError for an unknown name
+  void read(const std::string& name, void* out, std::optional<DType> dtype = std::nullopt) const;
+  /// Replaces a tensor. Indices must be ascending and unique within a row, label_order a permutation. float32 weights
+  /// become bfloat16 by rounding to nearest. @param dtype of `data`, as in read()
   /// @throws ArgumentError; the model is unchanged
-  void write(const std::string& name, const void* data);
+  void write(const std::string& name, const void* data, std::optional<DType> dtype = std::nullopt);
 
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default
   /// @throws CheckpointError; an existing checkpoint at `path` stays whole
   void save(const std::string& path, const std::vector<std::string>& label_names = {},
             const std::string& card = "") const;
-  /// @param device overrides the stored device unless empty  @param num_threads 0: default
+  /// @param device overrides the stored device unless empty; the CPU widens bfloat16 weights to float32
+  /// @param num_threads 0: default
   static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
 
  private:

@@ -97,6 +97,8 @@ struct ClassifierConfig {
   OptimizerConfig optimizer;
   Schedule schedule;
   std::optional<Rewiring> rewiring;
+  DType weight_dtype = DType::float32;  ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
+  std::optional<DType> compute_dtype;   ///< what products read; none: float32 on the CPU, bfloat16 on CUDA
   double initial_bias = 0.0;            ///< of every label; with BCE a value near the log-odds of a label starts calmer
   int64_t batch_size = 256;             ///< the largest batch a step may bring
   int64_t labels_per_instance = 128;    ///< the plan reserves for batch_size times this many positives

@@ -1,4 +1,4 @@
-// What every operation runs in: device, stream, memory pool, worker threads.
+// What every operation runs in: device, stream, memory pools, worker threads.
 #pragma once
 
 #include <cstddef>
@@ -10,25 +10,39 @@
 
 namespace sparsexmc {
 
-/// Owns the pool and the threads. One Context may serve several models; it must outlive them.
+/// Owns a stream, the pools and the threads. One Context may serve several models; it must outlive them.
 class Context {
  public:
   /// @param num_threads see ThreadPool
-  /// @param memory_limit bytes; 0: none
+  /// @param memory_limit bytes of pool(); 0: none
+  /// @throws DeviceError if the device cannot be used
   explicit Context(Device device = {}, int num_threads = 0, size_t memory_limit = 0);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
 
   Device device() const { return device_; }
+  /// Where work is queued: at first a stream of the Context's own.
   Stream stream() const { return stream_; }
-  void set_stream(Stream stream) { stream_ = stream; }
+  /// Queues further work on a stream of the caller, behind what is queued on the present one. The stream must live as
+  /// long as it is set. @throws ArgumentError if it is being captured into a graph
+  void set_stream(Stream stream);
+  /// The Context's own stream, which lives as long as its memory.
+  Stream own_stream() const { return own_stream_; }
+  /// Memory of the device.
   MemoryPool& pool() { return pool_; }
   const MemoryPool& pool() const { return pool_; }
+  /// Host memory for copies to and from the device: page-locked on CUDA, not used on the CPU.
+  MemoryPool& staging() { return staging_; }
   ThreadPool& threads() { return threads_; }
 
  private:
   Device device_;
+  ThreadPool threads_;
+  Stream own_stream_;
   Stream stream_;
   MemoryPool pool_;
-  ThreadPool threads_;
+  MemoryPool staging_;
 };
 
 }  // namespace sparsexmc

@@ -1,13 +1,11 @@
 // ReLU and inverted dropout of the hidden layer and their way back; shared by the dense and the sparse layer.
 #pragma once
 
-#include "kernels.h"
+#include "fp32.h"
 #include "random_rows.h"
 #include "simd.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
-
-using kernels::strip_columns;
 
 inline constexpr int64_t unit_tile = 64;  // hidden units handled together
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "cut.h"
+#include "fp32.h"
 #include "group_step.h"
-#include "kernels.h"
 #include "positives.h"
 #include "tiles.h"
 
@@ -15,7 +15,7 @@ using kernels::Segment;
 
 /// Small groups are handled several at a time, so that the lanes of a vector, which are rows, are filled.
 SPARSEXMC_INLINE int64_t groups_together(int64_t group_size) {
-  return larger<int64_t>(1, kernels::column_padding / group_size);
+  return larger<int64_t>(1, column_padding / group_size);
 }
 
 /// A worker's scratch for one pack of groups.
@@ -46,7 +46,7 @@ struct GradientScratch {
 
  private:
   static int64_t lanes(const Segment& s) {
-    return round_up(groups_together(s.group_size) * s.group_size, kernels::column_padding);
+    return round_up(groups_together(s.group_size) * s.group_size, column_padding);
   }
   static int64_t padded_features(const Segment& s) { return round_up(s.in_features, feature_block); }
 };
@@ -58,14 +58,14 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
   const int64_t size = p.segment.group_size, rows = groups * size, first_row = first_group * size;
   for (int64_t k = 0; k < p.num_kept; ++k) {
     const KeptBatch& kept = p.kept[k];
-    const int64_t all_columns = round_up(kept.batch, kernels::column_padding);
+    const int64_t all_columns = round_up(kept.batch, column_padding);
     const int64_t cursor = first_positive(kept.positives, kept.num_positives, first_row);
     const float scale = 1.0f / static_cast<float>(kept.batch * p.num_kept);
     double total = 0.0;
     for (int64_t b = 0; b < all_columns; b += strip_columns) {
       const int64_t columns = smaller(strip_columns, all_columns - b);
       for (int64_t i = 0; i < groups; ++i)
-        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, kept.xt + b, p.ldx,
+        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b, kept.ldx,
                      columns);
       group_loss<loss>(s.d, s.db, s.z, rows, smaller(rows, p.segment.rows - first_row), first_row, b, columns,
                        kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
@@ -82,13 +82,15 @@ inline void growth_keys(const RewireStep& p, const GradientScratch& s, int64_t f
   kept_loss_gradients<loss>(p, s, first_group, groups);
   for (int64_t f = 0; f < p.segment.in_features; f += feature_block) {
     const int features = static_cast<int>(smaller<int64_t>(feature_block, p.segment.in_features - f));
-    int64_t offset[feature_block];
-    for (int i = 0; i < features; ++i) offset[i] = (f + i) * p.ldx;
     for (int64_t i = 0; i < features * s.ldg; i += width) store(s.dw + i, Vec{});
-    for (int64_t k = 0; k < p.num_kept; ++k)
-      for (int64_t b = 0; b < p.kept[k].batch; b += strip_columns)
-        dw_block(s.dw, s.ldg, p.kept[k].xt + b, offset, features, s.dt + (k * p.ldx + b) * s.ldg,
-                 smaller(strip_columns, p.kept[k].batch - b));
+    for (int64_t k = 0; k < p.num_kept; ++k) {
+      const KeptBatch& kept = p.kept[k];
+      int64_t offset[feature_block];
+      for (int i = 0; i < features; ++i) offset[i] = (f + i) * kept.ldx;
+      for (int64_t b = 0; b < kept.batch; b += strip_columns)
+        dw_block(s.dw, s.ldg, fp32(kept.xt) + b, offset, features, s.dt + (k * p.ldx + b) * s.ldg,
+                 smaller(strip_columns, kept.batch - b));
+    }
     transpose_block(s.dwt, feature_block, s.dw, s.ldg, features, s.ldg);
     for (int64_t group = 0; group < groups; ++group)
       for (int64_t i = 0; i < feature_block; i += width) {

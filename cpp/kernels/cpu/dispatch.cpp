@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "fp32.h"
 #include "isa.h"
 #include "sparsexmc/device.h"
 #include "sparsexmc/error.h"
@@ -95,8 +96,9 @@ namespace sparsexmc::kernels {
 
 using cpu::kernel_table;
 
-int64_t fan_in_step_scratch(Cpu, int64_t group_size, int64_t fan_in, int64_t in_features) {
-  return kernel_table().fan_in_step_scratch(group_size, fan_in, in_features);
+int64_t leading_dimension(Cpu, int64_t batch) { return cpu::leading_dimension(batch); }
+StepSizes step_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch, DType) {
+  return kernel_table().step_sizes(machine, segments, num_segments, batch);
 }
 void fan_in_step(Cpu, Context& context, const FanInStep& p) { kernel_table().fan_in_step(context.threads(), p); }
 void reduce_parts(Cpu, Context& context, const ReduceParts& p) { kernel_table().reduce_parts(context.threads(), p); }
@@ -106,14 +108,16 @@ void gather_columns(Cpu, Context& context, const GatherColumns& p) {
 void scatter_columns(Cpu, Context& context, const ScatterColumns& p) {
   kernel_table().scatter_columns(context.threads(), p);
 }
-int64_t topk_scratch(Cpu, int64_t group_size, int64_t ldx) { return kernel_table().topk_scratch(group_size, ldx); }
+TopKSizes topk_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch) {
+  return kernel_table().topk_sizes(machine, segments, num_segments, batch);
+}
 void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
 void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
 void hidden_forward(Cpu, Context& context, const HiddenForward& p) {
   kernel_table().hidden_forward(context.threads(), p);
 }
-int64_t hidden_backward_scratch(Cpu, int64_t units, int64_t ldx, int64_t threads) {
-  return kernel_table().hidden_backward_scratch(units, ldx, threads);
+int64_t hidden_backward_scratch(Cpu, const Machine& machine, int64_t, int64_t units, int64_t ldx) {
+  return kernel_table().hidden_backward_scratch(machine, units, ldx);
 }
 void hidden_backward(Cpu, Context& context, const HiddenBackward& p) {
   kernel_table().hidden_backward(context.threads(), p);
@@ -126,8 +130,8 @@ void sparse_hidden_backward(Cpu, Context& context, const SparseHiddenBackward& p
 }
 void init_segment(Cpu, Context& context, const InitSegment& p) { kernel_table().init_segment(context.threads(), p); }
 void init_hidden(Cpu, Context& context, const InitHidden& p) { kernel_table().init_hidden(context.threads(), p); }
-int64_t rewire_scratch(Cpu, const Segment& segment, int64_t ldx, int64_t kept, int64_t threads) {
-  return kernel_table().rewire_scratch(segment, ldx, kept, threads);
+int64_t rewire_scratch(Cpu, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept) {
+  return kernel_table().rewire_scratch(machine, segment, ldx, kept);
 }
 void rewire_step(Cpu, Context& context, const RewireStep& p) { kernel_table().rewire_step(context.threads(), p); }
 

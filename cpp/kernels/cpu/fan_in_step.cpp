@@ -41,42 +41,70 @@ void part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float
     group_part<loss>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
 }
 
+/// Floats of scratch of one worker, on cache lines of its own.
+int64_t worker_scratch(const Segment& s) {
+  int64_t floats = GroupScratch::floats(s.group_size, s.fan_in);
+  if (s.group_size == 1) floats = larger(floats, LabelScratch::floats(s.fan_in, s.in_features));
+  return worker_floats(floats);
+}
+
 }  // namespace
 
-int64_t fan_in_step_scratch(int64_t group_size, int64_t fan_in, int64_t in_features) {
-  const int64_t group = GroupScratch::floats(group_size, fan_in);
-  return group_size == 1 ? larger(group, LabelScratch::floats(fan_in, in_features)) : group;
+StepSizes step_sizes(const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch) {
+  const int64_t features = segments[0].in_features, ldx = leading_dimension(batch);
+  int64_t weights = 0, groups = 1, scratch = 0;
+  for (int64_t i = 0; i < num_segments; ++i) {
+    weights += segments[i].groups * segments[i].group_size * segments[i].fan_in;
+    groups = larger(groups, segments[i].groups);
+    scratch = larger(scratch, worker_scratch(segments[i]));
+  }
+  StepSizes sizes;
+  // A part costs three passes over its [H, ldx]; with 512 weights per feature that stays below a few percent of its
+  // work.
+  sizes.parts = smaller<int64_t>(larger<int64_t>(weights / (512 * features), 4), 64);
+  const int64_t bytes = features * ldx * static_cast<int64_t>(sizeof(float));
+  sizes.parts = smaller(sizes.parts, larger<int64_t>(4, (int64_t{1} << 30) / bytes));
+  sizes.parts = smaller(sizes.parts, groups);
+  sizes.dx_floats = sizes.parts * features * ldx;
+  sizes.losses = sizes.parts;
+  sizes.scratch_bytes = machine.workers * scratch * static_cast<int64_t>(sizeof(float));
+  return sizes;
 }
 
 void fan_in_step(ThreadPool& threads, const FanInStep& p) {
   const int64_t dx_floats = p.segment.in_features * p.ldx;
-  const int64_t scratch_floats =
-      round_up(fan_in_step_scratch(p.segment.group_size, p.segment.fan_in, p.segment.in_features),
-               MemoryPool::granularity / sizeof(float));
+  const int64_t scratch_floats = worker_scratch(p.segment);
   parallel_for(threads, p.parts, [&](int64_t i, int worker) {
     float* dx = p.dx_parts + i * dx_floats;
-    if (p.zero_dx) __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));
+    if (p.zero_dx) {
+      __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));
+      p.loss_parts[i] = 0.0;
+    }
+    float* scratch = fp32(p.scratch) + worker * scratch_floats;
     const int64_t first = p.segment.groups * i / p.parts, last = p.segment.groups * (i + 1) / p.parts;
     double total = 0.0;
     if (p.loss == Loss::bce)
-      part<Loss::bce>(p, p.scratch + worker * scratch_floats, first, last, dx, total);
+      part<Loss::bce>(p, scratch, first, last, dx, total);
     else
-      part<Loss::squared_hinge>(p, p.scratch + worker * scratch_floats, first, last, dx, total);
+      part<Loss::squared_hinge>(p, scratch, first, last, dx, total);
     p.loss_parts[i] += total;
   });
 }
 
 void reduce_parts(ThreadPool& threads, const ReduceParts& p) {
-  const int64_t floats = p.rows * p.ldx;
+  const int64_t floats = p.in_features * p.ldx;
   constexpr int64_t block = 16384;  // floats per work item
   parallel_for(threads, ceil_div(floats, block), [&](int64_t item, int) {
     const int64_t begin = item * block, end = smaller(begin + block, floats);
     for (int64_t i = begin; i < end; i += width) {
-      Vec total = load(p.parts_data + i);
-      for (int64_t part = 1; part < p.parts; ++part) total = total + load(p.parts_data + part * floats + i);
-      store(p.parts_data + i, total);
+      Vec total = load(p.dx_parts + i);
+      for (int64_t part = 1; part < p.parts; ++part) total = total + load(p.dx_parts + part * floats + i);
+      store(p.dx_parts + i, total);
     }
   });
+  double loss = 0.0;
+  for (int64_t part = 0; part < p.parts; ++part) loss += p.loss_parts[part];
+  *p.loss = loss;
 }
 
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

@@ -1,4 +1,6 @@
 // Embeddings in and embedding gradients out: casts, and the transposition between [batch, H] and [H, ldx].
+#include "float16.h"
+#include "fp32.h"
 #include "simd.h"
 #include "table.h"
 
@@ -9,44 +11,6 @@ using namespace kernels;
 namespace {
 
 constexpr int64_t block_columns = 256;  // features per work item
-
-SPARSEXMC_INLINE uint32_t float_bits(float x) {
-  uint32_t u;
-  __builtin_memcpy(&u, &x, sizeof u);
-  return u;
-}
-SPARSEXMC_INLINE float bits_float(uint32_t u) {
-  float x;
-  __builtin_memcpy(&x, &u, sizeof x);
-  return x;
-}
-
-SPARSEXMC_INLINE float from_bfloat16(uint16_t h) { return bits_float(uint32_t{h} << 16); }
-
-/// Rounds to nearest even; NaN stays NaN.
-SPARSEXMC_INLINE uint16_t to_bfloat16(float x) {
-  const uint32_t u = float_bits(x);
-  if ((u & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(u >> 16 | 0x40u);
-  return static_cast<uint16_t>((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
-}
-
-SPARSEXMC_INLINE float from_float16(uint16_t h) {
-  const uint32_t sign = uint32_t{h} >> 15 << 31, magnitude = h & 0x7FFFu;
-  if (magnitude >= 0x7C00u) return bits_float(sign | 0x7F800000u | (magnitude & 0x3FFu) << 13);
-  // 2^112 moves the exponent bias from 15 to 127 and makes subnormals normal, exactly.
-  return bits_float(sign | float_bits(bits_float(magnitude << 13) * 0x1p112f));
-}
-
-/// Rounds to nearest even, overflows to infinity; NaN stays NaN.
-SPARSEXMC_INLINE uint16_t to_float16(float x) {
-  const uint32_t u = float_bits(x), sign = u >> 16 & 0x8000u, magnitude = u & 0x7FFFFFFFu;
-  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);
-  if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // 65520 and above
-  if (magnitude < 0x38800000u) {  // subnormal half: adding 0.5 puts its last bit at the last bit of the sum
-    return static_cast<uint16_t>(sign | (float_bits(bits_float(magnitude) + 0.5f) - float_bits(0.5f)));
-  }
-  return static_cast<uint16_t>(sign | (magnitude - (112u << 23) + 0xFFFu + (magnitude >> 13 & 1u)) >> 13);
-}
 
 template <DType dtype>
 SPARSEXMC_INLINE float read(const void* x, int64_t i) {
@@ -71,6 +35,7 @@ SPARSEXMC_INLINE void write(void* x, int64_t i, float value) {
 /// Features [first, last): width x width blocks through registers.
 template <DType dtype>
 void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
+  float* xt = fp32(p.xt);
   VecI bad = {};
   for (int64_t b = 0; b < p.ldx; b += width)
     for (int64_t h = first; h < last; h += width) {
@@ -89,12 +54,12 @@ void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
       transpose(rows);
       if (features == width) {
 #pragma GCC unroll 16
-        for (int i = 0; i < width; ++i) store(p.xt + (h + i) * p.ldx + b, rows[i]);
+        for (int i = 0; i < width; ++i) store(xt + (h + i) * p.ldx + b, rows[i]);
       } else {
-        for (int64_t i = 0; i < features; ++i) store(p.xt + (h + i) * p.ldx + b, rows[i]);
+        for (int64_t i = 0; i < features; ++i) store(xt + (h + i) * p.ldx + b, rows[i]);
       }
     }
-  if (any(bad)) __atomic_store_n(p.nonfinite, true, __ATOMIC_RELAXED);
+  if (any(bad)) __atomic_store_n(p.nonfinite, 1u, __ATOMIC_RELAXED);
 }
 
 template <DType dtype>

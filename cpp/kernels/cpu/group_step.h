@@ -2,7 +2,7 @@
 // first-level cache; the update at the end. Nothing here grows with the number of labels.
 #pragma once
 
-#include "kernels.h"
+#include "fp32.h"
 #include "loss.h"
 #include "positives.h"
 #include "tiles.h"
@@ -11,7 +11,6 @@
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 using kernels::FanInStep;
-using kernels::strip_columns;
 
 /// A worker's scratch for one group, carved from floats.
 struct GroupScratch {
@@ -23,10 +22,10 @@ struct GroupScratch {
   int64_t ldg;
 
   static int64_t floats(int64_t group_size, int64_t fan_in) {
-    const int64_t ldg = round_up(group_size, kernels::column_padding);
+    const int64_t ldg = round_up(group_size, column_padding);
     return 2 * group_size * strip_columns + ldg * (strip_columns + 1 + fan_in);
   }
-  GroupScratch(float* scratch, int64_t group_size) : ldg(round_up(group_size, kernels::column_padding)) {
+  GroupScratch(float* scratch, int64_t group_size) : ldg(round_up(group_size, column_padding)) {
     z = scratch;
     d = z + group_size * strip_columns;
     dt = d + group_size * strip_columns;
@@ -89,15 +88,17 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   const kernels::Segment& segment = p.segment;
   const int64_t rows = segment.group_size, first_row = group * rows;
   const int64_t valid_rows = smaller(rows, segment.rows - first_row);
-  const int64_t all_columns = round_up(p.batch, kernels::column_padding);
+  const int64_t all_columns = round_up(p.batch, column_padding);
   const float scale = 1.0f / static_cast<float>(p.batch);
-  const float* w = segment.weights + group * segment.fan_in * rows;
+  float* weights = fp32(segment.weights);
+  const float* w = weights + group * segment.fan_in * rows;
+  const float* xt = fp32(p.xt);
   for (int64_t i = 0; i < s.ldg; ++i) s.db[i] = 0.0f;
   for (int64_t i = 0; i < segment.fan_in * s.ldg; i += width) store(s.dw + i, Vec{});
 
   for (int64_t b = 0; b < all_columns; b += strip_columns) {
     const int64_t columns = smaller(strip_columns, all_columns - b);
-    group_logits(s.z, strip_columns, segment, group, p.xt + b, p.ldx, columns);
+    group_logits(s.z, strip_columns, segment, group, xt + b, p.ldx, columns);
     group_loss<loss>(s.d, s.db, s.z, rows, valid_rows, first_row, b, columns, p.batch, p.positives, p.num_positives,
                      cursor, scale, total);
     transpose_block(s.dt, s.ldg, s.d, strip_columns, rows, columns);
@@ -105,7 +106,7 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
     for (int64_t f = 0; f < segment.fan_in; f += feature_block) {
       const int features = static_cast<int>(smaller<int64_t>(feature_block, segment.fan_in - f));
       feature_offsets(offset, segment, group, f, features, p.ldx);
-      dw_block(s.dw + f * s.ldg, s.ldg, p.xt + b, offset, features, s.dt, smaller(columns, p.batch - b));
+      dw_block(s.dw + f * s.ldg, s.ldg, xt + b, offset, features, s.dt, smaller(columns, p.batch - b));
       dx_block(dx + b, offset, features, w + f * rows, rows, rows, s.d, strip_columns, columns);
     }
   }
@@ -113,10 +114,10 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   const int64_t at = group * segment.fan_in * rows;
   const float decay = p.optimizer.weight_decay;
   if (s.ldg == rows)
-    update_at(segment.weights, segment.weight_state, at, s.dw, segment.fan_in * rows, decay, p.optimizer);
+    update_at(weights, segment.weight_state, at, s.dw, segment.fan_in * rows, decay, p.optimizer);
   else
     for (int64_t f = 0; f < segment.fan_in; ++f)
-      update_at(segment.weights, segment.weight_state, at + f * rows, s.dw + f * s.ldg, rows, decay, p.optimizer);
+      update_at(weights, segment.weight_state, at + f * rows, s.dw + f * s.ldg, rows, decay, p.optimizer);
   update_at(segment.bias, segment.bias_state, first_row, s.db, rows, 0.0f, p.optimizer);
 }
 

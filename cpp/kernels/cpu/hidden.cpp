@@ -6,7 +6,6 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using kernels::column_padding;
 using kernels::HiddenBackward;
 using kernels::HiddenForward;
 
@@ -44,24 +43,25 @@ void hidden_forward(ThreadPool& threads, const HiddenForward& p) {
     for (int64_t f = 0; f < p.features; f += feature_block) {
       const int count = static_cast<int>(smaller<int64_t>(feature_block, p.features - f));
       row_offsets(offset, f, count, p.ldx);
-      forward_block(z, strip_columns, p.weight + f * p.units + u, p.units, units, p.xt + b, offset, count, columns);
+      forward_block(z, strip_columns, p.weight + f * p.units + u, p.units, units, fp32(p.xt) + b, offset, count, columns);
     }
-    activate(p.ht + u * p.ldx + b, z, u, units, b, columns, p);
+    activate(fp32(p.ht) + u * p.ldx + b, z, u, units, b, columns, p);
   });
 }
 
-int64_t hidden_backward_scratch(int64_t units, int64_t ldx, int64_t threads) {
-  return round_up(units, column_padding) * ldx + threads * feature_block * unit_tile;
+int64_t hidden_backward_scratch(const kernels::Machine& machine, int64_t units, int64_t ldx) {
+  const int64_t floats = round_up(units, column_padding) * ldx + machine.workers * feature_block * unit_tile;
+  return floats * static_cast<int64_t>(sizeof(float));
 }
 
 void hidden_backward(ThreadPool& threads, const HiddenBackward& p) {
   const int64_t all_columns = round_up(p.batch, column_padding);
-  float* dt = p.scratch;  // the tile of units from u lies at u * ldx, as [instances, its lanes]
+  float* dt = fp32(p.scratch);  // the tile of units from u lies at u * ldx, as [instances, its lanes]
   float* gradients = dt + round_up(p.units, column_padding) * p.ldx;
   parallel_for(threads, ceil_div(p.units, unit_tile), [&](int64_t item, int) {
     const int64_t u = item * unit_tile, units = smaller(unit_tile, p.units - u);
     float db[unit_tile];
-    activation_gradient(p.dht + u * p.ldx, db, p.ht + u * p.ldx, units, all_columns, p.ldx, p.dropout);
+    activation_gradient(p.dht + u * p.ldx, db, fp32(p.ht) + u * p.ldx, units, all_columns, p.ldx, p.dropout);
     transpose_block(dt + u * p.ldx, round_up(units, column_padding), p.dht + u * p.ldx, p.ldx, units, all_columns);
     update_at(p.bias, p.bias_state, u, db, units, 0.0f, p.optimizer);
   });
@@ -76,7 +76,7 @@ void hidden_backward(ThreadPool& threads, const HiddenBackward& p) {
       const int64_t units = smaller(unit_tile, p.units - u), lanes = round_up(units, column_padding);
       for (int64_t i = 0; i < features * lanes; i += width) store(dw + i, Vec{});
       for (int64_t b = 0; b < p.batch; b += strip_columns)
-        dw_block(dw, lanes, p.xt + b, offset, features, dt + u * p.ldx + b * lanes,
+        dw_block(dw, lanes, fp32(p.xt) + b, offset, features, dt + u * p.ldx + b * lanes,
                  smaller(strip_columns, p.batch - b));
       for (int i = 0; i < features; ++i)
         update_at(p.weight, p.weight_state, (f + i) * p.units + u, dw + i * lanes, units, p.optimizer.weight_decay,

@@ -1,5 +1,6 @@
 // Initial weights and indices.
 #include "feature_set.h"
+#include "fp32.h"
 #include "random_rows.h"
 #include "simd.h"
 #include "table.h"
@@ -9,12 +10,8 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 using kernels::InitHidden;
 using kernels::InitSegment;
 using kernels::Segment;
-using kernels::strip_columns;
 
 namespace {
-
-/// Uniform in [-bound, bound).
-SPARSEXMC_INLINE float symmetric(uint32_t word, float bound) { return bound * (2.0f * rng::uniform(word) - 1.0f); }
 
 /// Weights [fan_in, group_size] and biases of one group.
 inline void init_group(const InitSegment& p, int64_t group) {
@@ -28,8 +25,8 @@ inline void init_group(const InitSegment& p, int64_t group) {
       const int64_t count = smaller(strip_columns, rows - first);
       draw_rows(words, p.seed, rng::Purpose::weights, p.segment_number, first_row + first, count, f / 4);
       for (int64_t j = 0; j < smaller<int64_t>(4, s.fan_in - f); ++j) {
-        float* w = s.weights + (group * s.fan_in + f + j) * rows + first;
-        for (int64_t g = 0; g < count; ++g) w[g] = first + g < valid_rows ? symmetric(words[j][g], p.bound) : 0.0f;
+        float* w = fp32(s.weights) + (group * s.fan_in + f + j) * rows + first;
+        for (int64_t g = 0; g < count; ++g) w[g] = first + g < valid_rows ? rng::symmetric(words[j][g], p.bound) : 0.0f;
       }
     }
 }
@@ -37,8 +34,11 @@ inline void init_group(const InitSegment& p, int64_t group) {
 template <class Index>
 inline void init_indices(const InitSegment& p, int64_t group, Index* index) {
   const Segment& s = p.segment;
-  choose_features(FeatureSet(s.in_features), 0, s.in_features, s.fan_in,
-                  WordStream{p.seed, rng::Purpose::indices, p.segment_number, static_cast<uint64_t>(group)},
+  uint64_t words[FeatureSet::max_words];
+  FeatureSet chosen(words, s.in_features);
+  chosen.clear();
+  choose_features(NoFeatures{}, 0, s.in_features, s.fan_in,
+                  WordStream{p.seed, rng::Purpose::indices, p.segment_number, static_cast<uint64_t>(group)}, chosen,
                   [&](int64_t f) { *index++ = static_cast<Index>(f); });
 }
 
@@ -70,7 +70,8 @@ void init_hidden(ThreadPool& threads, const InitHidden& p) {
       for (int64_t u = 0; u < p.units; u += 4) {
         const rng::Block block =
             rng::draw(p.seed, rng::Purpose::hidden_weights, 0, static_cast<uint64_t>(f), static_cast<uint32_t>(u / 4));
-        for (int64_t j = 0; j < smaller<int64_t>(4, p.units - u); ++j) w[u + j] = symmetric(block.word[j], p.bound);
+        for (int64_t j = 0; j < smaller<int64_t>(4, p.units - u); ++j)
+          w[u + j] = rng::symmetric(block.word[j], p.bound);
       }
     }
   });

@@ -6,7 +6,7 @@
 // tile size changes no bit: dX adds labels in ascending order, dW adds strips in ascending order.
 #pragma once
 
-#include "kernels.h"
+#include "fp32.h"
 #include "loss.h"
 #include "positives.h"
 #include "tiles.h"
@@ -191,8 +191,10 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   const kernels::Segment& segment = p.segment;
   const int64_t fan_in = segment.fan_in, labels = last - first, count = labels * fan_in;
   const float scale = 1.0f / static_cast<float>(p.batch);
-  const float* w = segment.weights + first * fan_in;
-  const int64_t all_columns = round_up(p.batch, kernels::column_padding);
+  float* weights = fp32(segment.weights);
+  const float* w = weights + first * fan_in;
+  const float* xt = fp32(p.xt);
+  const int64_t all_columns = round_up(p.batch, column_padding);
   const Index* tile_indices = indices + first * fan_in;
   // Sorting costs a few nanoseconds per connection and feature; it pays from about one strip on.
   const bool sorted = segment.in_features <= 2 * count;
@@ -209,7 +211,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
-                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, p.xt + b, p.ldx, p.batch - b,
+                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
                            p.positives + begin, p.positives + cursor, b, scale);
     }
     if (sorted)
@@ -221,7 +223,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   for (; b + label_strip_columns <= all_columns; b += label_strip_columns) strip.template operator()<label_vectors>(b);
   for (; b < all_columns; b += width) strip.template operator()<1>(b);
   for (int64_t l = 0; l < labels; ++l) total += s.loss[l];
-  update_at(segment.weights, segment.weight_state, first * fan_in, s.dw, count, p.optimizer.weight_decay, p.optimizer);
+  update_at(weights, segment.weight_state, first * fan_in, s.dw, count, p.optimizer.weight_decay, p.optimizer);
   update_at(segment.bias, segment.bias_state, first, s.db, labels, 0.0f, p.optimizer);
 }
 

@@ -49,7 +49,7 @@ class RewireRanges {
  private:
   static constexpr int64_t max_ranges = 256;
 
-  static int64_t padded_fan_in(const Segment& s) { return round_up(s.fan_in, kernels::column_padding); }
+  static int64_t padded_fan_in(const Segment& s) { return round_up(s.fan_in, column_padding); }
   static int64_t worker_bytes(const Segment& s, int64_t ldx, int64_t kept) {
     const int64_t gradient = kept > 0 ? GradientScratch::floats(s, ldx, kept) : 0;
     return round_up(8 * CutSearch::bins + 4 * (2 * padded_fan_in(s) + gradient), 64);

@@ -7,6 +7,7 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
+using kernels::Machine;
 using kernels::RewireStep;
 using kernels::Segment;
 
@@ -15,7 +16,7 @@ namespace {
 /// keys[fan_in] of mean |w| over the rows of a group that are labels.
 inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
   const int64_t rows = smaller(s.group_size, s.rows - group * s.group_size);
-  const float* w = s.weights + group * s.fan_in * s.group_size;
+  const float* w = fp32(s.weights) + group * s.fan_in * s.group_size;
   for (int64_t f = 0; f < s.fan_in; ++f, w += s.group_size) {
     const int64_t whole = rows / width * width;
     float total = 0.0f;
@@ -80,10 +81,13 @@ inline Cut group_cut(const uint32_t* keys, int64_t fan_in, int64_t room, uint32_
 template <class Index>
 inline void grow_at_random(uint32_t* grown, const RewireStep& p, int64_t group, const Index* index, int64_t n) {
   const Segment& s = p.segment;
-  FeatureSet present(s.in_features);
+  uint64_t words[2][FeatureSet::max_words];
+  FeatureSet present(words[0], s.in_features), chosen(words[1], s.in_features);
+  present.clear();
+  chosen.clear();
   for (int64_t f = 0; f < s.fan_in; ++f) present.insert(index[f]);
   const uint64_t row = static_cast<uint64_t>(group) | uint64_t{p.segment_number} << 32;
-  choose_features(present, s.fan_in, s.in_features, n, WordStream{p.seed, rng::Purpose::grow, p.step, row},
+  choose_features(present, s.fan_in, s.in_features, n, WordStream{p.seed, rng::Purpose::grow, p.step, row}, chosen,
                   [&](int64_t f) { *grown++ = static_cast<uint32_t>(f); });
 }
 
@@ -109,7 +113,7 @@ template <class Index>
 inline double replace(const Segment& s, int64_t group, Index* index, const uint32_t* keys, Cut cut,
                       const uint32_t* grown, int64_t n) {
   const int64_t size = s.group_size, first = group * s.fan_in * size;
-  float* tensors[3] = {s.weights + first, s.weight_state[0] != nullptr ? s.weight_state[0] + first : nullptr,
+  float* tensors[3] = {fp32(s.weights) + first, s.weight_state[0] != nullptr ? s.weight_state[0] + first : nullptr,
                        s.weight_state[1] != nullptr ? s.weight_state[1] + first : nullptr};
   const auto move = [&](int64_t to, int64_t from) {
     index[to] = index[from];
@@ -177,8 +181,8 @@ void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int wor
 
 }  // namespace
 
-int64_t rewire_scratch(const Segment& segment, int64_t ldx, int64_t kept, int64_t threads) {
-  return RewireRanges::bytes(segment, ldx, kept, threads);
+int64_t rewire_scratch(const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept) {
+  return RewireRanges::bytes(segment, ldx, kept, machine.workers);
 }
 
 void rewire_step(ThreadPool& threads, const RewireStep& p) {

@@ -7,7 +7,6 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-using kernels::column_padding;
 using kernels::SparseHiddenBackward;
 using kernels::SparseHiddenForward;
 
@@ -85,7 +84,7 @@ void sparse_hidden_forward(ThreadPool& threads, const SparseHiddenForward& p) {
     alignas(64) float z[unit_block * strip_columns];
     transpose_block(z, strip_columns, p.rows_scratch + b * lanes + u, lanes, smaller(strip_columns, p.batch - b),
                     smaller(unit_block, lanes - u));
-    activate(p.ht + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b, smaller(strip_columns, all_columns - b),
+    activate(fp32(p.ht) + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b, smaller(strip_columns, all_columns - b),
              p);
   });
 }
@@ -96,7 +95,7 @@ void sparse_hidden_backward(ThreadPool& threads, const SparseHiddenBackward& p) 
   parallel_for(threads, ceil_div(p.units, unit_tile), [&](int64_t item, int) {
     const int64_t u = item * unit_tile, units = smaller(unit_tile, p.units - u);
     float db[unit_tile];
-    activation_gradient(p.dht + u * p.ldx, db, p.ht + u * p.ldx, units, all_columns, p.ldx, p.dropout);
+    activation_gradient(p.dht + u * p.ldx, db, fp32(p.ht) + u * p.ldx, units, all_columns, p.ldx, p.dropout);
     update_at(p.bias, p.bias_state, u, db, units, 0.0f, p.optimizer);
   });
   parallel_for(threads, all_columns / column_padding, [&](int64_t item, int) {

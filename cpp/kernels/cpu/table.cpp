@@ -5,12 +5,12 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 const KernelTable& table() {
   static const KernelTable functions = {
-      fan_in_step_scratch,
+      step_sizes,
       fan_in_step,
       reduce_parts,
       gather_columns,
       scatter_columns,
-      topk_scratch,
+      topk_sizes,
       topk,
       topk_merge,
       hidden_forward,

@@ -7,43 +7,45 @@
 namespace sparsexmc::cpu {
 
 struct KernelTable {
-  int64_t (*fan_in_step_scratch)(int64_t group_size, int64_t fan_in, int64_t in_features);
+  kernels::StepSizes (*step_sizes)(const kernels::Machine&, const kernels::Segment*, int64_t num_segments,
+                                   int64_t batch);
   void (*fan_in_step)(ThreadPool&, const kernels::FanInStep&);
   void (*reduce_parts)(ThreadPool&, const kernels::ReduceParts&);
   void (*gather_columns)(ThreadPool&, const kernels::GatherColumns&);
   void (*scatter_columns)(ThreadPool&, const kernels::ScatterColumns&);
-  int64_t (*topk_scratch)(int64_t group_size, int64_t ldx);
+  kernels::TopKSizes (*topk_sizes)(const kernels::Machine&, const kernels::Segment*, int64_t num_segments,
+                                   int64_t batch);
   void (*topk)(ThreadPool&, const kernels::TopK&);
   void (*topk_merge)(ThreadPool&, const kernels::TopKMerge&);
   void (*hidden_forward)(ThreadPool&, const kernels::HiddenForward&);
-  int64_t (*hidden_backward_scratch)(int64_t units, int64_t ldx, int64_t threads);
+  int64_t (*hidden_backward_scratch)(const kernels::Machine&, int64_t units, int64_t ldx);
   void (*hidden_backward)(ThreadPool&, const kernels::HiddenBackward&);
   void (*sparse_hidden_forward)(ThreadPool&, const kernels::SparseHiddenForward&);
   void (*sparse_hidden_backward)(ThreadPool&, const kernels::SparseHiddenBackward&);
   void (*init_segment)(ThreadPool&, const kernels::InitSegment&);
   void (*init_hidden)(ThreadPool&, const kernels::InitHidden&);
-  int64_t (*rewire_scratch)(const kernels::Segment&, int64_t ldx, int64_t kept, int64_t threads);
+  int64_t (*rewire_scratch)(const kernels::Machine&, const kernels::Segment&, int64_t ldx, int64_t kept);
   void (*rewire_step)(ThreadPool&, const kernels::RewireStep&);
 };
 
 #if defined(SPARSEXMC_ISA)
 namespace SPARSEXMC_ISA {
-int64_t fan_in_step_scratch(int64_t group_size, int64_t fan_in, int64_t in_features);
+kernels::StepSizes step_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch);
 void fan_in_step(ThreadPool&, const kernels::FanInStep&);
 void reduce_parts(ThreadPool&, const kernels::ReduceParts&);
 void gather_columns(ThreadPool&, const kernels::GatherColumns&);
 void scatter_columns(ThreadPool&, const kernels::ScatterColumns&);
-int64_t topk_scratch(int64_t group_size, int64_t ldx);
+kernels::TopKSizes topk_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch);
 void topk(ThreadPool&, const kernels::TopK&);
 void topk_merge(ThreadPool&, const kernels::TopKMerge&);
 void hidden_forward(ThreadPool&, const kernels::HiddenForward&);
-int64_t hidden_backward_scratch(int64_t units, int64_t ldx, int64_t threads);
+int64_t hidden_backward_scratch(const kernels::Machine&, int64_t units, int64_t ldx);
 void hidden_backward(ThreadPool&, const kernels::HiddenBackward&);
 void sparse_hidden_forward(ThreadPool&, const kernels::SparseHiddenForward&);
 void sparse_hidden_backward(ThreadPool&, const kernels::SparseHiddenBackward&);
 void init_segment(ThreadPool&, const kernels::InitSegment&);
 void init_hidden(ThreadPool&, const kernels::InitHidden&);
-int64_t rewire_scratch(const kernels::Segment&, int64_t ldx, int64_t kept, int64_t threads);
+int64_t rewire_scratch(const kernels::Machine&, const kernels::Segment&, int64_t ldx, int64_t kept);
 void rewire_step(ThreadPool&, const kernels::RewireStep&);
 const KernelTable& table();
 }  // namespace SPARSEXMC_ISA

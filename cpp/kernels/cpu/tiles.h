@@ -6,7 +6,7 @@
 // bits.
 #pragma once
 
-#include "kernels.h"
+#include "fp32.h"
 #include "simd.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
@@ -203,7 +203,7 @@ inline void group_logits(float* z, int64_t ldz, const kernels::Segment& s, int64
     const Vec bias = broadcast(s.bias[group * rows + g]);
     for (int64_t c = 0; c < columns; c += width) store(z + g * ldz + c, bias);
   }
-  const float* w = s.weights + group * s.fan_in * rows;
+  const float* w = fp32(s.weights) + group * s.fan_in * rows;
   int64_t offset[feature_block];
   for (int64_t f = 0; f < s.fan_in; f += feature_block) {
     const int count = static_cast<int>(smaller<int64_t>(feature_block, s.fan_in - f));

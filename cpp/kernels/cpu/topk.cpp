@@ -55,19 +55,31 @@ void offer(const TopK& p, const Scratch& s, Candidate* heaps, int64_t group, int
   }
 }
 
+/// Floats of scratch of one worker, on cache lines of its own.
+int64_t worker_scratch(const Segment& s, int64_t ldx) { return worker_floats(s.group_size * strip_columns + ldx); }
+
 }  // namespace
 
-int64_t topk_scratch(int64_t group_size, int64_t ldx) { return group_size * strip_columns + ldx; }
+TopKSizes topk_sizes(const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch) {
+  int64_t scratch = 0;
+  for (int64_t i = 0; i < num_segments; ++i)
+    scratch = larger(scratch, worker_scratch(segments[i], leading_dimension(batch)));
+  return {machine.workers, machine.workers * scratch * static_cast<int64_t>(sizeof(float))};
+}
 
 void topk(ThreadPool& threads, const TopK& p) {
-  const int64_t scratch_floats =
-      round_up(topk_scratch(p.segment.group_size, p.ldx), MemoryPool::granularity / sizeof(float));
+  const int64_t scratch_floats = worker_scratch(p.segment, p.ldx);
   const int64_t all_columns = round_up(p.batch, column_padding);
+  if (p.first)
+    parallel_for(threads, threads.num_threads(), [&](int64_t list, int) {
+      for (int64_t i = list * p.batch * p.k; i < (list + 1) * p.batch * p.k; ++i)
+        p.lists[i] = {-__builtin_inff(), UINT32_MAX};
+    });
   // Each worker takes ranges of groups as they come; its heaps carry over, so their thresholds rise quickly.
   const int64_t groups_per_item = larger<int64_t>(1, ceil_div(p.segment.groups, 64 * int64_t{threads.num_threads()}));
   parallel_for(threads, ceil_div(p.segment.groups, groups_per_item), [&](int64_t item, int worker) {
-    const Scratch s{p.scratch + worker * scratch_floats,
-                    p.scratch + worker * scratch_floats + p.segment.group_size * strip_columns};
+    float* scratch = fp32(p.scratch) + worker * scratch_floats;
+    const Scratch s{scratch, scratch + p.segment.group_size * strip_columns};
     Candidate* heaps = p.lists + worker * p.batch * p.k;
     for (int64_t b = 0; b < p.batch; ++b) s.threshold[b] = heaps[b * p.k].score;
     for (int64_t b = p.batch; b < all_columns; ++b) s.threshold[b] = __builtin_inff();
@@ -75,7 +87,7 @@ void topk(ThreadPool& threads, const TopK& p) {
     for (int64_t group = item * groups_per_item; group < last; ++group)
       for (int64_t b = 0; b < all_columns; b += strip_columns) {
         const int64_t columns = smaller(strip_columns, all_columns - b);
-        group_logits(s.z, strip_columns, p.segment, group, p.xt + b, p.ldx, columns);
+        group_logits(s.z, strip_columns, p.segment, group, fp32(p.xt) + b, p.ldx, columns);
         offer(p, s, heaps, group, b, columns);
       }
   });
@@ -86,7 +98,7 @@ void topk_merge(ThreadPool& threads, const TopKMerge& p) {
   parallel_for(threads, ceil_div(p.batch, block), [&](int64_t item, int) {
     for (int64_t b = item * block; b < smaller((item + 1) * block, p.batch); ++b) {
       Candidate* heap = p.lists + b * p.k;
-      for (int64_t w = 1; w < p.workers; ++w) {
+      for (int64_t w = 1; w < p.num_lists; ++w) {
         const Candidate* other = p.lists + (w * p.batch + b) * p.k;
         for (int64_t i = 0; i < p.k; ++i)
           if (before(other[i], heap[0])) {

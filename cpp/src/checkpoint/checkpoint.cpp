@@ -20,6 +20,8 @@ namespace {
 
 using namespace checkpoint;  // NOLINT(google-build-using-namespace): this file is its front
 
+bool is_float(DType dtype) { return dtype == DType::float32 || dtype == DType::bfloat16; }
+
 bool is_optimizer_state(const NamedTensor& tensor) { return tensor.name.starts_with("optimizer."); }
 
 std::string describe(const NamedTensor& tensor) {
@@ -56,7 +58,7 @@ FileRecord write_text(const Directory& directory, const char* name, const std::s
 int64_t count_parameters(const std::vector<NamedTensor>& tensors) {
   int64_t parameters = 0;
   for (const NamedTensor& tensor : tensors)
-    if (!is_optimizer_state(tensor) && tensor.dtype == DType::float32)
+    if (!is_optimizer_state(tensor) && is_float(tensor.dtype))
       parameters += static_cast<int64_t>(tensor.bytes() / dtype_size(tensor.dtype));
   return parameters;
 }
@@ -95,7 +97,20 @@ void check_sizes(const Manifest& manifest, const InputFile& model, const InputFi
 }
 
 /// Where each tensor of a checkpoint is found.
-using TensorIndex = std::map<std::string, std::pair<const SafetensorsReader*, size_t>>;
+struct TensorPlace {
+  const SafetensorsReader* reader;
+  size_t number;
+
+  const NamedTensor& tensor() const { return reader->tensors()[number]; }
+};
+using TensorIndex = std::map<std::string, TensorPlace>;
+
+/// May the stored tensor be written to the model's? The output layer's weights may be of another precision.
+bool fits(const NamedTensor& stored, const NamedTensor& expected) {
+  const bool converts = expected.name.starts_with("segments.") && expected.name.ends_with(".weights") &&
+                        is_float(stored.dtype) && is_float(expected.dtype);
+  return stored.shape == expected.shape && (stored.dtype == expected.dtype || converts);
+}
 
 /// Is what the files hold exactly what the model has?
 TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsReader& model,
@@ -106,14 +121,14 @@ TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsRea
       const NamedTensor& tensor = reader->tensors()[i];
       if (is_optimizer_state(tensor) != (reader == &optimizer))
         throw CheckpointError("'" + path + "': tensor '" + tensor.name + "' is in the wrong file; it is damaged");
-      index[tensor.name] = {reader, i};
+      index.insert_or_assign(tensor.name, TensorPlace{reader, i});
     }
   for (const NamedTensor& tensor : expected) {
     const auto found = index.find(tensor.name);
     if (found == index.end())
       throw CheckpointError("'" + path + "': tensor '" + tensor.name + "' is missing; the checkpoint is damaged");
-    const NamedTensor& stored = found->second.first->tensors()[found->second.second];
-    if (stored.dtype != tensor.dtype || stored.shape != tensor.shape)
+    const NamedTensor& stored = found->second.tensor();
+    if (!fits(stored, tensor))
       throw CheckpointError("'" + path + "': tensor '" + tensor.name + "' is " + describe(stored) +
                             ", but the configuration needs " + describe(tensor) + "; the checkpoint is damaged");
   }
@@ -160,6 +175,10 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
   ClassifierConfig config = manifest.config;
   if (!device.empty()) config.device = device;
   config.num_threads = num_threads;
+  if (Device::parse(config.device).kind == DeviceKind::cpu) {  // where all is float32
+    config.weight_dtype = DType::float32;
+    config.compute_dtype.reset();
+  }
   Classifier classifier(config);
   try {
     classifier.set_progress(manifest.progress);
@@ -168,12 +187,14 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
   }
   const std::vector<NamedTensor> tensors = classifier.tensors();
   const TensorIndex index = match(tensors, model, optimizer, directory.path());
-  const auto buffer = make_buffer(tensors);
+  std::vector<NamedTensor> stored;
+  for (const NamedTensor& tensor : tensors) stored.push_back(index.at(tensor.name).tensor());
+  const auto buffer = make_buffer(stored);
   try {
-    for (const NamedTensor& tensor : tensors) {
-      const auto& [reader, i] = index.at(tensor.name);
-      reader->read(i, buffer.get());
-      classifier.write(tensor.name, buffer.get());
+    for (const NamedTensor& tensor : stored) {
+      const TensorPlace& place = index.at(tensor.name);
+      place.reader->read(place.number, buffer.get());
+      classifier.write(tensor.name, buffer.get(), tensor.dtype);
     }
   } catch (const ArgumentError& error) {
     throw CheckpointError("'" + directory.path() + "': " + error.what() + "; the checkpoint is damaged");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 
 #include "layers/optimizer_state.h"
 #include "visit_device.h"
@@ -21,31 +20,32 @@ int64_t label_tile_override() {
 
 }  // namespace
 
-FanInLayer::FanInLayer(const ClassifierConfig& config, const Buffers& buffers, std::vector<SegmentShape> shapes)
+FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, const Buffers& buffers, DType compute)
     : config_(config),
-      shapes_(std::move(shapes)),
+      shapes_(segment_shapes(config)),
+      compute_(compute),
       gradients_(buffers.get<float>("batch.gradients")),
-      step_scratch_(buffers.get<float>("scratch.step")),
-      topk_scratch_(buffers.get<float>("scratch.topk")),
       losses_(buffers.get<double>("batch.losses")),
+      step_scratch_(buffers.get<void>("scratch.step")),
+      topk_scratch_(buffers.get<void>("scratch.topk")),
       rewiring_scratch_(buffers.get<void>("scratch.rewiring")),
-      parts_(dx_parts(config)),
       label_tile_(label_tile_override()) {
   for (const SegmentShape& shape : shapes_) {
-    kernels::Segment s;
-    s.weights = buffers.get<float>(shape.name + ".weights");
+    kernels::Segment s = segment_sizes(shape, config.weight_dtype);
+    s.weights = buffers.get<void>(shape.name + ".weights");
     s.bias = buffers.get<float>(shape.name + ".bias");
     s.indices = buffers.get<void>(shape.name + ".indices");
-    s.wide_indices = shape.wide_indices;
     find_state(buffers, config.optimizer, shape.name + ".weights", s.weight_state);
     find_state(buffers, config.optimizer, shape.name + ".bias", s.bias_state);
-    s.rows = shape.rows;
-    s.groups = shape.groups;
-    s.group_size = shape.group_size;
-    s.fan_in = shape.fan_in;
-    s.in_features = shape.in_features;
     segments_.push_back(s);
   }
+  visit_device(context.device(), [&](auto tag) {
+    const kernels::Machine machine = kernels::machine(tag, context.device(), context.threads().num_threads());
+    const auto count = static_cast<int64_t>(segments_.size());
+    parts_ = kernels::step_sizes(tag, machine, segments_.data(), count, config.batch_size, compute).parts;
+    topk_lists_ = kernels::topk_sizes(tag, machine, segments_.data(), count, config.batch_size).lists;
+    largest_ldx_ = kernels::leading_dimension(tag, config.batch_size);
+  });
 }
 
 void FanInLayer::initialise(Context& context) {
@@ -60,9 +60,8 @@ void FanInLayer::initialise(Context& context) {
   }
 }
 
-double FanInLayer::step(Context& context, float*& dx, const float* xt, const std::vector<SegmentPositives>& positives,
-                        int64_t batch, int64_t ldx, const kernels::OptimizerStep& optimizer) {
-  std::fill_n(losses_, parts_, 0.0);
+float* FanInLayer::step(Context& context, double* loss, const void* xt, const std::vector<SegmentPositives>& positives,
+                        const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
   for (size_t i = 0; i < segments_.size(); ++i) {
     kernels::FanInStep p;
     p.dx_parts = gradients_;
@@ -70,48 +69,58 @@ double FanInLayer::step(Context& context, float*& dx, const float* xt, const std
     p.segment = segments_[i];
     p.scratch = step_scratch_;
     p.xt = xt;
+    p.compute = compute_;
     p.positives = positives[i].data;
     p.num_positives = positives[i].count;
-    p.batch = batch;
-    p.ldx = ldx;
+    p.batch = sizes.batch;
+    p.ldx = sizes.ldx;
     p.parts = parts_;
     p.label_tile = label_tile_;
     p.zero_dx = i == 0;
     p.loss = config_.loss;
     p.optimizer = optimizer;
+    p.first_row = shapes_[i].first_row;
+    p.seed = config_.seed;
+    p.step = sizes.step;
+    p.skip = sizes.skip;
     visit_device(context.device(), [&](auto device) { kernels::fan_in_step(device, context, p); });
   }
-  const kernels::ReduceParts p{gradients_, parts_, config_.layer_features(), ldx};
+  kernels::ReduceParts p;
+  p.dx_parts = gradients_;
+  p.loss = loss;
+  p.loss_parts = losses_;
+  p.in_features = config_.layer_features();
+  p.batch = sizes.batch;
+  p.ldx = sizes.ldx;
+  p.parts = parts_;
+  p.compute = compute_;
+  p.skip = sizes.skip;
   visit_device(context.device(), [&](auto device) { kernels::reduce_parts(device, context, p); });
-  dx = gradients_;
-  double loss = 0.0;
-  for (int64_t i = 0; i < parts_; ++i) loss += losses_[i];
-  return loss;
+  return gradients_;
 }
 
-void FanInLayer::topk(Context& context, float* scores, int64_t* ids, kernels::Candidate* lists, const float* xt,
-                      const uint32_t* label_order, int64_t batch, int64_t ldx, int64_t k) const {
-  const int64_t workers = context.threads().num_threads();
-  std::fill_n(lists, workers * batch * k,
-              kernels::Candidate{-std::numeric_limits<float>::infinity(), std::numeric_limits<uint32_t>::max()});
+void FanInLayer::topk(Context& context, float* scores, int64_t* ids, kernels::Candidate* lists, const void* xt,
+                      const uint32_t* label_order, const BatchSizes& sizes, int64_t k) const {
   for (size_t i = 0; i < segments_.size(); ++i) {
     kernels::TopK p;
     p.lists = lists;
     p.segment = segments_[i];
     p.scratch = topk_scratch_;
     p.xt = xt;
+    p.compute = compute_;
     p.labels = label_order + shapes_[i].first_row;
-    p.batch = batch;
-    p.ldx = ldx;
+    p.batch = sizes.batch;
+    p.ldx = sizes.ldx;
     p.k = k;
+    p.first = i == 0;
     visit_device(context.device(), [&](auto device) { kernels::topk(device, context, p); });
   }
-  kernels::TopKMerge merge{scores, ids, lists, workers, batch, k};
+  const kernels::TopKMerge merge{scores, ids, lists, topk_lists_, sizes.batch, k};
   visit_device(context.device(), [&](auto device) { kernels::topk_merge(device, context, merge); });
 }
 
 void FanInLayer::rewire(Context& context, std::vector<RewiringRecord>& records,
-                        const std::vector<std::vector<kernels::KeptBatch>>& kept, int64_t ldx, int64_t step) {
+                        const std::vector<std::vector<kernels::KeptBatch>>& kept, int64_t step) {
   for (size_t i = 0; i < segments_.size(); ++i) {
     if (shapes_[i].dense) continue;
     RewiringRecord record{step, static_cast<int>(i), 0, 0.0, 0.0};
@@ -123,7 +132,8 @@ void FanInLayer::rewire(Context& context, std::vector<RewiringRecord>& records,
     p.scratch = rewiring_scratch_;
     p.kept = kept[i].data();
     p.num_kept = static_cast<int64_t>(kept[i].size());
-    p.ldx = ldx;
+    p.ldx = largest_ldx_;
+    p.compute = compute_;
     p.method = config_.rewiring->method;
     p.scope = config_.rewiring->scope;
     p.loss = config_.loss;

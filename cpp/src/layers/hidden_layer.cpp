@@ -18,7 +18,8 @@ void set_state(Params& p, float* const (&weight)[2], float* const (&bias)[2]) {
 }
 
 template <class Params>
-void set_sizes(Params& p, const BatchSizes& sizes) {
+void set_sizes(Params& p, const BatchSizes& sizes, DType compute) {
+  p.compute = compute;
   p.batch = sizes.batch;
   p.ldx = sizes.ldx;
   p.dropout = sizes.dropout;
@@ -26,14 +27,15 @@ void set_sizes(Params& p, const BatchSizes& sizes) {
 
 }  // namespace
 
-HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers)
+HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute)
     : features_(config.in_features),
       units_(config.hidden->features),
       seed_(config.seed),
       sparse_(config.sparse_input),
+      compute_(compute),
       weight_(buffers.get<float>("hidden.weight")),
       bias_(buffers.get<float>("hidden.bias")),
-      scratch_(buffers.get<float>("scratch.hidden")),
+      scratch_(buffers.get<void>("scratch.hidden")),
       rows_(buffers.get<float>("batch.rows")) {
   find_state(buffers, config.optimizer, "hidden.weight", weight_state_);
   find_state(buffers, config.optimizer, "hidden.bias", bias_state_);
@@ -52,7 +54,7 @@ void HiddenLayer::initialise(Context& context) {
   visit_device(context.device(), [&](auto device) { kernels::init_hidden(device, context, p); });
 }
 
-void HiddenLayer::forward(Context& context, float* ht, const float* xt, const BatchSizes& sizes) const {
+void HiddenLayer::forward(Context& context, void* ht, const void* xt, const BatchSizes& sizes) const {
   kernels::HiddenForward p;
   p.ht = ht;
   p.weight = weight_;
@@ -62,11 +64,11 @@ void HiddenLayer::forward(Context& context, float* ht, const float* xt, const Ba
   p.units = units_;
   p.seed = seed_;
   p.step = sizes.step;
-  set_sizes(p, sizes);
+  set_sizes(p, sizes, compute_);
   visit_device(context.device(), [&](auto device) { kernels::hidden_forward(device, context, p); });
 }
 
-void HiddenLayer::forward(Context& context, float* ht, const SparseBatch& batch, const BatchSizes& sizes) const {
+void HiddenLayer::forward(Context& context, void* ht, const SparseBatch& batch, const BatchSizes& sizes) const {
   kernels::SparseHiddenForward p;
   p.ht = ht;
   p.rows_scratch = rows_;
@@ -78,11 +80,11 @@ void HiddenLayer::forward(Context& context, float* ht, const SparseBatch& batch,
   p.units = units_;
   p.seed = seed_;
   p.step = sizes.step;
-  set_sizes(p, sizes);
+  set_sizes(p, sizes, compute_);
   visit_device(context.device(), [&](auto device) { kernels::sparse_hidden_forward(device, context, p); });
 }
 
-void HiddenLayer::backward(Context& context, float* dxt, float* dht, const float* ht, const float* xt,
+void HiddenLayer::backward(Context& context, float* dxt, float* dht, const void* ht, const void* xt,
                            const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
   kernels::HiddenBackward p;
   p.dxt = dxt;
@@ -95,12 +97,13 @@ void HiddenLayer::backward(Context& context, float* dxt, float* dht, const float
   p.xt = xt;
   p.features = features_;
   p.units = units_;
-  set_sizes(p, sizes);
+  p.skip = sizes.skip;
+  set_sizes(p, sizes, compute_);
   p.optimizer = optimizer;
   visit_device(context.device(), [&](auto device) { kernels::hidden_backward(device, context, p); });
 }
 
-void HiddenLayer::backward(Context& context, float* dht, const float* ht, const SparseBatch& batch,
+void HiddenLayer::backward(Context& context, float* dht, const void* ht, const SparseBatch& batch,
                            const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
   kernels::SparseHiddenBackward p;
   p.dht = dht;
@@ -113,7 +116,7 @@ void HiddenLayer::backward(Context& context, float* dht, const float* ht, const 
   p.runs = batch.feature_runs;
   p.num_runs = batch.runs;
   p.units = units_;
-  set_sizes(p, sizes);
+  set_sizes(p, sizes, compute_);
   p.optimizer = optimizer;
   visit_device(context.device(), [&](auto device) { kernels::sparse_hidden_backward(device, context, p); });
 }

@@ -24,7 +24,7 @@ NONE = "none"
 # What a single value stands for where a table may stand: hidden = 1024 means hidden = {features = 1024}.
 SHORTHAND = {"hidden": "features", "optimizer": "name", "schedule": "kind", "rewiring": "method"}
 # These arguments come from the data or from options of the command line.
-NOT_IN_MODEL = {"self", "label_counts", "label_order"}
+NOT_IN_MODEL = {"self", "label_counts", "label_order", "stream"}
 NOT_IN_TRAINING = {"self", "X", "Y", "callbacks", "progress", "metrics_file", "checkpoint"}
 
 

@@ -1,4 +1,5 @@
-"""Report versions, CPU and CUDA, and train a tiny classifier as a self-test. Exit code 0 if the CPU engine works."""
+"""Report versions, CPU and CUDA, and train a tiny classifier as a self-test on the CPU and, where there is one that can
+be used, on a GPU. Exit code 0 if these work."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import platform
 import sys
 from importlib import metadata
 
+from . import cards
 from .tables import table
 
 # What may stand around the engine. Versions are read from package metadata: importing torch would take seconds.
@@ -38,21 +40,25 @@ def run(args: argparse.Namespace) -> int:
         return 1
     rows.insert(0, ["sparsexmc", f"{sparsexmc.__version__} ({os.path.dirname(sparsexmc.__file__)})"])
     forced = os.environ.get("SPARSEXMC_CPU_ISA")
+    without_cuda = _core.cuda_unavailable_reason()
     rows += [
         ["CPU", _cpu_model()],
         ["CPU level", _core.cpu_level() + (f", forced by SPARSEXMC_CPU_ISA={forced}" if forced else "")],
         ["available", _available_levels()],
         ["threads", f"{_core.default_num_threads()} of {os.cpu_count()} CPUs"],
-        ["CUDA", _core.cuda_unavailable_reason() or "usable"],
+        *_cuda_rows(),
+        ["CUDA", without_cuda or "usable"],
     ]
-    print(table(rows, align="ll"))
-    problem = self_test()
-    print(f"\nself-test  {'passed: a small classifier trains and predicts' if not problem else 'FAILED: ' + problem}")
-    return 1 if problem else 0
+    print(table(rows, align="ll") + "\n")
+    problems = {device: self_test(device) for device in (["cpu"] if without_cuda else ["cpu", "cuda"])}
+    good = "passed: a small classifier trains and predicts"
+    verdicts = [[f"self-test on {device}", f"FAILED: {why}" if why else good] for device, why in problems.items()]
+    print(table(verdicts, align="ll"))
+    return int(any(problems.values()))
 
 
-def self_test() -> str:
-    """Trains a small classifier with dense and fan-in labels on the CPU. Returns what is wrong, or an empty string."""
+def self_test(device: str) -> str:
+    """Trains a small classifier with dense and fan-in labels. Returns what is wrong, or an empty string."""
     import numpy as np
     import scipy.sparse as sp
 
@@ -71,7 +77,7 @@ def self_test() -> str:
             dense_labels=8,
             optimizer=sx.Adam(lr=0.05),
             batch_size=instances,
-            device="cpu",
+            device=device,
         )
         losses = [classifier.train_step(embeddings, positives).loss for _ in range(100)]
         _, top = classifier.topk(embeddings, 1)
@@ -81,6 +87,21 @@ def self_test() -> str:
         return f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}"
     hits = (top[:, 0] == labels).mean()
     return "" if hits > 0.9 else f"only {hits:.0%} of the training labels are predicted"
+
+
+def _cuda_rows() -> list[list[str]]:
+    from sparsexmc import _core
+    from sparsexmc._cuda import cublas_folder
+
+    kernels = {"none": "not built: there was no CUDA compiler, or SPARSEXMC_CUDA=OFF", "shim": "on the CPU, for tests"}
+    found = cards.driver()
+    rows = [["CUDA kernels", kernels.get(_core.cuda_backend, "built")]]
+    rows.append(["CUDA driver", "none (libcuda.so.1)" if found is None else found[0]])
+    rows += [[f"cuda:{number}", card] for number, card in enumerate(found[1] if found else [])]
+    if _core.cuda_backend == "cuda":
+        folder = os.environ.get("SPARSEXMC_CUBLAS_DIR") or cublas_folder()
+        rows.append(["cuBLAS", folder or "of the system or of PyTorch, if any (pip install nvidia-cublas)"])
+    return rows
 
 
 def _version(package: str) -> str | None:

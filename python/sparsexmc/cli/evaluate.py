@@ -39,11 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
     parser.add_argument("-k", type=int, nargs="+", default=list(CUTOFFS), metavar="K", help="cut-offs (default 1 3 5)")
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
+    inputs.add_device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; shares, not percent")
 
 
 def run(args: argparse.Namespace) -> int:
-    classifier = inputs.load_model(args.model, args.threads)
+    classifier = inputs.load_model(args.model, args.threads, args.device)
     dataset = inputs.load_data(args.data, demo=args.demo)
     X, Y = inputs.measured_split(dataset)
     X = preparation.prepare(X, classifier, args.model)

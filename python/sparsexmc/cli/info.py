@@ -23,14 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from . import inputs, preparation
 
-    classifier = inputs.load_model(args.model)
+    classifier = inputs.load_model(args.model, device="cpu")  # wherever it was trained
     tfidf = preparation.read(args.model)
+    config = json.loads((Path(args.model) / inputs.CHECKPOINT_FILE).read_text(encoding="utf-8"))["config"]
     if args.json:
         progress = {"step": classifier.step, "skipped": classifier.skipped, "lr": classifier.lr}
         rewirings = [_rewiring(record) for record in classifier.rewirings]
-        print(json.dumps({"config": classifier.config, **progress, "rewirings": rewirings}, indent=2))
+        print(json.dumps({"config": config, **progress, "rewirings": rewirings}, indent=2))
         return 0
-    print(table(_facts(args.model, classifier, tfidf), align="ll"))
+    print(table(_facts(args.model, classifier, config, tfidf), align="ll"))
     if classifier.rewirings:
         print(f"\n{count(len(classifier.rewirings), 'rewiring')}" + _shown(len(classifier.rewirings)))
         print(_rewiring_table(classifier.rewirings[-LAST_REWIRINGS:]))
@@ -60,6 +61,10 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
         shared = f", shared by {config['group_size']}" if config["group_size"] > 1 else ""
         parts.append(f"{count(labels - dense, 'label')} read {fan_in}{shared}")
     rows.append(["output layer", "; ".join(parts)])
+    products = (
+        f"products in {config['compute_dtype']}" if config.get("compute_dtype") else "products as the device likes"
+    )
+    rows.append(["weights", f"{config.get('weight_dtype', 'float32')}, {products}"])
     rows.append(["loss", config["loss"]])
     optimizer = dict(config["optimizer"])
     settings = ", ".join(f"{key} {value:g}" for key, value in optimizer.items() if key != "kind")
@@ -67,17 +72,18 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _facts(path: str, classifier: Classifier, tfidf: Any) -> list[list[str]]:
+def _facts(path: str, classifier: Classifier, config: dict[str, Any], tfidf: Any) -> list[list[str]]:
     from sparsexmc.memory import format_bytes
 
     rows = [["model", path], ["labels", f"{classifier.num_labels:,}" + (", named" if classifier.label_names else "")]]
-    rows += describe(classifier.config)
+    rows += describe(config)
     rows.append(["features", "TF-IDF of counts" if tfidf is not None else "as they come"])
     skipped = (
         f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""
     )
     rows.append(["steps", f"{classifier.step:,}{skipped}"])
-    rows.append(["memory", f"{format_bytes(classifier.memory.planned)} with optimizer and scratch"])
+    rows.append(["device", config["device"]])
+    rows.append(["memory", f"{format_bytes(classifier.memory.planned)} with optimizer and scratch, on the CPU"])
     return rows
 
 

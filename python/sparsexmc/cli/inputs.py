@@ -26,6 +26,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--demo", action="store_true", help="the built-in package dependencies of Debian 12 as DATA")
 
 
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """--device for a saved model."""
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:<index> (default: as trained)")
+
+
 def load_data(path: str | None, *, demo: bool = False) -> Dataset:
     """The data set at `path`, in any form that `sparsexmc.data.load` reads, or the built-in one as token counts."""
     import sparsexmc as sx
@@ -56,13 +61,13 @@ def measured_split(dataset: Dataset) -> tuple[Any, Any]:
     return dataset.X, dataset.Y
 
 
-def load_model(path: str, threads: int | None = None) -> Classifier:
-    """The model at `path`, verified."""
+def load_model(path: str, threads: int | None = None, device: str | None = None) -> Classifier:
+    """The model at `path`, verified; `device` None: that on which it was trained."""
     import sparsexmc as sx
 
     if not os.path.exists(path):
         raise UsageError(f"{path}: no such model; `sparsexmc train DATA -o {path}` makes one")
-    return sx.load(path, num_threads=threads or 0)
+    return sx.load(path, device, threads or 0)
 
 
 def is_model(path: Path) -> bool:

@@ -30,10 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="text, or .npz for a CSR matrix; default: the terminal")
     parser.add_argument("--names", action="store_true", help="label names instead of ids")
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
+    inputs.add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    classifier = inputs.load_model(args.model, args.threads)
+    classifier = inputs.load_model(args.model, args.threads, args.device)
     as_matrix = args.output is not None and args.output.endswith(".npz")
     if args.names and (as_matrix or classifier.label_names is None):
         raise UsageError("--names has no place in an .npz file" if as_matrix else f"{args.model} holds no label names")

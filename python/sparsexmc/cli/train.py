@@ -8,6 +8,7 @@ with [model.hidden], [model.optimizer], [model.schedule] and [model.rewiring]; [
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
+  sparsexmc train data/amazon -o amazon-model --device cuda --set model.weight_dtype=bfloat16
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="same as --set training.epochs=N")
     parser.add_argument("--seed", type=int, metavar="S", help="same as --set model.seed=S")
     parser.add_argument("--threads", type=int, metavar="N", help="same as --set model.num_threads=N")
+    parser.add_argument("--device", metavar="D", help="same as --set model.device=D: auto, cpu, cuda, cuda:<index>")
     parser.add_argument("--metrics-file", metavar="FILE", help="JSON lines (default MODEL.metrics.jsonl)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
@@ -57,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     job = _prepare(dataset, wanted, demo.CONFIG if args.demo else {})
     classifier, steps = _create(job)
     print(f"\n{indent(cfg.dump(job.config))}\n")
-    print(f"{count(steps, 'step')}, {format_bytes(classifier.memory.planned)} of memory\n", flush=True)
+    planned = format_bytes(classifier.memory.planned)
+    print(f"{count(steps, 'step')}, {planned} of memory on {classifier.device}\n", flush=True)
 
     metrics_file = args.metrics_file or (None if output is None else f"{output}.metrics.jsonl")
     start = time.perf_counter()
@@ -104,6 +107,7 @@ def _wanted(args: argparse.Namespace) -> cfg.Config:
         ("training", "epochs", args.epochs),
         ("model", "seed", args.seed),
         ("model", "num_threads", args.threads),
+        ("model", "device", args.device),
     ):
         if value is not None:
             config = cfg.merge(config, {section: {key: value}})

@@ -1,0 +1,46 @@
+// Elements of the float dtypes: what they are in device code, how they are read and rounded, and the switches on them.
+#pragma once
+
+#include "device_compat.h"
+#include "float16.h"
+#include "sparsexmc/tensor_view.h"
+
+namespace sparsexmc::cuda {
+
+struct float16 {
+  uint16_t bits;
+};
+
+SPARSEXMC_DEVICE float to_float(float x) { return x; }
+SPARSEXMC_DEVICE float to_float(float16 x) { return from_float16(x.bits); }
+
+/// Rounds to nearest even.
+template <class T>
+SPARSEXMC_DEVICE T from_float(float x) {
+  if constexpr (std::is_same_v<T, float>)
+    return x;
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return to_bfloat16(x);
+  else
+    return T{to_float16(x)};
+}
+
+/// Calls body(T{}) with the type of what the products read.
+template <class Body>
+void visit_compute(DType compute, Body&& body) {
+  if (compute == DType::bfloat16)
+    body(bfloat16{});
+  else
+    body(float{});
+}
+
+/// The same for the dtypes of embeddings.
+template <class Body>
+void visit_embedding(DType dtype, Body&& body) {
+  if (dtype == DType::float16)
+    body(float16{});
+  else
+    visit_compute(dtype, body);
+}
+
+}  // namespace sparsexmc::cuda

@@ -1,0 +1,84 @@
+// From the logits of a tile, in the accumulators of the warps, to D = dloss/dlogit in shared memory.
+#pragma once
+
+#include "loss.cuh"
+#include "positives.cuh"
+#include "warp_product.cuh"
+
+namespace sparsexmc::cuda {
+
+template <class T, int Rows, int Columns>
+class TileLoss {
+ public:
+  using Grid = WarpGrid<Rows, Columns>;
+  using Gradients = Tile<T, Columns>;  // [Rows, Columns]
+  static constexpr size_t bytes = Gradients::bytes(Rows) + sizeof(float) * 8 * 16;
+
+  SPARSEXMC_DEVICE TileLoss(unsigned char* shared, Loss loss, float scale) : loss_(loss), scale_(scale) {
+    gradients_ = reinterpret_cast<T*>(shared);
+    row_parts_ = reinterpret_cast<float*>(shared + Gradients::bytes(Rows));
+  }
+
+  SPARSEXMC_DEVICE Gradients gradients() const { return {gradients_}; }
+
+  /// D of this warp's logits, and the loss. Rows behind `valid` and columns behind `columns` become zero.
+  SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
+                              const PositiveBits<Rows, Columns>& positives, int valid, int columns) {
+    if (!Grid::active()) return;
+    const Gradients to = gradients();
+    float row_sum[2] = {};
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
+        float d[2];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const bool inside = row < valid && column + j < columns;
+          d[j] = inside ? loss_gradient<exact>(loss_, z[n][2 * half + j] + bias[row], positives.has(row, column + j),
+                                               scale_, sum_)
+                        : 0.0f;
+          row_sum[half] += d[j];
+        }
+        store_pair(to.at(row, column), d[0], d[1]);
+      }
+    sum_.drain();
+    // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 1);
+      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 2);
+      if (lane() % 4 == 0) row_parts_[Grid::slot() * Rows + Grid::row() + fragment_row(2 * half)] = row_sum[half];
+    }
+  }
+
+  /// Sum of a row's D, once all warps have passed a barrier after apply().
+  SPARSEXMC_DEVICE float bias_gradient(int row) const {
+    constexpr int slots = Grid::column_blocks / Grid::width;
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < slots; ++i) sum += row_parts_[i * Rows + row];
+    return sum;
+  }
+
+  SPARSEXMC_DEVICE double loss() const { return sum_.total(); }
+
+ private:
+  static constexpr bool exact = sizeof(T) == 4;
+
+  static SPARSEXMC_DEVICE void store_pair(bfloat16* to, float a, float b) {
+    *reinterpret_cast<uint32_t*>(to) = pack_bfloat16(a, b);
+  }
+  static SPARSEXMC_DEVICE void store_pair(float* to, float a, float b) {
+    *reinterpret_cast<float2*>(to) = make_float2(a, b);
+  }
+
+  Loss loss_;
+  float scale_;
+  T* gradients_;
+  float* row_parts_;
+  LossSum sum_;
+};
+
+}  // namespace sparsexmc::cuda

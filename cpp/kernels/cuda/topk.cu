@@ -1,0 +1,72 @@
+// Fused top-k over one segment and the merge of its lists: layout and launches.
+#include "topk.cuh"
+
+#include "step_layout.h"
+
+namespace sparsexmc::cuda {
+namespace {
+
+int64_t column_tiles_of(int64_t batch) { return ceil_div(batch, topk_columns); }
+
+/// Parts of the labels, hence lists of an instance: as many as keep two blocks on each multiprocessor in one wave.
+int64_t parts_of(const kernels::Machine& machine, int64_t batch) {
+  return larger<int64_t>(1, 2 * machine.workers / column_tiles_of(batch));
+}
+
+/// Calls body(TopKTypes<...>{}).
+template <class Body>
+void visit_types(const kernels::TopK& p, Body&& body) {
+  const auto with_rows = [&]<class T, class W>() {
+    if (p.segment.group_size == 1)
+      body(TopKTypes<T, W, 32, true>{});
+    else if (tile_rows(p.segment.group_size) == 16)
+      body(TopKTypes<T, W, 16, false>{});
+    else
+      body(TopKTypes<T, W, 32, false>{});
+  };
+  const auto with_weights = [&]<class T>() {
+    if (p.segment.weight_dtype == DType::bfloat16)
+      with_rows.template operator()<T, bfloat16>();
+    else
+      with_rows.template operator()<T, float>();
+  };
+  if (p.compute == DType::float32)
+    with_weights.template operator()<float>();
+  else
+    with_weights.template operator()<bfloat16>();
+}
+
+}  // namespace
+}  // namespace sparsexmc::cuda
+
+namespace sparsexmc::kernels {
+
+using namespace cuda;
+
+TopKSizes topk_sizes(Cuda, const Machine& machine, const Segment*, int64_t, int64_t batch) {
+  int64_t most = 0;  // lists of all instances; a smaller batch has more of each instance
+  for (int64_t tiles = 1; tiles <= column_tiles_of(batch); ++tiles) {
+    const int64_t b = smaller(tiles * topk_columns, batch);
+    most = larger(most, parts_of(machine, b) * b);
+  }
+  return {ceil_div(most, batch), 0};
+}
+
+void topk(Cuda, Context& context, const TopK& p) {
+  const TopKArguments a{p, parts_of(machine(Cuda{}, context.device(), 0), p.batch), column_tiles_of(p.batch)};
+  const auto stream = static_cast<cudaStream_t>(context.stream().handle);
+  visit_types(p, [&](auto types) {
+    using Types = decltype(types);
+    launch(stream, Launch{a.parts * a.column_tiles, block_threads, Types::shared}, &topk_kernel<Types>, a,
+           "topk_kernel");
+  });
+}
+
+void topk_merge(Cuda, Context& context, const TopKMerge& p) {
+  TopKMerge a = p;
+  a.num_lists = parts_of(machine(Cuda{}, context.device(), 0), p.batch);  // what topk has filled; p says how many fit
+  launch(static_cast<cudaStream_t>(context.stream().handle), Launch{p.batch, block_threads}, &topk_merge_kernel, a,
+         "topk_merge_kernel");
+}
+
+}  // namespace sparsexmc::kernels

@@ -1,0 +1,21 @@
+// Checks of what a user passes to a step or a prediction.
+#pragma once
+
+#include <string>
+
+#include "sparsexmc/classifier.h"
+
+namespace sparsexmc {
+
+void check_batch(int64_t rows, int64_t label_rows, int64_t batch_size);
+void check_embeddings(const TensorView& embeddings, const ClassifierConfig& config, Device device);
+/// @param gradient of the embeddings, or null
+void check_gradient(const TensorView* gradient, const TensorView& embeddings);
+void check_sparse(const CsrView& features, const ClassifierConfig& config);
+void check_k(int64_t k, int64_t num_labels);
+
+/// @param name of the argument that holds NaN or Inf
+/// @throws ArgumentError unless such batches are to be skipped
+void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name);
+
+}  // namespace sparsexmc

@@ -1,0 +1,12 @@
+// Which of the configuration's dtypes a device takes.
+#pragma once
+
+#include "sparsexmc/config.h"
+
+namespace sparsexmc {
+
+/// What the products of a model read on `device`: compute_dtype, or the device's own choice.
+/// @throws ArgumentError if the device cannot take compute_dtype or weight_dtype
+DType choose_compute_dtype(const ClassifierConfig& config, Device device);
+
+}  // namespace sparsexmc

@@ -1,0 +1,64 @@
+#include "label_order.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "sparsexmc/error.h"
+#include "visit_device.h"
+
+namespace sparsexmc {
+namespace {
+
+void check_permutation(const int64_t* order, int64_t num_labels) {
+  std::vector<bool> seen(static_cast<size_t>(num_labels), false);
+  for (int64_t row = 0; row < num_labels; ++row) {
+    const int64_t id = order[row];
+    if (id < 0 || id >= num_labels || seen[static_cast<size_t>(id)])
+      throw ArgumentError("label_order: " + std::to_string(id) + " at position " + std::to_string(row) +
+                          (id < 0 || id >= num_labels ? " is no label id" : " occurs twice") +
+                          "; it must hold every id of 0.." + std::to_string(num_labels - 1) + " once");
+    seen[static_cast<size_t>(id)] = true;
+  }
+}
+
+}  // namespace
+
+LabelOrder::LabelOrder(const ClassifierConfig& config, Context& context, const Buffers& buffers)
+    : context_(context),
+      num_labels_(config.num_labels),
+      device_(buffers.get<uint32_t>("label_order")),
+      ids_(device_),
+      rows_(buffers.get<uint32_t>("label_rows")) {
+  if (context.device().kind == DeviceKind::cpu) return;
+  host_.resize(static_cast<size_t>(2 * num_labels_));
+  ids_ = host_.data();
+  rows_ = ids_ + num_labels_;
+}
+
+void LabelOrder::set(const int64_t* order) {
+  check_permutation(order, num_labels_);
+  for (int64_t row = 0; row < num_labels_; ++row) {
+    ids_[row] = static_cast<uint32_t>(order[row]);
+    rows_[order[row]] = static_cast<uint32_t>(row);
+  }
+  if (ids_ == device_) return;
+  visit_device(context_.device(), [&](auto tag) {
+    kernels::write_device(tag, context_, device_, ids_, static_cast<size_t>(num_labels_) * sizeof(uint32_t));
+  });
+}
+
+void LabelOrder::initialise(const int64_t* order, const int64_t* counts) {
+  for (int64_t l = 0; counts != nullptr && l < num_labels_; ++l)
+    if (counts[l] < 0)
+      throw ArgumentError("label_counts: " + std::to_string(counts[l]) + " for label " + std::to_string(l) +
+                          "; counts must be >= 0");
+  if (order != nullptr) return set(order);
+  std::vector<int64_t> own(static_cast<size_t>(num_labels_));
+  std::iota(own.begin(), own.end(), int64_t{0});
+  if (counts != nullptr)
+    std::stable_sort(own.begin(), own.end(), [&](int64_t a, int64_t b) { return counts[a] > counts[b]; });
+  set(own.data());
+}
+
+}  // namespace sparsexmc

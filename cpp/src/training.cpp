@@ -1,0 +1,157 @@
+// The order of things in a training step.
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "arguments.h"
+#include "classifier_impl.h"
+#include "visit_device.h"
+
+namespace sparsexmc {
+
+kernels::OptimizerStep Classifier::Impl::optimizer_step() const {
+  kernels::OptimizerStep o;
+  o.kind = config.optimizer.kind;
+  o.lr = static_cast<float>(progress.lr * config.schedule.factor(progress.step));
+  if (o.kind == OptimizerKind::adam) {
+    const Adam& adam = config.optimizer.adam;
+    const double t = static_cast<double>(progress.step + 1);
+    o.weight_decay = static_cast<float>(adam.weight_decay);
+    o.beta1 = static_cast<float>(adam.beta1);
+    o.beta2 = static_cast<float>(adam.beta2);
+    o.eps = static_cast<float>(adam.eps);
+    o.correction1 = static_cast<float>(1.0 / (1.0 - std::pow(adam.beta1, t)));
+    o.correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(adam.beta2, t)));
+  } else {
+    o.weight_decay = static_cast<float>(config.optimizer.sgd.weight_decay);
+    o.momentum = static_cast<float>(config.optimizer.sgd.momentum);
+  }
+  return o;
+}
+
+bool Classifier::Impl::settle_one(bool wait) {
+  StepResults::Step step;
+  const StepResults::Settled settled = results.settle(wait, step);
+  if (settled == StepResults::Settled::nonfinite) {
+    --progress.step;
+    if (step.kept) kept.forget_last();
+    refuse_nonfinite(step.on_nonfinite, "embeddings of step call " + std::to_string(step.ticket));
+    ++progress.skipped;
+  }
+  return settled != StepResults::Settled::none;
+}
+
+template <class Forward, class Backward>
+int64_t Classifier::Impl::start(const LabelsView& batch_labels, int64_t batch, OnNonfinite on_nonfinite,
+                                Forward&& forward, Backward&& backward) {
+  settle(false);
+  while (results.full()) settle_one(true);
+  // A kept batch of a pending step is the last one kept, and the count of steps is right where batches are kept.
+  if (kept.wanted(progress.step + 1)) settle(true);
+  const bool keep = kept.wanted(progress.step + 1);
+
+  // Until the first kernel that updates, whatever fails leaves the model as it was: all memory is taken here.
+  BatchSizes sizes{batch, leading_dimension(batch)};
+  if (config.hidden) sizes.dropout = static_cast<float>(config.hidden->dropout);
+  sizes.step = static_cast<uint64_t>(progress.step);
+  if (!on_cpu() && !config.sparse_input) sizes.skip = &outcome->nonfinite;
+  const auto positives = sort_positives(buffers, batch_labels, labels.rows(), output.shapes());
+  if (keep) kept.reserve(positives);
+  if (!on_cpu()) results.reserve();
+  visit_device(context->device(), [&](auto tag) { kernels::fill_zero(tag, *context, outcome, sizeof *outcome); });
+  if (!forward(std::as_const(sizes))) {
+    ++progress.skipped;
+    return results.add(StepResult{.skipped = true});
+  }
+
+  const kernels::OptimizerStep optimizer = optimizer_step();
+  float* dx = output.step(*context, &outcome->loss, inputs, positives, sizes, optimizer);
+  backward(std::as_const(sizes), dx, optimizer);
+  ++progress.step;
+  if (keep) kept.keep(inputs, batch, sizes.ldx, positives, output.shapes(), labels);
+  const int64_t ticket = on_cpu() ? results.add(StepResult{.loss = outcome->loss / static_cast<double>(batch)})
+                                  : results.add({.batch = batch, .on_nonfinite = on_nonfinite, .kept = keep}, outcome);
+  rewire_if_due();
+  return ticket;
+}
+
+void Classifier::Impl::rewire_if_due() {
+  const int64_t step = progress.step;
+  if (!config.rewiring || !config.rewiring->due(step)) return;
+  settle(true);
+  if (progress.step != step) return;  // a skipped batch has put it off
+  output.rewire(*context, progress.rewirings, kept.sorted(labels, output.shapes()), step);
+  kept.clear();
+  results.set_rewired();
+}
+
+int64_t Classifier::start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                               OnNonfinite on_nonfinite) {
+  Impl& m = *impl_;
+  check_embeddings(embeddings, m.config, m.context->device());
+  check_batch(embeddings.rows, labels.rows, m.config.batch_size);
+  check_labels(labels, m.config.num_labels);
+  check_gradient(gradient, embeddings);
+  const auto forward = [&](const BatchSizes& sizes) {
+    m.gather(embeddings, 0, sizes);
+    if (m.on_cpu() && m.outcome->nonfinite != 0) {
+      refuse_nonfinite(on_nonfinite, "embeddings");
+      return false;
+    }
+    if (m.hidden) m.hidden->forward(*m.context, m.inputs, m.features, sizes);
+    return true;
+  };
+  const auto backward = [&](const BatchSizes& sizes, float* dx, const kernels::OptimizerStep& optimizer) {
+    const float* out = dx;
+    if (m.hidden) {
+      float* dxt = gradient != nullptr ? m.buffers.get<float>("batch.feature_gradients") : nullptr;
+      m.hidden->backward(*m.context, dxt, dx, m.inputs, m.features, sizes, optimizer);
+      out = dxt;
+    }
+    if (gradient == nullptr) return;
+    const kernels::ScatterColumns p{gradient->data, out,       gradient->dtype, sizes.batch,
+                                    gradient->cols, sizes.ldx, sizes.skip};
+    visit_device(m.context->device(), [&](auto tag) { kernels::scatter_columns(tag, *m.context, p); });
+  };
+  return m.run([&] { return m.start(labels, embeddings.rows, on_nonfinite, forward, backward); });
+}
+
+int64_t Classifier::start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
+  Impl& m = *impl_;
+  check_sparse(features, m.config);
+  check_batch(features.rows, labels.rows, m.config.batch_size);
+  check_labels(labels, m.config.num_labels);
+  SparseBatch batch{};
+  const auto forward = [&](const BatchSizes& sizes) {
+    batch = stage_features(m.buffers, features, 0, sizes.batch, static_cast<float>(m.config.hidden->input_scale), true);
+    if (!batch.finite) {
+      refuse_nonfinite(on_nonfinite, "features");
+      return false;
+    }
+    m.hidden->forward(*m.context, m.inputs, batch, sizes);
+    return true;
+  };
+  const auto backward = [&](const BatchSizes& sizes, float* dx, const kernels::OptimizerStep& optimizer) {
+    m.hidden->backward(*m.context, dx, m.inputs, batch, sizes, optimizer);
+  };
+  return m.run([&] { return m.start(labels, features.rows, on_nonfinite, forward, backward); });
+}
+
+StepResult Classifier::finish_step(int64_t ticket) {
+  Impl& m = *impl_;
+  return m.run([&] {
+    while (m.results.oldest_pending() != 0 && m.results.oldest_pending() <= ticket) m.settle_one(true);
+    return m.results.result(ticket);
+  });
+}
+
+StepResult Classifier::train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                                  OnNonfinite on_nonfinite) {
+  return finish_step(start_step(embeddings, labels, gradient, on_nonfinite));
+}
+
+StepResult Classifier::train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
+  return finish_step(start_step(features, labels, on_nonfinite));
+}
+
+}  // namespace sparsexmc

@@ -1,0 +1,83 @@
+// A classifier that Python threads may share, and what its queued work still reads.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "sparsexmc/classifier.h"
+#include "sparsexmc/event.h"
+
+namespace sparsexmc::python {
+
+/// A cudaStream_t as a number; 0, the default stream, on the CPU.
+using StreamHandle = uintptr_t;
+
+inline Stream to_stream(StreamHandle handle) { return {reinterpret_cast<void*>(handle)}; }
+
+/// Runs the work of a context on another stream for the length of a scope, behind all earlier work of the context and
+/// before all later: nothing of ours is left to do on a stream that its owner may destroy then.
+class StreamScope {
+ public:
+  StreamScope(Context& context, Stream stream) : context_(context) {
+    if (context.device().kind == DeviceKind::cuda) context.set_stream(stream);
+  }
+  ~StreamScope() {
+    try {
+      context_.set_stream(context_.own_stream());
+    } catch (const std::exception&) {  // the device has failed, which the next call finds out too
+    }
+  }
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+
+ private:
+  Context& context_;
+};
+
+/// One call at a time, each without the GIL.
+class Engine {
+ public:
+  explicit Engine(Classifier classifier) : classifier_(std::move(classifier)) {}
+
+  /// body(classifier) must not touch Python objects.
+  template <class Body>
+  auto call(Body&& body) {
+    const nanobind::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    return body(classifier_);
+  }
+  /// The same with the work of `body` on a stream of the caller.
+  template <class Body>
+  auto call_on(StreamHandle stream, Body&& body) {
+    return call([&](Classifier& c) {
+      const StreamScope scope(c.context(), to_stream(stream));
+      return body(c);
+    });
+  }
+
+  /// Keeps what queued work reads or writes until `done` has passed. Needs the GIL, like the next one.
+  void hold(Event done, std::vector<std::shared_ptr<void>> what) {
+    held_.push_back({std::move(done), std::move(what)});
+  }
+  void let_go() {
+    while (!held_.empty() && held_.front().done.passed()) held_.pop_front();
+  }
+
+ private:
+  struct Held {
+    Event done;
+    std::vector<std::shared_ptr<void>> what;
+  };
+
+  std::mutex mutex_;
+  std::deque<Held> held_;  // goes after the classifier, which waits for its work
+  Classifier classifier_;
+};
+
+}  // namespace sparsexmc::python

@@ -1,0 +1,54 @@
+// Training steps, which may still run when their call has returned.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <tuple>
+
+#include "engine.h"
+#include "tensor.h"
+#include "views.h"
+
+namespace sparsexmc::python {
+
+/// A matrix as the kernels of a model reach it: where it is, or for host memory under a model on a GPU page-locked
+/// memory of the same size.
+struct Reachable {
+  TensorView view;
+  std::shared_ptr<Allocation> pages;  // null: where it is
+};
+Reachable reachable(Context& context, const char* name, const TensorView& matrix);
+/// The same with the matrix's elements.
+Reachable reachable_copy(Context& context, const char* name, const TensorView& matrix);
+
+/// A call of a step: its result, once that is asked for, and a gradient that is copied to host memory then.
+class Step {
+ public:
+  Step(Engine& engine, int64_t ticket) : engine_(&engine), owner_(nanobind::find(engine)), ticket_(ticket) {}
+  /// Of a step that has run.
+  explicit Step(StepResult result) : result_(result) {}
+
+  void copy_gradient_to(Tensor target, Reachable gradient);
+
+  /// Loss, skipped, rewired; waits for them. @throws ArgumentError see Classifier::finish_step
+  std::tuple<double, bool, bool> result();
+
+ private:
+  Engine* engine_ = nullptr;
+  nanobind::object owner_;  // keeps the engine as long as it is asked
+  int64_t ticket_ = 0;
+  std::optional<StepResult> result_;
+  std::optional<Tensor> target_;
+  Reachable gradient_;
+};
+
+/// @param gradient null, or of the embeddings' shape and dtype
+/// @param stream to run on  @param caller_stream the one that is current where the embeddings come from: if it is
+///        another, it waits for the gradient
+Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
+                const Tensor* gradient, bool skip, StreamHandle stream, std::optional<StreamHandle> caller_stream);
+Step start_sparse_step(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values,
+                       int64_t cols, const Indices& label_indptr, const Indices& label_indices, bool skip,
+                       StreamHandle stream);
+
+}  // namespace sparsexmc::python

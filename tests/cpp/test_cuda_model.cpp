@@ -1,0 +1,277 @@
+// A whole classifier on a GPU, or on the host shim, beside its twin on the CPU. Passes without a look where neither is.
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "device_guard.h"
+#include "scratch_directory.h"
+#include "small_classifier.h"
+#include "sparsexmc/error.h"
+
+namespace {
+
+using namespace sparsexmc;
+using namespace small_classifier;
+
+bool has_cuda() { return cuda_unavailable_reason().empty(); }
+
+/// A control of the host shim; null on a real card.
+template <class Function>
+Function* shim_control(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+}
+
+/// On the host shim every step has run when it is queued. Runs `body` so, and with results that come late.
+template <class Body>
+void with_late_events(Body&& body) {
+  body();
+  if (const auto delay = shim_control<void(bool)>("sparsexmc_shim_delay_events")) {
+    delay(true);
+    body();
+    delay(false);
+  }
+}
+
+ClassifierConfig config_on(const std::string& device, DType compute = DType::float32) {
+  ClassifierConfig config = small_config(OptimizerKind::adam);
+  config.device = device;
+  if (device != "cpu") config.compute_dtype = compute;
+  config.rewiring.reset();
+  return config;
+}
+
+/// Batches in the memory of a device, each the same on every device. The gradient of the last step comes back to the
+/// host.
+class Feed {
+ public:
+  explicit Feed(Device device) : context_(device, 1) {
+    const size_t bytes = static_cast<size_t>(batch * in_features) * sizeof(float);
+    embeddings_ = context_.pool().allocate("embeddings", bytes);
+    gradient_ = context_.pool().allocate("gradient", bytes);
+  }
+
+  int64_t start(Classifier& classifier, int number, OnNonfinite on_nonfinite = OnNonfinite::raise, bool nan = false) {
+    std::vector<float> values(batch * in_features);
+    for (size_t j = 0; j < values.size(); ++j)
+      values[j] = static_cast<float>((static_cast<int>(j) * 7 + number) % 11 - 5) / 4;
+    if (nan) values[3] = std::numeric_limits<float>::quiet_NaN();
+    const Device device = context_.device();
+    {
+      const DeviceGuard guard(device);
+      visit_device(device, [&](auto tag) {
+        kernels::synchronize(tag, classifier.context());  // our one buffer may still be read
+        kernels::write_device(tag, context_, embeddings_.as<void>(), values.data(), embeddings_.bytes());
+      });
+    }
+    std::vector<int64_t> indptr = {0, 2, 3, 3, 5}, indices = {number % num_labels, 20, 3, 7, 8};
+    if (label_all_) {
+      indptr = {0, num_labels, 2 * num_labels, 3 * num_labels, 4 * num_labels};
+      indices.clear();
+      for (int64_t i = 0; i < batch * num_labels; ++i) indices.push_back(i % num_labels);
+    }
+    const TensorView gradient = view(gradient_);
+    return classifier.start_step(view(embeddings_), {batch, {indptr.data(), true}, {indices.data(), true}}, &gradient,
+                                 on_nonfinite);
+  }
+
+  /// Gives every instance every label from now on, or few as at first.
+  void label_all(bool all) { label_all_ = all; }
+
+  StepResult train(Classifier& classifier, int number) { return classifier.finish_step(start(classifier, number)); }
+
+  std::vector<float> gradient() {
+    std::vector<float> values(batch * in_features);
+    const DeviceGuard guard(context_.device());
+    visit_device(context_.device(), [&](auto tag) {
+      kernels::read_device(tag, context_, values.data(), gradient_.as<void>(), gradient_.bytes());
+    });
+    return values;
+  }
+
+  void topk(Classifier& classifier, std::vector<float>& scores, std::vector<int64_t>& ids) {
+    scores.assign(batch * 5, 0.0f);
+    ids.assign(batch * 5, -1);
+    classifier.topk(view(embeddings_), 5, scores.data(), ids.data());
+  }
+
+ private:
+  TensorView view(const Allocation& block) const {
+    return {block.as<void>(), batch, in_features, DType::float32, context_.device()};
+  }
+
+  Context context_;
+  Allocation embeddings_, gradient_;
+  bool label_all_ = false;
+};
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double most = 0;
+  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(double{a[i]} - double{b[i]}));
+  return most;
+}
+
+void check_twins(ClassifierConfig config, double tolerance) {
+  Classifier on_cuda(config);
+  config.device = "cpu";
+  config.compute_dtype.reset();
+  Classifier on_cpu(config);
+  Feed cuda_feed(on_cuda.context().device()), cpu_feed{Device{}};
+  for (int i = 0; i < 6; ++i) {
+    const StepResult a = cuda_feed.train(on_cuda, i), b = cpu_feed.train(on_cpu, i);
+    CHECK(std::abs(a.loss - b.loss) < tolerance * b.loss);
+    CHECK(largest_difference(cuda_feed.gradient(), cpu_feed.gradient()) < tolerance);
+  }
+  std::vector<float> cuda_scores, cpu_scores;
+  std::vector<int64_t> cuda_ids, cpu_ids;
+  cuda_feed.topk(on_cuda, cuda_scores, cuda_ids);
+  cpu_feed.topk(on_cpu, cpu_scores, cpu_ids);
+  CHECK(largest_difference(cuda_scores, cpu_scores) < tolerance);
+  CHECK(on_cuda.context().pool().statistics().peak == on_cuda.memory_plan().total());
+}
+
+}  // namespace
+
+TEST_CASE("CUDA: a model trains and predicts as its twin on the CPU, within its plan") {
+  if (!has_cuda()) return;
+  for (const bool hidden : {false, true})
+    for (const auto& [compute, tolerance] : {std::pair{DType::float32, 1e-4}, std::pair{DType::bfloat16, 0.05}}) {
+      CAPTURE(hidden);
+      CAPTURE(dtype_name(compute));
+      ClassifierConfig config = config_on("cuda", compute);
+      if (hidden) config.hidden = Hidden{.features = 12};
+      check_twins(config, tolerance);
+    }
+}
+
+TEST_CASE("CUDA: steps may be started ahead and finished later, in any order") {
+  if (!has_cuda()) return;
+  with_late_events([] {
+    Classifier waiting(config_on("cuda")), ahead(config_on("cuda"));
+    Feed waiting_feed(waiting.context().device()), ahead_feed(ahead.context().device());
+    std::vector<int64_t> tickets;
+    for (int i = 0; i < 200; ++i) tickets.push_back(ahead_feed.start(ahead, i));
+    std::vector<double> losses;
+    for (int i = 0; i < 200; ++i) losses.push_back(waiting_feed.train(waiting, i).loss);
+    CHECK(tickets.front() == 1);
+    CHECK(ahead.finish_step(tickets[100]).loss == losses[100]);
+    for (size_t i = 0; i < tickets.size(); ++i) CHECK(ahead.finish_step(tickets[i]).loss == losses[i]);
+    CHECK_THROWS_AS(ahead.finish_step(0), ArgumentError);
+    CHECK_THROWS_AS(ahead.finish_step(201), ArgumentError);
+    CHECK(state(ahead) == state(waiting));
+  });
+}
+
+TEST_CASE("CUDA: a batch with NaN changes nothing, and is counted or raised when it is noticed") {
+  if (!has_cuda()) return;
+  with_late_events([] {
+    Classifier classifier(config_on("cuda"));
+    Feed feed(classifier.context().device());
+    feed.train(classifier, 0);
+    const std::string before = state(classifier);
+
+    const int64_t skipped = feed.start(classifier, 1, OnNonfinite::skip, true);
+    CHECK(classifier.finish_step(skipped).skipped);
+    CHECK(feed.gradient() == std::vector<float>(batch * in_features, 0.0f));
+    CHECK(state(classifier) == before);
+    CHECK(classifier.progress().step == 1);
+    CHECK(classifier.progress().skipped == 1);
+
+    const int64_t raised = feed.start(classifier, 1, OnNonfinite::raise, true);
+    CHECK_THROWS_AS(classifier.finish_step(raised), ArgumentError);
+    CHECK(classifier.finish_step(raised).skipped);  // raised once
+    feed.start(classifier, 1, OnNonfinite::raise, true);
+    CHECK_THROWS_AS(classifier.progress(), ArgumentError);  // the next call finds it
+    CHECK(classifier.progress().step == 1);
+    CHECK(classifier.progress().skipped == 1);
+    CHECK(state(classifier) == before);
+  });
+}
+
+TEST_CASE("CUDA: rewiring counts only steps that trained, and keeps the batches of these") {
+  if (!has_cuda()) return;
+  with_late_events([] {
+    ClassifierConfig config = config_on("cuda");
+    config.rewiring = Rewiring{.method = RewiringMethod::rigl, .interval = 5, .grow_batches = 3};
+    Classifier with(config), without(config);
+    Feed with_feed(with.context().device()), without_feed(without.context().device());
+    for (int i = 0; i < 19; ++i) {
+      for (int n = 0; n < i % 3; ++n) with_feed.start(with, i, OnNonfinite::skip, true);
+      with_feed.start(with, i);
+      without_feed.start(without, i);
+    }
+    CHECK(with.progress().step == 19);
+    CHECK(with.progress().rewirings.size() == without.progress().rewirings.size());
+    for (size_t i = 0; i < with.progress().rewirings.size(); ++i)
+      CHECK(with.progress().rewirings[i].step == without.progress().rewirings[i].step);
+    CHECK(with.progress().kept.size() == 2);
+    for (const NamedTensor& tensor : with.tensors()) {
+      if (!tensor.name.starts_with("optimizer.kept.")) continue;
+      std::string a(tensor.bytes(), '\0'), b(tensor.bytes(), '\1');
+      with.read(tensor.name, a.data());
+      without.read(tensor.name, b.data());
+      CHECK(a == b);
+    }
+  });
+}
+
+TEST_CASE("CUDA: a batch that passes the memory limit leaves the model as it was") {
+  if (!has_cuda()) return;
+  ClassifierConfig config = config_on("cuda");
+  config.labels_per_instance = 1;
+  config.memory_limit = plan(config).total();
+  Classifier classifier(config);
+  Feed feed(classifier.context().device());
+  feed.train(classifier, 0);
+  const std::string before = state(classifier);
+  feed.label_all(true);
+  CHECK_THROWS_AS(feed.start(classifier, 1), MemoryPlanError);
+  CHECK(state(classifier) == before);
+  feed.label_all(false);
+  feed.train(classifier, 1);
+  CHECK(classifier.progress().step == 2);
+}
+
+TEST_CASE("CUDA: checkpoints go from device to device; the CPU widens bfloat16 weights") {
+  if (!has_cuda()) return;
+  const ScratchDirectory directory;
+  ClassifierConfig config = config_on("cuda", DType::bfloat16);
+  config.weight_dtype = DType::bfloat16;
+  config.rewiring = Rewiring{.method = RewiringMethod::rigl, .interval = 5, .grow_batches = 3};
+  Classifier first(config);
+  Feed feed(first.context().device());
+  for (int i = 0; i < 4; ++i) feed.train(first, i);
+  first.save(directory / "model");
+  Classifier second = Classifier::load(directory / "model");
+  CHECK(state(second) == state(first));
+  CHECK(second.config().weight_dtype == DType::bfloat16);
+  for (int i = 4; i < 8; ++i) CHECK(feed.train(first, i).loss == feed.train(second, i).loss);
+  CHECK(state(second) == state(first));
+
+  Classifier third = Classifier::load(directory / "model", "cpu");
+  CHECK(third.config().weight_dtype == DType::float32);
+  CHECK(third.compute_dtype() == DType::float32);
+  Classifier fourth = Classifier::load(directory / "model");
+  for (const NamedTensor& tensor : third.tensors()) {
+    std::string wide(tensor.bytes(), '\0'), stored(tensor.bytes(), '\1');
+    third.read(tensor.name, wide.data());
+    fourth.read(tensor.name, stored.data(), tensor.dtype);
+    CHECK(wide == stored);
+    fourth.write(tensor.name, wide.data(), tensor.dtype);
+  }
+  CHECK(state(fourth) == state(Classifier::load(directory / "model")));
+}
+
+TEST_CASE("CUDA: after a failed launch every call names the failure") {
+  const auto fail_launch = shim_control<void(int64_t)>("sparsexmc_shim_fail_launch");
+  if (!has_cuda() || fail_launch == nullptr) return;
+  Classifier classifier(config_on("cuda"));
+  Feed feed(classifier.context().device());
+  feed.train(classifier, 0);
+  fail_launch(3);
+  CHECK_THROWS_AS(feed.start(classifier, 1), DeviceError);
+  fail_launch(0);
+  CHECK_THROWS_WITH_AS(classifier.progress(), doctest::Contains("checkpoint"), DeviceError);
+  CHECK_THROWS_AS(feed.start(classifier, 1), DeviceError);
+}

@@ -1,0 +1,60 @@
+#include <atomic>
+#include <stdexcept>
+
+#include "machine.h"
+#include "runtime_state.h"
+
+namespace {
+
+using sparsexmc::shim::report;
+using sparsexmc::shim::setting;
+
+thread_local const char* next_name = nullptr;
+std::atomic<int64_t> launches = 0;
+
+/// The number of the launch that is to fail; 0: none.
+std::atomic<int64_t>& failing_launch() {
+  static std::atomic<int64_t> number = setting("SPARSEXMC_SHIM_FAIL_LAUNCH", 0);
+  return number;
+}
+
+}  // namespace
+
+namespace sparsexmc::shim {
+
+void name_next_launch(const char* name) { next_name = name; }
+
+cudaError_t check_shared_size(int64_t bytes) {
+  return report(bytes <= setting("SPARSEXMC_SHIM_SHARED", 232448) ? cudaSuccess : cudaErrorInvalidValue);
+}
+
+cudaError_t check_and_run(const cudaLaunchConfig_t& config, void (*body)(const void*), const void* parameters) {
+  const char* name = next_name ? next_name : "(unnamed)";
+  next_name = nullptr;
+  Grid grid{config.gridDim.x, config.gridDim.y, config.blockDim.x, config.dynamicSmemBytes, 1};
+  for (unsigned a = 0; a < config.numAttrs; ++a) {
+    if (config.attrs[a].id == cudaLaunchAttributeClusterDimension) grid.cluster = config.attrs[a].val.clusterDim.x;
+  }
+  const bool one_dimensional = config.blockDim.y == 1 && config.blockDim.z == 1 && config.gridDim.z == 1;
+  if (!one_dimensional || grid.threads == 0 || grid.threads > max_threads || grid.blocks_y > 65535 ||
+      grid.cluster == 0 || grid.cluster > max_cluster || grid.cluster > setting("SPARSEXMC_SHIM_CLUSTER", 8) ||
+      grid.blocks_x % grid.cluster != 0 || check_shared_size(static_cast<int64_t>(grid.shared)) != cudaSuccess) {
+    return report(cudaErrorInvalidConfiguration);
+  }
+  if (++launches == failing_launch()) return report(cudaErrorLaunchFailure);
+  run_grid(grid, body, parameters, name);
+  return cudaSuccess;
+}
+
+}  // namespace sparsexmc::shim
+
+void sparsexmc_shim_fail_launch(int64_t n) { failing_launch() = n > 0 ? launches + n : 0; }
+int64_t sparsexmc_shim_launches() { return launches; }
+bool sparsexmc_shim_set_order(const char* order) {
+  try {
+    sparsexmc::shim::set_order(sparsexmc::shim::parse_order(order));
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
