@@ -8,11 +8,10 @@ the rest runs in a fresh process.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -21,73 +20,13 @@ import common
 import sparsexmc as sx
 from gpu_baselines import BASELINES, Batch, Sizes, make_batches
 from gpu_clock import GpuClock, clocks
+from gpu_grid import GOAL, OURS, Measurement, schedule
 from sparsexmc import _core
 
 NAME = "step on a GPU"
 POSITIVES = 5  # labels per instance
 INPUTS = 4  # input sets
 SECONDS = 0.4  # of repeats for one measurement
-LABELS, FEATURES, BATCHES = (131_073, 670_091, 2_812_281), (768, 384), (256, 64, 1024)
-FAN_INS, GROUP_SIZES, OPTIMIZERS = (64, 32, 128), (32, 1, 16), ("SGD", "Adam")
-GOAL = Sizes(labels=670_091, features=768, batch=256, fan_in=64, group_size=32, optimizer="SGD")
-ROUND_LABELS = (131_072, 670_080, 2_812_288)  # nothing to pad: odd sizes must not cost more
-OURS = "sparsexmc"
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One contender at one configuration."""
-
-    contender: str
-    sizes: Sizes
-
-    @property
-    def key(self) -> str:
-        s = self.sizes
-        dense = "" if self.contender in ("dense", "chunked") else f" F={s.fan_in} G={s.group_size}"
-        return f"{self.contender} L={s.labels} H={s.features} B={s.batch}{dense} {s.optimizer}"
-
-
-def schedule(args: argparse.Namespace) -> list[Measurement]:
-    """What to measure, the most telling first, each once; ``--labels`` and its like pick from the grid or extend it."""
-
-    def only(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        given = getattr(args, name)
-        return values if given is None else (given,)
-
-    def grid(**fixed: tuple[Any, ...]) -> list[Sizes]:
-        axes = {
-            "labels": LABELS,
-            "features": FEATURES,
-            "batch": BATCHES,
-            "fan_in": FAN_INS,
-            "group_size": GROUP_SIZES,
-            "optimizer": OPTIMIZERS,
-        }
-        axes = {name: fixed.get(name, values) for name, values in axes.items()}
-        product = itertools.product(*(only(name, values) for name, values in axes.items()))
-        return [Sizes(*values) for values in product]
-
-    shape = {"fan_in": (GOAL.fan_in,), "group_size": (GOAL.group_size,)}
-    sgd, adam, middle = {"optimizer": ("SGD",)}, {"optimizer": ("Adam",)}, {"batch": (GOAL.batch,)}
-    goals = grid(**shape, **sgd, **middle, labels=LABELS[1:], features=(GOAL.features,))
-    of_goal = {"labels": (GOAL.labels,), "features": (GOAL.features,)}
-    everything = [OURS, "chunked", "dense", "gather"]
-    parts = [
-        (everything, goals),
-        ([OURS, "chunked", "dense"], grid(**shape, **sgd)),
-        ([OURS, "gather"], grid(**sgd, **middle, **of_goal)),
-        ([OURS, "chunked", "dense"], grid(**shape, **adam, **middle)),
-        ([OURS], grid(**shape, **sgd, **middle, labels=ROUND_LABELS, features=(GOAL.features,))),
-        ([OURS], grid(**sgd, **middle)),
-        ([OURS, "chunked", "dense"], grid(**shape, **adam)),
-    ]
-    if not args.quick:
-        parts += [([OURS], grid()), (["gather"], grid(**sgd))]
-    planned = [
-        Measurement(contender, sizes) for contenders, some in parts for contender in contenders for sizes in some
-    ]
-    return list({measurement.key: measurement for measurement in planned}.values())
 
 
 class Ours:
@@ -111,12 +50,14 @@ class Ours:
             topk=POSITIVES,
         )
         self.taken = clock.taken_memory() - before
+        self._dry_run = clock.dry_run
 
     def prepare(self, batch: Batch) -> None:
         """Nothing."""
 
     def run(self, batch: Batch) -> object:
-        return self.classifier.train_step(batch.x, (batch.indptr, batch.indices))
+        x = batch.x.float().numpy() if self._dry_run else batch.x  # the host shim's GPU takes what NumPy has
+        return self.classifier.train_step(x, (batch.indptr, batch.indices))
 
     def memory(self, sizes: Sizes) -> dict[str, int]:
         """Bytes at the peak: all, and what is neither weights, indices, bias and state nor X and dX."""
@@ -221,7 +162,7 @@ def notes(ceiling: dict[str, float], about: dict[str, Any], clocks_seen: list[st
         "inputs and batched products. " + (f"(b) ran {', '.join(eager)}." if eager else ""),
         "'of floor': the larger of two times, over ours: weights, state and indices at the copy bandwidth; the gathers "
         "of X^T and the read-modify-write of the fp32 dX at 128 bytes per clock and multiprocessor. 'beyond': peak of "
-        "our pool without weights, state, X and dX.",
+        "our pool without weights, state, X and dX; it should stay below 64 MiB.",
         f"Ceilings of the same run: copy {ceiling['copy_gbs']:,.0f} GB/s, bf16 matrix product "
         f"{ceiling['matrix_tflops']:.0f} TFLOP/s, {about['multiprocessors']} multiprocessors at "
         f"{ceiling['clock_mhz']:,.0f} MHz. "
@@ -277,9 +218,3 @@ def restart(args: argparse.Namespace, begin: float) -> None:
     print("the CUDA context is lost; going on in a fresh process", flush=True)
     seconds = args.seconds - (time.monotonic() - begin)
     os.execv(sys.executable, [sys.executable, *sys.argv, "--resume", f"--seconds={seconds:.0f}"])
-
-
-def sizes_of(args: argparse.Namespace) -> Sizes:
-    """The goal's sizes, with what the command line says instead."""
-    given = {name: value for name in asdict(GOAL) if (value := getattr(args, name, None)) is not None}
-    return replace(GOAL, **given)

@@ -12,7 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from gpu_baselines import Sizes, make_batches
 from gpu_clock import GpuClock
-from gpu_step import GOAL, INPUTS, POSITIVES, Ours
+from gpu_grid import GOAL
+from gpu_step import INPUTS, POSITIVES, Ours
 
 
 def main() -> None:

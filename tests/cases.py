@@ -27,6 +27,12 @@ ROUNDING = Tolerance(2e-5, "fp32 sums of up to a thousand terms: about sqrt(1000
 MARGIN = Tolerance(5e-5, "the squared hinge has no bound, so errors of the logits reach the gradient in full")
 LONG = Tolerance(1e-4, "fp32 sums over more than ten thousand terms, with the same rule")
 RATIO = Tolerance(2e-4, "Adam divides by the root of the mean square: small gradients pass their error on in full")
+# Of products in bfloat16, as a share of the root mean square.
+BFLOAT16 = Tolerance(6e-3, "both factors keep 8 bits, an error of 2^-9 each, and one bit more over a few steps")
+BFLOAT16_RATIO = Tolerance(3e-2, "the same through Adam, where small gradients pass their error on in full")
+BFLOAT16_UNITS = Tolerance(
+    1e-1, "the same with hidden units near zero, which are on with one rounding and off otherwise"
+)
 
 SGD = Sgd(lr=0.02)
 MOMENTUM = Sgd(lr=0.02, momentum=0.9)
@@ -61,6 +67,13 @@ class Case:
     def layer_features(self) -> int:
         """Width that the output layer reads."""
         return self.hidden or self.in_features
+
+    @property
+    def bfloat16_tolerance(self) -> Tolerance:
+        """Of products in bfloat16."""
+        if self.hidden:
+            return BFLOAT16_UNITS
+        return BFLOAT16_RATIO if isinstance(self.optimizer, Adam) else BFLOAT16
 
     @property
     def batches(self) -> tuple[int, ...]:

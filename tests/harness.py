@@ -17,7 +17,7 @@ Arrays = dict[str, npt.NDArray]
 ROUNDOFF = 2.0**-24  # of fp32, as a share of the value
 # The oracle knows fp32 only, so that is what a GPU computes in unless a test says otherwise.
 DEVICE = os.environ.get("SPARSEXMC_TEST_DEVICE", "cpu")
-ON_DEVICE = {"device": DEVICE, "compute_dtype": "float32"}
+ON_DEVICE = {"device": DEVICE, "compute_dtype": "auto" if DEVICE == "cpu" else "float32"}
 
 
 def build(case: Case, **overrides: Any) -> sx.Classifier:
@@ -108,6 +108,15 @@ def assert_close(
         f"{what}: error {error.max():.3g} at {np.unravel_index(error.argmax(), error.shape)}, "
         f"allowed {allowed:.3g} ({tolerance.reason})"
     )
+
+
+def assert_close_on_average(
+    what: str, actual: npt.NDArray, expected: npt.NDArray, tolerance: Tolerance, start: npt.ArrayLike = 0.0
+) -> None:
+    """The root mean square of the error is within the tolerance, as a share of that of the change since `start`."""
+    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    error, change = np.linalg.norm(actual - expected), np.linalg.norm(expected - start)
+    assert error <= tolerance.relative * change, f"{what}: error {error:.3g} of {change:.3g} ({tolerance.reason})"
 
 
 def assert_same_bits(actual: Arrays, expected: Arrays) -> None:

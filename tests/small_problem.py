@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from harness import ON_DEVICE
 
 ROWS, FEATURES, LABELS = 5, 16, 40
 RNG = np.random.default_rng(3)
@@ -16,7 +17,7 @@ Y = sp.csr_matrix((np.ones(6, np.float32), np.array([3, 39, 0, 7, 8, 9]), np.arr
 
 
 def classifier(**options: Any) -> sx.Classifier:
-    settings = {"fan_in": 4, "group_size": 4, "dense_labels": 8, "rewiring": None, "batch_size": ROWS, "device": "cpu"}
+    settings = {"fan_in": 4, "group_size": 4, "dense_labels": 8, "rewiring": None, "batch_size": ROWS, **ON_DEVICE}
     return sx.Classifier(FEATURES, LABELS, **(settings | options))
 
 

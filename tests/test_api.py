@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from harness import DEVICE
 from small_problem import FEATURES, LABELS, ROWS, X, Y, assert_unchanged, classifier
 
 # ---- construction ----
@@ -47,11 +48,11 @@ def test_signature_is_the_designed_one() -> None:
         ({"hidden": "wide"}, r"hidden='wide' must be"),
         ({"hidden": 0}, "hidden"),
         ({"sparse_input": True}, "sparse_input=True needs a hidden layer"),
-        ({"weight_dtype": "bfloat16"}, "weight_dtype is bfloat16, but on the CPU"),
+        ({"weight_dtype": "bfloat16", "device": "cpu"}, "weight_dtype is bfloat16, but on the CPU"),
         ({"weight_dtype": "float16"}, "weight_dtype='float16' is not known"),
-        ({"compute_dtype": "bfloat16"}, "compute_dtype is bfloat16, but on the CPU"),
+        ({"compute_dtype": "bfloat16", "device": "cpu"}, "compute_dtype is bfloat16, but on the CPU"),
         ({"compute_dtype": None}, "compute_dtype=None is not known"),
-        ({"stream": 7}, "stream=7, but the classifier is on the CPU"),
+        ({"stream": 7, "device": "cpu"}, "stream=7, but the classifier is on the CPU"),
         ({"state_dtype": "float16"}, "state_dtype='float16' is not available yet"),
         ({"device": 0}, "device=0 must be text"),
         ({"device": "tpu"}, "tpu"),
@@ -174,7 +175,7 @@ def test_nonfinite_embeddings(value: float) -> None:
     c = classifier()
     before = c.state_dict()
     with pytest.raises(sx.ArgumentError, match=r"embeddings.*on_nonfinite=.skip"):
-        c.train_step(wrong, Y)
+        _ = c.train_step(wrong, Y).loss  # a GPU finds out when it is asked
     assert (c.step, c.skipped) == (0, 0)
     result = c.train_step(wrong, Y, on_nonfinite="skip")
     assert result.skipped
@@ -263,7 +264,7 @@ def test_repr_is_informative() -> None:
         "dense_labels=8",
         "lr=0.002",
         "step=0",
-        "cpu",
+        "cuda:0" if DEVICE == "cuda" else DEVICE,
     ):
         assert part in text
     assert re.search(r"\d KiB", text)

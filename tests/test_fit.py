@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from harness import ON_DEVICE
 from sparsexmc._rows import CsrRows, LabelRows
 from sparsexmc._validation import hold_out
 from sparsexmc.fit import Callback, EpochInfo, StepInfo, steps_per_epoch
@@ -33,7 +34,7 @@ def classifier(**options: Any) -> sx.Classifier:
         "dense_labels": 10,
         "rewiring": None,
         "batch_size": BATCH,
-        "device": "cpu",
+        **ON_DEVICE,
     }
     return sx.Classifier(FEATURES, LABELS, **({"optimizer": sx.Adam(0.02)} | settings | options))
 
@@ -78,7 +79,7 @@ def test_learns_and_reports() -> None:
 def test_every_instance_once_per_epoch_in_new_order(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
 
-    c = sx.Classifier(FEATURES, INSTANCES, fan_in=None, batch_size=BATCH, device="cpu")
+    c = sx.Classifier(FEATURES, INSTANCES, fan_in=None, batch_size=BATCH, **ON_DEVICE)
     train_step = c._train_step
 
     def spy(features: Any, indptr: Any, indices: Any, **options: Any) -> sx.StepResult:

@@ -43,7 +43,8 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
     add_trained(s.name + ".bias", DType::float32, {s.rows}, Stored::Layout::plain, &s);
   }
   if (config.hidden) {
-    add_trained("hidden.weight", DType::float32, {config.in_features, config.hidden->features}, Stored::Layout::plain, nullptr);
+    add_trained("hidden.weight", DType::float32, {config.in_features, config.hidden->features}, Stored::Layout::plain,
+                nullptr);
     add_trained("hidden.bias", DType::float32, {config.hidden->features}, Stored::Layout::plain, nullptr);
   }
   add("label_order", DType::int64, {config.num_labels}, Stored::Layout::order, nullptr);

@@ -9,7 +9,8 @@ class DeviceGuard {
  public:
   /// @throws DeviceError if the device has failed
   explicit DeviceGuard(Device device)
-      : device_(device), previous_(visit_device(device, [&](auto tag) { return kernels::enter_device(tag, device); })) {}
+      : device_(device),
+        previous_(visit_device(device, [&](auto tag) { return kernels::enter_device(tag, device); })) {}
   ~DeviceGuard() {
     visit_device(device_, [&](auto tag) { kernels::leave_device(tag, previous_); });
   }

@@ -121,28 +121,28 @@ void KeptBatches::restore(const std::vector<KeptBatchSize>& sizes) {
 }
 
 void KeptBatches::read_inputs(size_t i, float* out) const {
-  const Entry& entry = entries_[i];
+  const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
   visit_stored(compute_, [&](auto zero) {
     using Stored = decltype(zero);
-    read_in_pieces(context_, inputs_of(i), features_, row_bytes(entry), [&](const void* rows, int64_t first, int64_t n) {
+    const auto copy = [&](const void* piece, int64_t first, int64_t n) {
+      const auto* rows = static_cast<const Stored*>(piece);
       for (int64_t h = 0; h < n; ++h)
-        for (int64_t b = 0; b < entry.batch; ++b)
-          out[(first + h) * entry.batch + b] = static_cast<float>(static_cast<const Stored*>(rows)[h * entry.ldx + b]);
-    });
+        for (int64_t b = 0; b < batch; ++b) out[(first + h) * batch + b] = static_cast<float>(rows[h * ldx + b]);
+    };
+    read_in_pieces(context_, inputs_of(i), features_, row_bytes(entries_[i]), copy);
   });
 }
 
 void KeptBatches::write_inputs(size_t i, const float* in) {
-  const Entry& entry = entries_[i];
+  const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
   visit_stored(compute_, [&](auto zero) {
     using Stored = decltype(zero);
-    write_in_pieces(context_, inputs_of(i), features_, row_bytes(entry), [&](void* rows, int64_t first, int64_t n) {
-      for (int64_t h = 0; h < n; ++h) {
-        Stored* row = static_cast<Stored*>(rows) + h * entry.ldx;
-        for (int64_t b = 0; b < entry.batch; ++b) row[b] = Stored(in[(first + h) * entry.batch + b]);
-        std::fill(row + entry.batch, row + entry.ldx, Stored(0.0f));
-      }
-    });
+    const auto copy = [&](void* piece, int64_t first, int64_t n) {
+      auto* rows = static_cast<Stored*>(piece);
+      for (int64_t h = 0; h < n; ++h)
+        for (int64_t b = 0; b < ldx; ++b) rows[h * ldx + b] = Stored(b < batch ? in[(first + h) * batch + b] : 0.0f);
+    };
+    write_in_pieces(context_, inputs_of(i), features_, row_bytes(entries_[i]), copy);
   });
 }
 

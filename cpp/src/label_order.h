@@ -18,8 +18,8 @@ class LabelOrder {
   void initialise(const int64_t* order, const int64_t* counts);
 
   int64_t size() const { return num_labels_; }
-  const uint32_t* ids() const { return ids_; }          ///< internal row -> user id
-  const uint32_t* rows() const { return rows_; }        ///< user id -> internal row
+  const uint32_t* ids() const { return ids_; }            ///< internal row -> user id
+  const uint32_t* rows() const { return rows_; }          ///< user id -> internal row
   const uint32_t* device_ids() const { return device_; }  ///< ids() on the device
 
  private:

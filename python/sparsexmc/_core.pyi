@@ -22,7 +22,10 @@ def default_num_threads() -> int:
     Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
     """
 
-cuda_backend: str = 'none'
+def cuda_backend() -> str:
+    """
+    What this build has of CUDA: "none", "cuda", or "shim", whose kernels run on the CPU (for tests).
+    """
 
 def cuda_unavailable_reason() -> str:
     """Why CUDA cannot be used here, in one line; empty if it can."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import _core
 
 _log = logging.getLogger("sparsexmc")
+_CARDS = Path("/dev/nvidiactl")
 _CUBLAS = (("cu13/lib", "libcublas.so.13"), ("cublas/lib", "libcublas.so.12"))  # in the packages of NVIDIA
 
 
@@ -20,7 +21,7 @@ def prepare(device: str | None) -> None:
     cuBLAS, which the engine looks for when it first needs it, may lie in an installed package: SPARSEXMC_CUBLAS_DIR
     then names its folder, unless the user has set it.
     """
-    if device == "cpu" or _core.cuda_backend == "none" or "SPARSEXMC_CUBLAS_DIR" in os.environ:
+    if device == "cpu" or _core.cuda_backend() == "none" or "SPARSEXMC_CUBLAS_DIR" in os.environ:
         return
     folder = cublas_folder()
     if folder is not None:
@@ -39,8 +40,8 @@ def cublas_folder() -> str | None:
 
 @cache  # once per process
 def report_fallback() -> None:
-    """Log why `device="auto"` means the CPU: a warning if this installation is made for GPUs."""
-    if _core.cuda_backend == "none":
-        _log.info('device="auto" is the CPU: this build of sparsexmc has no CUDA kernels')
-    else:
-        _log.warning('device="auto" is the CPU: %s', _core.cuda_unavailable_reason())
+    """Log why `device="auto"` means the CPU: a warning on a machine that has a card of NVIDIA."""
+    # Without kernels the driver has not been asked, and it shall not be: forked children could not use it any more.
+    without_kernels = "this build of sparsexmc has no CUDA kernels"
+    reason = without_kernels if _core.cuda_backend() == "none" else _core.cuda_unavailable_reason()
+    _log.log(logging.WARNING if _CARDS.exists() else logging.INFO, 'device="auto" is the CPU: %s', reason)

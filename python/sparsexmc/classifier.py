@@ -261,7 +261,7 @@ class Classifier:
 
     @property
     def step(self) -> int:
-        """Number of finished training steps."""
+        """Number of finished training steps; on a GPU this waits for them."""
         return self._engine.step
 
     @property

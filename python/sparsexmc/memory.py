@@ -53,7 +53,8 @@ class MemoryPlan(Mapping[str, int]):
 def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:
     """Every byte that a classifier would hold, without allocating any.
 
-    Takes the arguments of `Classifier` (without `label_counts` and `label_order`).
+    Takes the arguments of `Classifier` (without `label_counts`, `label_order` and `stream`). On a GPU the bytes are the
+    device's; gradients for libraries other than PyTorch and CuPy come on top for as long as the caller holds them.
 
     Raises:
         ArgumentError: an argument is wrong.

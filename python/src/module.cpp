@@ -16,7 +16,9 @@ NB_MODULE(_core, m) {
   m.def(
       "default_num_threads", [] { return sparsexmc::ThreadPool().num_threads(); },
       "Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.");
-  m.attr("cuda_backend") = SPARSEXMC_CUDA_BACKEND;  // "none", "cuda", or "shim": kernels run on the CPU, in tests only
+  m.def(
+      "cuda_backend", [] { return SPARSEXMC_CUDA_BACKEND; },
+      "What this build has of CUDA: \"none\", \"cuda\", or \"shim\", whose kernels run on the CPU (for tests).");
   m.def("cuda_unavailable_reason", &sparsexmc::cuda_unavailable_reason,
         "Why CUDA cannot be used here, in one line; empty if it can.");
   sparsexmc::python::bind_errors(m);

@@ -75,7 +75,8 @@ struct Model {
     p.fraction = shape_.fraction;
     p.seed = 3;
     p.step = 100;
-    const int64_t bytes = kernels::rewire_scratch(Cpu{}, kernels::machine(Cpu{}, {}, threads), p.segment, ldx, p.num_kept);
+    const int64_t bytes =
+        kernels::rewire_scratch(Cpu{}, kernels::machine(Cpu{}, {}, threads), p.segment, ldx, p.num_kept);
     const Allocation scratch = context.pool().allocate("scratch.rewiring", static_cast<size_t>(bytes));
     p.scratch = scratch.as<void>();
     kernels::rewire_step(Cpu{}, context, p);

@@ -9,7 +9,9 @@ namespace {
 
 constexpr size_t copy_bytes = 16;
 
-SPARSEXMC_SHIM_HARNESS bool aligned(const void* address) { return reinterpret_cast<uintptr_t>(address) % copy_bytes == 0; }
+SPARSEXMC_SHIM_HARNESS bool aligned(const void* address) {
+  return reinterpret_cast<uintptr_t>(address) % copy_bytes == 0;
+}
 
 SPARSEXMC_SHIM_HARNESS bool in_shared(const Machine& m, const void* address, size_t bytes) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(m.current->warp->block->shared);
@@ -52,7 +54,8 @@ SPARSEXMC_SHIM_HARNESS void copy_async(void* target, const void* source) {
     fail("more than %u asynchronous copies of one thread; raise CopyQueue::capacity", CopyQueue::capacity);
   }
   unsigned char* bytes = static_cast<unsigned char*>(target);
-  queue.copies[queue.end++ % CopyQueue::capacity] = {bytes, static_cast<const unsigned char*>(source), queue.open_group};
+  queue.copies[queue.end++ % CopyQueue::capacity] = {bytes, static_cast<const unsigned char*>(source),
+                                                     queue.open_group};
   poison(bytes);
 }
 

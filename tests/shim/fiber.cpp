@@ -30,7 +30,7 @@ constexpr size_t stride = stack_bytes + page;
 thread_local Context* arriving = nullptr;  // whose fake stack to take up after a switch
 #endif
 
-#if defined(__x86_64__)
+#if defined(SPARSEXMC_SHIM_FAST_SWITCH)
 // Saves the callee-saved registers on the old stack and takes them from the new one. The floating-point control words
 // are the same in all fibers.
 extern "C" void sparsexmc_shim_switch_stack(void** from, void* to) __attribute__((visibility("hidden")));
@@ -74,17 +74,17 @@ void adopt([[maybe_unused]] Context& context) {
 #endif
 }
 
-SPARSEXMC_SHIM_HARNESS void create(Context& context, unsigned char* stack, void (*entry)(), unsigned number) {
+SPARSEXMC_SHIM_HARNESS void create(Context& context, unsigned char* stack, void (*entry)(), unsigned number,
+                                   void* tsan_fiber) {
   context.stack = stack;
   context.size = stack_bytes;
-#if defined(SPARSEXMC_SHIM_TSAN)
-  context.tsan_fiber = __tsan_create_fiber(0);
-#elif defined(SPARSEXMC_SHIM_ASAN)
+  context.tsan_fiber = tsan_fiber;
+#if defined(SPARSEXMC_SHIM_ASAN)
   context.fake_stack = nullptr;
   __asan_unpoison_memory_region(stack, stack_bytes);  // a fiber that was abandoned leaves its frames poisoned
 #endif
   const size_t stagger = number % 32 * 576;
-#if defined(__x86_64__)
+#if defined(SPARSEXMC_SHIM_FAST_SWITCH)
   void** top = reinterpret_cast<void**>(stack + stack_bytes - stagger);
   *--top = nullptr;  // keeps the alignment of a called function, and ends a walk along the frames
   *--top = reinterpret_cast<void*>(entry);
@@ -99,13 +99,6 @@ SPARSEXMC_SHIM_HARNESS void create(Context& context, unsigned char* stack, void 
 #endif
 }
 
-SPARSEXMC_SHIM_HARNESS void destroy([[maybe_unused]] Context& context) {
-#if defined(SPARSEXMC_SHIM_TSAN)
-  if (context.tsan_fiber) __tsan_destroy_fiber(context.tsan_fiber);
-  context.tsan_fiber = nullptr;
-#endif
-}
-
 SPARSEXMC_SHIM_HARNESS void switch_context(Context& from, Context& to, [[maybe_unused]] bool last) {
 #if defined(SPARSEXMC_SHIM_TSAN)
   __tsan_switch_to_fiber(to.tsan_fiber, __tsan_switch_to_fiber_no_sync);
@@ -113,7 +106,7 @@ SPARSEXMC_SHIM_HARNESS void switch_context(Context& from, Context& to, [[maybe_u
   arriving = &to;
   __sanitizer_start_switch_fiber(last ? nullptr : &from.fake_stack, to.stack, to.size);
 #endif
-#if defined(__x86_64__)
+#if defined(SPARSEXMC_SHIM_FAST_SWITCH)
   sparsexmc_shim_switch_stack(&from.stack_pointer, to.stack_pointer);
 #else
   swapcontext(&from.machine, &to.machine);
@@ -130,6 +123,15 @@ SPARSEXMC_SHIM_HARNESS void arrive() {
 SPARSEXMC_SHIM_HARNESS void release([[maybe_unused]] void* token) {
 #if defined(SPARSEXMC_SHIM_TSAN)
   __tsan_release(token);
+#endif
+}
+
+SPARSEXMC_SHIM_HARNESS void release([[maybe_unused]] void* token, [[maybe_unused]] const Context& stopped,
+                                    [[maybe_unused]] const Context& running) {
+#if defined(SPARSEXMC_SHIM_TSAN)
+  __tsan_switch_to_fiber(stopped.tsan_fiber, __tsan_switch_to_fiber_no_sync);
+  __tsan_release(token);
+  __tsan_switch_to_fiber(running.tsan_fiber, __tsan_switch_to_fiber_no_sync);
 #endif
 }
 
@@ -153,6 +155,27 @@ HiddenFromTsan::~HiddenFromTsan() {
 #endif
 }
 
+TsanFibers::~TsanFibers() {
+  for (size_t number = 0; number < fibers_.size(); ++number) drop(number);
+}
+
+void* TsanFibers::operator[]([[maybe_unused]] size_t number) {
+#if defined(SPARSEXMC_SHIM_TSAN)
+  if (number >= fibers_.size()) fibers_.resize(number + 1);
+  if (!fibers_[number]) fibers_[number] = __tsan_create_fiber(0);
+  return fibers_[number];
+#else
+  return nullptr;
+#endif
+}
+
+void TsanFibers::drop([[maybe_unused]] size_t number) {
+#if defined(SPARSEXMC_SHIM_TSAN)
+  if (fibers_[number]) __tsan_destroy_fiber(fibers_[number]);
+  fibers_[number] = nullptr;
+#endif
+}
+
 StackPool::~StackPool() { unmap(); }
 
 unsigned char* StackPool::stack(size_t number) const { return memory_ + number * stride + page; }
@@ -163,7 +186,8 @@ void StackPool::reserve(size_t count) {
 #endif
   // TSan remembers who touched a stack last, and another thread of the kernel may be given it now: it gets new memory.
   unmap();
-  void* memory = mmap(nullptr, count * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, count * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   memory_ = static_cast<unsigned char*>(memory);
   count_ = count;

@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SPARSEXMC_SHIM_UCONTEXT)
+#define SPARSEXMC_SHIM_FAST_SWITCH 1  // own assembly, about twenty times faster than ucontext
+#else
 #include <ucontext.h>
 #endif
 
@@ -34,7 +37,7 @@ inline constexpr size_t stack_bytes = 64 << 10;
 
 /// Where a fiber, or the OS thread that launched it, stopped.
 struct Context {
-#if defined(__x86_64__)
+#if defined(SPARSEXMC_SHIM_FAST_SWITCH)
   void* stack_pointer = nullptr;
 #else
   ucontext_t machine;
@@ -48,10 +51,8 @@ struct Context {
 /// Makes `context` stand for the code that runs now (the OS thread).
 void adopt(Context& context);
 /// A new fiber on `stack` that begins in `entry`, which calls arrive() first and never returns. `number` staggers the
-/// first frames, which otherwise all fall into the same cache sets.
-void create(Context& context, unsigned char* stack, void (*entry)(), unsigned number);
-/// Frees what create() took; the stack stays with its owner.
-void destroy(Context& context);
+/// first frames, which otherwise all fall into the same cache sets. `tsan_fiber`: see TsanFibers.
+void create(Context& context, unsigned char* stack, void (*entry)(), unsigned number, void* tsan_fiber);
 /// Stops `from` and goes on with `to`. `last`: `from` will never run again.
 void switch_context(Context& from, Context& to, bool last = false);
 /// First act of a fiber.
@@ -59,6 +60,8 @@ void arrive();
 
 /// What happened before release(token) in one fiber is seen after acquire(token) in another. Only TSan needs it.
 void release(void* token);
+/// In the name of a fiber that stopped for ever.
+void release(void* token, const Context& stopped, const Context& running);
 void acquire(void* token);
 
 /// Memory that changes hands between fibers without a barrier of the kernel: hides accesses by memset, malloc and free.
@@ -68,6 +71,23 @@ class HiddenFromTsan {
   ~HiddenFromTsan();
   HiddenFromTsan(const HiddenFromTsan&) = delete;
   HiddenFromTsan& operator=(const HiddenFromTsan&) = delete;
+};
+
+/// TSan's fibers of one OS thread. Each costs half a millisecond to make, so they serve one launch after the other.
+/// Without TSan there are none.
+class TsanFibers {
+ public:
+  TsanFibers() = default;
+  TsanFibers(const TsanFibers&) = delete;
+  TsanFibers& operator=(const TsanFibers&) = delete;
+  ~TsanFibers();
+
+  void* operator[](size_t number);
+  /// Forgets a fiber that stopped for ever.
+  void drop(size_t number);
+
+ private:
+  std::vector<void*> fibers_;
 };
 
 /// The stacks of one OS thread, each with a guard page below it.

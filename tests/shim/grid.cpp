@@ -1,6 +1,6 @@
 #include <atomic>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -33,9 +33,7 @@ struct Walk {
     stride = order.kind == Order::reverse ? clusters - 1 : 1 + static_cast<unsigned>((random >> 32) % (clusters - 1));
     while (std::gcd(stride, clusters) != 1) ++stride;
   }
-  unsigned operator[](unsigned step) const {
-    return static_cast<unsigned>((start + uint64_t{step} * stride) % count);
-  }
+  unsigned operator[](unsigned step) const { return static_cast<unsigned>((start + uint64_t{step} * stride) % count); }
 };
 
 }  // namespace
@@ -54,7 +52,10 @@ void set_order(Order order) { chosen_order() = order; }
 void run_grid(const Grid& grid, void (*body)(const void*), const void* parameters, const char* name) {
   thread_local std::unique_ptr<Machine> machine;
   static std::atomic<uint64_t> launches = 0;
-  if (!machine) machine = std::make_unique<Machine>();
+  if (!machine) {
+    machine = std::make_unique<Machine>();
+    adopt(machine->launcher);
+  }
   Machine& m = *machine;
   m.grid = grid;
   m.body = body;
@@ -71,8 +72,8 @@ void run_grid(const Grid& grid, void (*body)(const void*), const void* parameter
   m.warps.resize((grid.threads + warp_lanes - 1) / warp_lanes * grid.cluster);
   const unsigned clusters = grid.blocks_x / grid.cluster * grid.blocks_y;
   const Walk walk(clusters, m.order, m.random_state);
-  for (unsigned step = 0; step < clusters && (step == 0 || !m.failed); ++step) m.run_cluster(walk[step]);
-  acquire(&m.launch_token);
+  for (unsigned step = 0; step < clusters && (step == 0 || !m.failed); ++step) m.run_cluster(walk[step], step);
+  acquire(&m.end_token);
   if (m.failed) throw std::runtime_error(std::string("kernel ") + name + ", " + m.error);
 }
 

@@ -39,9 +39,14 @@ unsigned ballot(unsigned mask, bool predicate, const char* operation) {
   return mine.result;
 }
 
-SPARSEXMC_SHIM_HARNESS void show_position(const Thread& thread, const Grid& grid) {
-  threadIdx = {thread.index, 0, 0};
-  blockIdx = {thread.warp->block->x, thread.warp->block->y, 0};
+SPARSEXMC_SHIM_HARNESS void show_position(const Thread& thread) {
+  threadIdx.x = thread.index;
+  blockIdx.x = thread.warp->block->x;
+}
+
+SPARSEXMC_SHIM_HARNESS void show_grid(const Grid& grid, unsigned y) {
+  threadIdx.y = threadIdx.z = 0;
+  blockIdx = {0, y, 0};
   blockDim = {grid.threads, 1, 1};
   gridDim = {grid.blocks_x, grid.blocks_y, 1};
 }

@@ -111,21 +111,21 @@ T compare_and_swap(T* address, T compare, T value) {
 }  // namespace sparsexmc::shim
 
 // CUDA has overloads for these types only; whatever compiles here must compile there.
-#define SPARSEXMC_SHIM_SHUFFLES(T)                                                               \
-  inline T __shfl_sync(unsigned mask, T value, int source) {                                     \
-    return sparsexmc::shim::shuffle(mask, value, source & 31, "__shfl_sync");                    \
-  }                                                                                              \
-  inline T __shfl_xor_sync(unsigned mask, T value, int lanes) {                                  \
-    const int source = sparsexmc::shim::lane_index() ^ lanes;                                    \
-    return sparsexmc::shim::shuffle(mask, value, source & 31, "__shfl_xor_sync");                \
-  }                                                                                              \
-  inline T __shfl_down_sync(unsigned mask, T value, unsigned delta) {                            \
-    const int lane = sparsexmc::shim::lane_index(), source = lane + static_cast<int>(delta);     \
+#define SPARSEXMC_SHIM_SHUFFLES(T)                                                                 \
+  inline T __shfl_sync(unsigned mask, T value, int source) {                                       \
+    return sparsexmc::shim::shuffle(mask, value, source & 31, "__shfl_sync");                      \
+  }                                                                                                \
+  inline T __shfl_xor_sync(unsigned mask, T value, int lanes) {                                    \
+    const int source = sparsexmc::shim::lane_index() ^ lanes;                                      \
+    return sparsexmc::shim::shuffle(mask, value, source & 31, "__shfl_xor_sync");                  \
+  }                                                                                                \
+  inline T __shfl_down_sync(unsigned mask, T value, unsigned delta) {                              \
+    const int lane = sparsexmc::shim::lane_index(), source = lane + static_cast<int>(delta);       \
     return sparsexmc::shim::shuffle(mask, value, source < 32 ? source : lane, "__shfl_down_sync"); \
-  }                                                                                              \
-  inline T __shfl_up_sync(unsigned mask, T value, unsigned delta) {                              \
-    const int lane = sparsexmc::shim::lane_index(), source = lane - static_cast<int>(delta);     \
-    return sparsexmc::shim::shuffle(mask, value, source >= 0 ? source : lane, "__shfl_up_sync"); \
+  }                                                                                                \
+  inline T __shfl_up_sync(unsigned mask, T value, unsigned delta) {                                \
+    const int lane = sparsexmc::shim::lane_index(), source = lane - static_cast<int>(delta);       \
+    return sparsexmc::shim::shuffle(mask, value, source >= 0 ? source : lane, "__shfl_up_sync");   \
   }
 SPARSEXMC_SHIM_SHUFFLES(int)
 SPARSEXMC_SHIM_SHUFFLES(unsigned)
@@ -183,8 +183,8 @@ inline unsigned atomicOr(unsigned* a, unsigned v) {
 inline unsigned atomicAnd(unsigned* a, unsigned v) {
   return std::atomic_ref<unsigned>(*a).fetch_and(v, std::memory_order_relaxed);
 }
-#define SPARSEXMC_SHIM_EXTREMES(T)                                               \
-  inline T atomicMax(T* a, T v) { return sparsexmc::shim::fetch_max(a, v); }     \
+#define SPARSEXMC_SHIM_EXTREMES(T)                                           \
+  inline T atomicMax(T* a, T v) { return sparsexmc::shim::fetch_max(a, v); } \
   inline T atomicMin(T* a, T v) { return sparsexmc::shim::fetch_min(a, v); }
 SPARSEXMC_SHIM_EXTREMES(int)
 SPARSEXMC_SHIM_EXTREMES(unsigned)

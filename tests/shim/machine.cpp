@@ -54,11 +54,12 @@ SPARSEXMC_SHIM_HARNESS void make_block_ready(Machine& m, Block& block) {
 
 SPARSEXMC_SHIM_HARNESS void go_on(Machine& m, Context& from, Thread* next, bool last = false) {
   m.current = next;
-  if (next) show_position(*next, m.grid);
+  if (next) show_position(*next);
   switch_context(from, next ? next->context : m.launcher, last);
 }
 
-/// The current thread stops here until somebody makes it ready. Without a ready thread the launcher looks what is wrong.
+/// The current thread stops here until somebody makes it ready. Without a ready thread the launcher looks what is
+/// wrong.
 SPARSEXMC_SHIM_HARNESS void wait(Machine& m, Thread& me, const char* what, uint32_t mask) {
   me.waits_for = what;
   me.waits_with = mask;
@@ -67,8 +68,8 @@ SPARSEXMC_SHIM_HARNESS void wait(Machine& m, Thread& me, const char* what, uint3
   me.waits_for = nullptr;
 }
 
-/// Shared memory of a block that has ended reads as NaN for the rest of the cluster. A loop that does not become memset,
-/// which TSan would take for a write of the kernel.
+/// Shared memory of a block that has ended reads as NaN for the rest of the cluster. A loop that does not become
+/// memset, which TSan would take for a write of the kernel.
 SPARSEXMC_SHIM_HARNESS void spoil_shared(Block& block, size_t bytes) {
   for (size_t i = 0; i < bytes; ++i) {
     block.shared[i] = 0xFF;
@@ -77,7 +78,7 @@ SPARSEXMC_SHIM_HARNESS void spoil_shared(Block& block, size_t bytes) {
 }
 
 SPARSEXMC_SHIM_HARNESS void exit_thread(Machine& m, Thread& me) {
-  release(&m.launch_token);
+  release(&m.end_token);
   me.exited = true;
   ++m.exited;
   Block& block = *me.warp->block;
@@ -88,6 +89,7 @@ SPARSEXMC_SHIM_HARNESS void exit_thread(Machine& m, Thread& me) {
 SPARSEXMC_SHIM_HARNESS void thread_main() {
   arrive();
   Machine& m = *this_machine;
+  acquire(&m.begin_token);
   m.body(m.parameters);
   exit_thread(m, *m.current);
   __builtin_unreachable();
@@ -111,9 +113,9 @@ SPARSEXMC_SHIM_HARNESS void no_result(void* const*, uint32_t) {}
 
 }  // namespace
 
-void Machine::run_cluster(unsigned number) {
+void Machine::run_cluster(unsigned number, unsigned step) {
   this_machine = this;
-  set_up(number);
+  set_up(number, step);
   Thread* first = next_thread(*this);
   go_on(*this, launcher, first);
   if (!failed && exited != grid.threads * grid.cluster) {
@@ -123,14 +125,19 @@ void Machine::run_cluster(unsigned number) {
   tear_down();
 }
 
-void Machine::set_up(unsigned cluster) {
+void Machine::set_up(unsigned cluster, unsigned step) {
   const unsigned warps_per_block = (grid.threads + warp_lanes - 1) / warp_lanes;
   const unsigned clusters_x = grid.blocks_x / grid.cluster;
   exited = at_cluster_barrier = cluster_barriers = 0;
   ready_blocks = 0;
   failed = false;
-  stacks.reserve(size_t{grid.threads} * grid.cluster);
-  adopt(launcher);
+  const size_t threads_per_cluster = size_t{grid.threads} * grid.cluster;
+  stacks.reserve(threads_per_cluster);
+  // Clusters that run on different fibers have no order for TSan, which then sees races between them. Four sets of
+  // fibers in turn, fewer for large clusters: TSan has 8128 threads.
+  const size_t sets = threads_per_cluster > 1024 ? 1 : 4;
+  first_fiber = step % sets * threads_per_cluster;
+  show_grid(grid, cluster / clusters_x);
   for (unsigned rank = 0; rank < grid.cluster; ++rank) {
     Block& block = blocks[rank];
     block.x = cluster % clusters_x * grid.cluster + rank;
@@ -161,15 +168,21 @@ void Machine::set_up(unsigned cluster) {
       thread.waits_for = nullptr;
       thread.copies.first = thread.copies.end = 0;
       thread.copies.open_group = 1;
-      create(thread.context, stacks.stack(rank * grid.threads + t), thread_main, t);
+      const size_t number = size_t{rank} * grid.threads + t;
+      create(thread.context, stacks.stack(number), thread_main, t, tsan_fibers[first_fiber + number]);
     }
     make_block_ready(*this, block);
   }
+  release(&begin_token);
 }
 
 void Machine::tear_down() {
   const HiddenFromTsan hidden;
-  for (unsigned t = 0; t < grid.threads * grid.cluster; ++t) destroy(threads[t].context);
+  for (unsigned t = 0; t < grid.threads * grid.cluster; ++t) {
+    if (threads[t].exited) continue;
+    release(&end_token, threads[t].context, launcher);
+    tsan_fibers.drop(first_fiber + t);
+  }
   for (unsigned rank = 0; rank < grid.cluster; ++rank) blocks[rank].owned.reset();
 }
 
@@ -183,7 +196,7 @@ SPARSEXMC_SHIM_HARNESS void fail(const char* format, ...) {
   std::vsnprintf(m.error + length, sizeof(m.error) - static_cast<size_t>(length), format, arguments);
   va_end(arguments);
   m.failed = true;
-  release(&m.launch_token);
+  release(&m.end_token);
   go_on(m, me.context, nullptr, true);
   __builtin_unreachable();
 }

@@ -1,5 +1,5 @@
-// The pretended multiprocessor: runs one cluster of thread blocks at a time on the calling OS thread, every thread of the
-// kernel as a fiber. A fiber runs until it must wait for others, then the next one in the chosen order goes on.
+// The pretended multiprocessor: runs one cluster of thread blocks at a time on the calling OS thread, every thread of
+// the kernel as a fiber. A fiber runs until it must wait for others, then the next one in the chosen order goes on.
 #pragma once
 
 #include <cstddef>

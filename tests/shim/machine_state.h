@@ -9,7 +9,8 @@
 
 namespace sparsexmc::shim {
 
-/// Asynchronous copies of one thread, oldest first. A fixed ring: fibers must not allocate (see SPARSEXMC_SHIM_HARNESS).
+/// Asynchronous copies of one thread, oldest first. A fixed ring: fibers must not allocate (see
+/// SPARSEXMC_SHIM_HARNESS).
 struct CopyQueue {
   static constexpr unsigned capacity = 256;
   struct Copy {
@@ -18,7 +19,7 @@ struct CopyQueue {
     unsigned group;
   };
   Copy copies[capacity];
-  unsigned first, end;   // running numbers; place = number % capacity
+  unsigned first, end;  // running numbers; place = number % capacity
   unsigned open_group;  // the group that the next commit closes
 };
 
@@ -28,12 +29,12 @@ struct Block;
 struct Thread {
   Context context;
   Warp* warp = nullptr;
-  unsigned index = 0;                // threadIdx.x
-  unsigned cluster_arrivals = 0;     // arrivals so far
-  bool cluster_waited = true;        // has waited for the last of them
+  unsigned index = 0;             // threadIdx.x
+  unsigned cluster_arrivals = 0;  // arrivals so far
+  bool cluster_waited = true;     // has waited for the last of them
   bool exited = false;
-  const char* waits_for = nullptr;   // for the report of a deadlock
-  uint32_t waits_with = 0;           // the mask there
+  const char* waits_for = nullptr;  // for the report of a deadlock
+  uint32_t waits_with = 0;          // the mask there
   CopyQueue copies;
 };
 
@@ -59,7 +60,7 @@ struct Block {
   Thread* threads = nullptr;
   uint32_t ready_warps = 0;
   unsigned at_barrier = 0, exited = 0;
-  unsigned barriers = 0;   // completed
+  unsigned barriers = 0;  // completed
   char barrier_token[2];  // for release and acquire, by parity of the barrier
 };
 
@@ -74,7 +75,7 @@ struct Machine {
   unsigned exited = 0;
   unsigned at_cluster_barrier = 0, cluster_barriers = 0;
   char cluster_token[2];
-  char launch_token;
+  char begin_token, end_token;  // launcher to threads, threads to launcher
 
   Context launcher;
   Thread* current = nullptr;
@@ -85,22 +86,27 @@ struct Machine {
   uint64_t random_state = 1;
 
   StackPool stacks;
+  TsanFibers tsan_fibers;
+  size_t first_fiber = 0;  // of this cluster
   std::unique_ptr<Thread[]> threads;
   size_t num_threads = 0;
   std::vector<Warp> warps;
 
-  void run_cluster(unsigned number);
+  /// `step`: how many ran before it.
+  void run_cluster(unsigned number, unsigned step);
   std::string describe_deadlock() const;
 
  private:
-  void set_up(unsigned cluster);
+  void set_up(unsigned cluster, unsigned step);
   void tear_down();
 };
 
 /// The machine of this OS thread, while it runs a kernel.
 extern constinit thread_local Machine* this_machine;
 
-/// The kernel's view of where it runs (threadIdx and so on), set at every switch.
-void show_position(const Thread& thread, const Grid& grid);
+/// What kernels see of where they run: threadIdx.x and blockIdx.x, set at every switch, and the rest, set once per
+/// cluster.
+void show_position(const Thread& thread);
+void show_grid(const Grid& grid, unsigned y);
 
 }  // namespace sparsexmc::shim

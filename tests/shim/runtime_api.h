@@ -179,7 +179,9 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     void (*kernel)(P);
     const P* parameters;
   } call{kernel, &parameters};
-  const auto body = [](const void* p) { static_cast<const Call*>(p)->kernel(*static_cast<const Call*>(p)->parameters); };
+  const auto body = [](const void* p) {
+    static_cast<const Call*>(p)->kernel(*static_cast<const Call*>(p)->parameters);
+  };
   return sparsexmc::shim::check_and_run(*config, body, &call);
 }
 

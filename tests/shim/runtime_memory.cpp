@@ -119,8 +119,9 @@ cudaError_t cudaMemcpy2DAsync(void* target, size_t target_pitch, const void* sou
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   if (width > target_pitch || width > source_pitch) return report(cudaErrorInvalidValue);
   for (size_t row = 0; row < height; ++row) {
-    const cudaError_t error = cudaMemcpyAsync(static_cast<char*>(target) + row * target_pitch,
-                                              static_cast<const char*>(source) + row * source_pitch, width, kind, stream);
+    const cudaError_t error =
+        cudaMemcpyAsync(static_cast<char*>(target) + row * target_pitch,
+                        static_cast<const char*>(source) + row * source_pitch, width, kind, stream);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

@@ -5,7 +5,8 @@
 
 namespace sparsexmc::shim {
 
-/// ldmatrix of `count` (2 or 4) 8 x 8 matrices of 16-bit elements; `row` is this lane's row (lanes >= 8 count: ignored).
+/// ldmatrix of `count` (2 or 4) 8 x 8 matrices of 16-bit elements; `row` is this lane's row (lanes >= 8 count:
+/// ignored).
 void load_matrices(uint32_t* registers, int count, bool transposed, const void* row);
 
 /// c += a b, accumulated in fp32 in the order of k.

@@ -37,9 +37,9 @@ struct KeptBatchSize {
   int64_t positives;
 };
 
-/// Where training stands; with the tensors it is the whole state of a classifier. On CUDA `step` counts a queued step at
-/// once and is corrected when its batch turns out to be skipped: the steps queued meanwhile have used the learning rate,
-/// the bias correction of Adam and the random numbers of a step number that was one too high.
+/// Where training stands; with the tensors it is the whole state of a classifier. On CUDA `step` counts a queued step
+/// at once and is corrected when its batch turns out to be skipped: the steps queued meanwhile have used the learning
+/// rate, the bias correction of Adam and the random numbers of a step number that was one too high.
 struct Progress {
   int64_t step = 0;     ///< finished steps
   int64_t skipped = 0;  ///< batches skipped because of NaN or Inf
@@ -57,8 +57,8 @@ struct NamedTensor {
 };
 
 /// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
-/// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown: every
-/// later call throws DeviceError.
+/// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown:
+/// every later call throws DeviceError.
 class Classifier {
  public:
   /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
@@ -90,10 +90,10 @@ class Classifier {
   StepResult train_step(const CsrView& features, const LabelsView& labels,
                         OnNonfinite on_nonfinite = OnNonfinite::raise);
 
-  /// The same without waiting: on CUDA it only queues the step (one at which a rewiring is due waits for all before it).
-  /// Labels, features and, in the order of the stream, embeddings and gradient are read and written as in train_step.
-  /// A NaN or Inf in a batch with OnNonfinite::raise changes nothing either; it is thrown by finish_step(), or by the
-  /// next call of any kind that finds it.
+  /// The same without waiting: on CUDA it only queues the step (one at which a rewiring is due waits for all before
+  /// it). Labels, features and, in the order of the stream, embeddings and gradient are read and written as in
+  /// train_step. A NaN or Inf in a batch with OnNonfinite::raise changes nothing either; it is thrown by finish_step(),
+  /// or by the next call of any kind that finds it.
   /// @returns a ticket for finish_step(): the number of the step call, from 1
   int64_t start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
                      OnNonfinite on_nonfinite = OnNonfinite::raise);

@@ -14,9 +14,7 @@ using kernels::RewireStep;
 using kernels::Segment;
 
 /// Small groups are handled several at a time, so that the lanes of a vector, which are rows, are filled.
-SPARSEXMC_INLINE int64_t groups_together(int64_t group_size) {
-  return larger<int64_t>(1, column_padding / group_size);
-}
+SPARSEXMC_INLINE int64_t groups_together(int64_t group_size) { return larger<int64_t>(1, column_padding / group_size); }
 
 /// A worker's scratch for one pack of groups.
 struct GradientScratch {
@@ -65,8 +63,8 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
     for (int64_t b = 0; b < all_columns; b += strip_columns) {
       const int64_t columns = smaller(strip_columns, all_columns - b);
       for (int64_t i = 0; i < groups; ++i)
-        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b, kept.ldx,
-                     columns);
+        group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b,
+                     kept.ldx, columns);
       group_loss<loss>(s.d, s.db, s.z, rows, smaller(rows, p.segment.rows - first_row), first_row, b, columns,
                        kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
       transpose_block(s.dt + (k * p.ldx + b) * s.ldg, s.ldg, s.d, strip_columns, rows, columns);

@@ -43,7 +43,8 @@ void hidden_forward(ThreadPool& threads, const HiddenForward& p) {
     for (int64_t f = 0; f < p.features; f += feature_block) {
       const int count = static_cast<int>(smaller<int64_t>(feature_block, p.features - f));
       row_offsets(offset, f, count, p.ldx);
-      forward_block(z, strip_columns, p.weight + f * p.units + u, p.units, units, fp32(p.xt) + b, offset, count, columns);
+      forward_block(z, strip_columns, p.weight + f * p.units + u, p.units, units, fp32(p.xt) + b, offset, count,
+                    columns);
     }
     activate(fp32(p.ht) + u * p.ldx + b, z, u, units, b, columns, p);
   });

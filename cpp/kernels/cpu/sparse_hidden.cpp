@@ -84,8 +84,8 @@ void sparse_hidden_forward(ThreadPool& threads, const SparseHiddenForward& p) {
     alignas(64) float z[unit_block * strip_columns];
     transpose_block(z, strip_columns, p.rows_scratch + b * lanes + u, lanes, smaller(strip_columns, p.batch - b),
                     smaller(unit_block, lanes - u));
-    activate(fp32(p.ht) + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b, smaller(strip_columns, all_columns - b),
-             p);
+    activate(fp32(p.ht) + u * p.ldx + b, z, u, smaller(unit_block, p.units - u), b,
+             smaller(strip_columns, all_columns - b), p);
   });
 }
 

@@ -1,5 +1,6 @@
-// Copies from global to shared memory that run beside the computation (cp.async). A thread groups its copies with
-// commit and waits for its own groups; others see the data after a __syncthreads() behind that wait.
+// Part of device_compat.h. Copies from global to shared memory that run beside the computation (cp.async). A thread
+// groups its copies with commit and waits for its own groups; others see the data after a __syncthreads() behind that
+// wait.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,10 @@ SPARSEXMC_DEVICE void copy_async_16(void* shared, const void* global) {
 #if defined(SPARSEXMC_CUDA_SHIM)
   shim::copy_async(shared, global);
 #else
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(__cvta_generic_to_global(global))
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(__cvta_generic_to_global(global))
+      : "memory");
 #endif
 }
 
@@ -23,10 +24,10 @@ SPARSEXMC_DEVICE void copy_async_16_or_zero(void* shared, const void* global, bo
 #if defined(SPARSEXMC_CUDA_SHIM)
   shim::copy_async(shared, valid ? global : nullptr);
 #else
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
+      : "memory");
 #endif
 }
 

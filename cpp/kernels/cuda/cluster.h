@@ -1,5 +1,6 @@
-// Clusters: blocks that run at the same time and read each other's shared memory (sm_90 and later). Elsewhere a cluster
-// is one block, and arrive and wait do nothing: a kernel that runs with a cluster of one calls __syncthreads itself.
+// Part of device_compat.h. Clusters: blocks that run at the same time and read each other's shared memory (sm_90 and
+// later). Elsewhere a cluster is one block, and arrive and wait do nothing: a kernel that runs with a cluster of one
+// calls __syncthreads itself.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,8 @@ SPARSEXMC_DEVICE void cluster_wait() {
 template <class T>
 SPARSEXMC_DEVICE T* cluster_map(T* shared, [[maybe_unused]] int rank) {
 #if defined(SPARSEXMC_CUDA_SHIM)
-  return static_cast<T*>(shim::cluster_map(const_cast<void*>(static_cast<const void*>(shared)), static_cast<unsigned>(rank)));
+  return static_cast<T*>(
+      shim::cluster_map(const_cast<void*>(static_cast<const void*>(shared)), static_cast<unsigned>(rank)));
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   uint64_t mapped;
   asm("mapa.u64 %0, %1, %2;" : "=l"(mapped) : "l"(reinterpret_cast<uint64_t>(shared)), "r"(rank));

@@ -11,7 +11,8 @@ namespace sparsexmc::cuda {
 class CurrentDevice {
  public:
   explicit CurrentDevice(int device) noexcept {
-    if (cudaGetDevice(&previous_) == cudaSuccess && previous_ != device) changed_ = cudaSetDevice(device) == cudaSuccess;
+    if (cudaGetDevice(&previous_) == cudaSuccess && previous_ != device)
+      changed_ = cudaSetDevice(device) == cudaSuccess;
   }
   ~CurrentDevice() {
     if (changed_) cudaSetDevice(previous_);
@@ -86,13 +87,23 @@ inline void destroy(void* event, void* user) {
 }  // namespace memory
 
 inline MemorySource device_source(int device) {
-  return {memory::allocate_on_device, memory::release_on_device, memory::record, memory::finished,
-          memory::wait,               memory::destroy,           reinterpret_cast<void*>(intptr_t{device})};
+  return {memory::allocate_on_device,
+          memory::release_on_device,
+          memory::record,
+          memory::finished,
+          memory::wait,
+          memory::destroy,
+          reinterpret_cast<void*>(intptr_t{device})};
 }
 
 /// Without events: whoever gives a block back has waited for the copies from and to it.
 inline MemorySource staging_source(int device) {
-  return {memory::allocate_staging, memory::release_staging, nullptr, nullptr, nullptr, nullptr,
+  return {memory::allocate_staging,
+          memory::release_staging,
+          nullptr,
+          nullptr,
+          nullptr,
+          nullptr,
           reinterpret_cast<void*>(intptr_t{device})};
 }
 

@@ -1,4 +1,4 @@
-// Host side: checked calls of the CUDA runtime and checked launches.
+// Part of device_compat.h, for the host: checked calls of the CUDA runtime and checked launches.
 #pragma once
 
 #include <cstdint>

@@ -40,11 +40,11 @@ inline int64_t active_clusters(const kernels::Machine& machine, int size) {
   config.attrs = &cluster;
   config.numAttrs = 1;
   int clusters = 0;
-  const bool known = cudaFuncSetAttribute(probe_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                          static_cast<int>(machine.shared_bytes)) == cudaSuccess &&
-                     cudaFuncSetAttribute(probe_kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) ==
-                         cudaSuccess &&
-                     cudaOccupancyMaxActiveClusters(&clusters, probe_kernel, &config) == cudaSuccess;
+  const bool known =
+      cudaFuncSetAttribute(probe_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(machine.shared_bytes)) == cudaSuccess &&
+      cudaFuncSetAttribute(probe_kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
+      cudaOccupancyMaxActiveClusters(&clusters, probe_kernel, &config) == cudaSuccess;
   if (!known) cudaGetLastError();  // a size that the card does not have
   return known ? clusters : 0;
 #endif

@@ -46,7 +46,7 @@ SPARSEXMC_DEVICE int count_below(int size, uint32_t value, Element&& element) {
 /// back; wave by wave, each read as a whole before it is written.
 template <class V>
 SPARSEXMC_DEVICE void move_rows(V* rows, const uint32_t* from, int fan_in, int size) {
-  constexpr int per_thread = 4, wave = per_thread * block_threads;
+  constexpr int per_thread = 2, wave = per_thread * block_threads;
   const int elements = fan_in * size, waves = static_cast<int>(ceil_div(elements, wave));
   for (const bool to_front : {true, false})
     for (int i = 0; i < waves; ++i) {

@@ -1,5 +1,5 @@
-// Matrix products of one warp on tensor cores: mma.sync m16n8k16 on bf16, and the loads of its fragments from shared
-// memory. All 32 lanes call together. With g = lane / 4 and t = lane % 4, lane holds
+// Part of device_compat.h. Matrix products of one warp on tensor cores: mma.sync m16n8k16 on bf16, and the loads of its
+// fragments from shared memory. All 32 lanes call together. With g = lane / 4 and t = lane % 4, lane holds
 //   a (16 x 16): a[0] row g, columns 2t, 2t+1; a[1] row g+8; a[2], a[3] the same rows, columns 2t+8, 2t+9
 //   b (16 x 8):  b[0] rows 2t, 2t+1 of column g; b[1] rows 2t+8, 2t+9
 //   c (16 x 8):  c[0], c[1] row g, columns 2t, 2t+1; c[2], c[3] row g+8

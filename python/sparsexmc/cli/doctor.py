@@ -95,10 +95,10 @@ def _cuda_rows() -> list[list[str]]:
 
     kernels = {"none": "not built: there was no CUDA compiler, or SPARSEXMC_CUDA=OFF", "shim": "on the CPU, for tests"}
     found = cards.driver()
-    rows = [["CUDA kernels", kernels.get(_core.cuda_backend, "built")]]
+    rows = [["CUDA kernels", kernels.get(_core.cuda_backend(), "built")]]
     rows.append(["CUDA driver", "none (libcuda.so.1)" if found is None else found[0]])
     rows += [[f"cuda:{number}", card] for number, card in enumerate(found[1] if found else [])]
-    if _core.cuda_backend == "cuda":
+    if _core.cuda_backend() == "cuda":
         folder = os.environ.get("SPARSEXMC_CUBLAS_DIR") or cublas_folder()
         rows.append(["cuBLAS", folder or "of the system or of PyTorch, if any (pip install nvidia-cublas)"])
     return rows

@@ -1,5 +1,5 @@
-// A kernel that is right, and the same with a fault: `shim_faults correct | race | overrun`. Ends with code 66 if the
-// fault is found, by a sanitizer (told to use this code) or by a wrong result in one of the orders.
+// A kernel that is right, and the same with a fault: `shim_faults correct | race | block_race | overrun`. Ends with
+// code 66 if the fault is found, by a sanitizer (told to use this code) or by a wrong result in one of the orders.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -14,9 +14,9 @@ namespace {
 constexpr int threads = 64, found = 66;
 
 template <bool with_barrier>
-bool right(size_t shared) {
+bool right(size_t shared, int64_t grid = 1) {
   std::vector<int> sums(threads);
-  launch(nullptr, {1, threads, shared}, neighbours_kernel<threads, with_barrier>, {sums.data()}, "neighbours");
+  launch(nullptr, {grid, threads, shared}, neighbours_kernel<threads, with_barrier>, {sums.data()}, "neighbours");
   bool same = true;
   for (int thread = 0; thread < threads; ++thread) {
     const int next = (thread + 1) % threads, previous = (thread + threads - 1) % threads;
@@ -37,10 +37,12 @@ int main(int argc, char** argv) {
       all_right = right<true>(shared) && all_right;
     } else if (mode == "race") {
       all_right = right<false>(shared) && all_right;
+    } else if (mode == "block_race") {
+      all_right = right<true>(shared, 2) && all_right;  // both blocks write the same places
     } else if (mode == "overrun") {
       all_right = right<true>(shared - sizeof(int)) && all_right;
     } else {
-      std::fprintf(stderr, "usage: %s correct | race | overrun\n", argv[0]);
+      std::fprintf(stderr, "usage: %s correct | race | block_race | overrun\n", argv[0]);
       return 1;
     }
   }

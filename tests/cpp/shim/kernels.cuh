@@ -38,14 +38,17 @@ row_sums_kernel(const RowSums p) {
     if (thread == 0) p.sums[row] = sum;
   }
 }
-constexpr size_t row_sums_shared(int threads) { return static_cast<size_t>(threads) * 4 + static_cast<size_t>(threads) / 4; }
+constexpr size_t row_sums_shared(int threads) {
+  return static_cast<size_t>(threads) * 4 + static_cast<size_t>(threads) / 4;
+}
 
 /// One warp: what every other kind of exchange gives, and that of a part of the lanes.
 struct Exchange {
   int* results;  // [8, 32]
 };
-SPARSEXMC_KERNEL(32, 1)
-inline exchange_kernel(const Exchange p) {
+template <int threads = 32>
+SPARSEXMC_KERNEL(threads, 1)
+exchange_kernel(const Exchange p) {
   const int value = 100 + lane();
   p.results[0 * 32 + lane()] = __shfl_sync(full_warp, value, lane() + 5);
   p.results[1 * 32 + lane()] = __shfl_up_sync(full_warp, value, 3);
@@ -60,7 +63,8 @@ inline exchange_kernel(const Exchange p) {
     p.results[5 * 32 + lane()] = __shfl_xor_sync(0xFFFF0000u, value, 2) + __shfl_xor_sync(0xFFFF0000u, value, 4);
   }
   p.results[6 * 32 + lane()] = static_cast<int>(__shfl_sync(full_warp, 1ll << lane(), 30));
-  p.results[7 * 32 + lane()] = static_cast<int>(atomicCAS(reinterpret_cast<unsigned*>(p.results + 7 * 32 + lane()), 7u, 1u));
+  p.results[7 * 32 + lane()] =
+      static_cast<int>(atomicCAS(reinterpret_cast<unsigned*>(p.results + 7 * 32 + lane()), 7u, 1u));
 }
 
 /// c = a b for a 16 x 8 tile, with a and b stored either way round.
@@ -109,8 +113,9 @@ struct Fragments {
   uint32_t* registers;       // [4 (x4, x4 trans, x2, x2 trans), 32, 4]
   const uint16_t* elements;  // [32, 8]
 };
-SPARSEXMC_KERNEL(32, 1)
-inline fragments_kernel(const Fragments p) {
+template <int threads = 32>
+SPARSEXMC_KERNEL(threads, 1)
+fragments_kernel(const Fragments p) {
   uint16_t* rows = reinterpret_cast<uint16_t*>(shared_memory());
   for (int i = lane(); i < 256; i += 32) rows[i] = p.elements[i];
   __syncwarp();
@@ -148,7 +153,8 @@ cluster_sum_kernel(const ClusterSum p) {
   cluster_wait();
 }
 
-/// Rows of 16 bytes through two stages of shared memory. groups_left: 1 is right, 2 forgets to wait for the stage in use.
+/// Rows of 16 bytes through two stages of shared memory. groups_left: 1 is right, 2 forgets to wait for the stage in
+/// use.
 struct StagedCopy {
   float* y;        // [stages, threads, 4]
   const float* x;  // the same

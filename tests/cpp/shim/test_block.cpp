@@ -125,12 +125,18 @@ TEST_SUITE("shim: block") {
   TEST_CASE("shuffles and votes") {
     in_all_orders([] {
       std::vector<int> results(8 * 32, 7);
-      launch(nullptr, {1, 32}, exchange_kernel, {results.data()}, "exchange");
+      launch(nullptr, {1, 32}, exchange_kernel<>, {results.data()}, "exchange");
       int wrong = 0;
       for (int lane = 0; lane < 32; ++lane) {
         const int half = lane < 16 ? 100 + (lane ^ 1) : 200 + (lane ^ 2) + (lane ^ 4);
-        const int expected[8] = {100 + (lane + 5) % 32,  lane < 3 ? 100 + lane : 97 + lane,
-                                 lane > 28 ? 100 + lane : 103 + lane, 100 + (lane ^ 7), 1, half, 1 << 30, 7};
+        const int expected[8] = {100 + (lane + 5) % 32,
+                                 lane < 3 ? 100 + lane : 97 + lane,
+                                 lane > 28 ? 100 + lane : 103 + lane,
+                                 100 + (lane ^ 7),
+                                 1,
+                                 half,
+                                 1 << 30,
+                                 7};
         for (int test = 0; test < 8; ++test) wrong += results[static_cast<size_t>(test * 32 + lane)] != expected[test];
       }
       CHECK(wrong == 0);
@@ -181,7 +187,7 @@ TEST_SUITE("shim: block") {
       says(Fault::divergent_barrier, "wait in __syncthreads");
       says(Fault::early_exit, "deadlock; 2 threads exited, 126 threads wait in __syncthreads");
       says(Fault::missing_lane, "wait in __shfl_xor_sync with mask 0xffffffff");
-      says(Fault::foreign_mask, "thread 31: __shfl_xor_sync with mask 0x7fffffff, which leaves out the calling lane");
+      says(Fault::foreign_mask, "__shfl_xor_sync with mask 0x7fffffff, which leaves out the calling lane");
       says(Fault::mixed_calls, "while other lanes of the mask 0xffffffff call something else");
       says(Fault::unpaired_wait, "cluster_wait without cluster_arrive");
       says(Fault::odd_row, "ldmatrix of an address that is no multiple of 16");

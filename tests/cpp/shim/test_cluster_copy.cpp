@@ -39,7 +39,8 @@ TEST_SUITE("shim: clusters and copies") {
         int wrong = 0;
         for (size_t i = 0; i < sums.size(); ++i) {
           int sum = 0;
-          for (int rank = 0; rank < cluster; ++rank) sum = sum * 3 + 1000 * rank + threads - 1 - static_cast<int>(i % threads);
+          for (int rank = 0; rank < cluster; ++rank)
+            sum = sum * 3 + 1000 * rank + threads - 1 - static_cast<int>(i % threads);
           wrong += sums[i] != sum;
         }
         CHECK(wrong == 0);

@@ -196,7 +196,9 @@ void compare_with_cpu(const Case& c, DType compute, bool bfloat16_weights) {
 
 void compare_all() {
   for (const Case& c : cases) {
-    compare_with_cpu(c, DType::float32, false);
+    if (under_tsan && c.batch != 65 && c.batch != 70)
+      continue;  // a group's tiles and labels' tiles, in clusters of two
+    if (!under_tsan) compare_with_cpu(c, DType::float32, false);
     compare_with_cpu(c, DType::bfloat16, false);
     compare_with_cpu(c, DType::bfloat16, true);
   }

@@ -21,7 +21,9 @@ float element(int row, int column) { return static_cast<float>((row * 13 + colum
 template <bool a_transposed, bool b_transposed>
 int wrong_products() {
   std::vector<bfloat16> a(16 * depth), b(8 * depth);
-  const auto put = [](std::vector<bfloat16>& to, int at, float value) { to[static_cast<size_t>(at)] = to_bfloat16(value); };
+  const auto put = [](std::vector<bfloat16>& to, int at, float value) {
+    to[static_cast<size_t>(at)] = to_bfloat16(value);
+  };
   for (int k = 0; k < depth; ++k) {
     for (int row = 0; row < 16; ++row) put(a, a_transposed ? k * 16 + row : row * depth + k, element(row, k));
     for (int column = 0; column < 8; ++column) {
@@ -58,7 +60,7 @@ TEST_SUITE("shim: matrix") {
     std::vector<uint16_t> elements(32 * 8);
     for (size_t i = 0; i < elements.size(); ++i) elements[i] = static_cast<uint16_t>(i);
     std::vector<uint32_t> registers(4 * 32 * 4);
-    launch(nullptr, {1, 32, 32 * 16}, fragments_kernel, {registers.data(), elements.data()}, "fragments");
+    launch(nullptr, {1, 32, 32 * 16}, fragments_kernel<>, {registers.data(), elements.data()}, "fragments");
     int wrong = 0;
     for (uint32_t form = 0; form < 4; ++form) {
       for (uint32_t lane = 0; lane < 32; ++lane) {
@@ -76,11 +78,11 @@ TEST_SUITE("shim: matrix") {
   TEST_CASE("bfloat16 rounds to nearest even and keeps NaN and infinities") {
     const auto bits = [](float x) { return to_bfloat16(x).bits; };
     CHECK(bits(1.0f) == 0x3F80);
-    CHECK(bits(1.0f + 0x1p-8f) == 0x3F80);             // a tie goes down to even
-    CHECK(bits(1.0f + 0x1p-7f + 0x1p-8f) == 0x3F82);   // and up to even
+    CHECK(bits(1.0f + 0x1p-8f) == 0x3F80);            // a tie goes down to even
+    CHECK(bits(1.0f + 0x1p-7f + 0x1p-8f) == 0x3F82);  // and up to even
     CHECK(bits(1.0f + 0x1p-8f + 0x1p-20f) == 0x3F81);
     CHECK(bits(-0.0f) == 0x8000);
-    CHECK(bits(0x1p-133f) == 0x0001);                  // subnormal
+    CHECK(bits(0x1p-133f) == 0x0001);  // subnormal
     CHECK(bits(std::numeric_limits<float>::max()) == 0x7F80);
     CHECK(bits(std::numeric_limits<float>::infinity()) == 0x7F80);
     CHECK(bits(std::numeric_limits<float>::quiet_NaN()) == 0x7FFF);
