@@ -71,7 +71,14 @@ build() {
   python3 -m sparsexmc doctor
 }
 
-tests() { python3 -m pytest -m gpu -p no:cacheprovider --maxfail=25 --durations=8 --tb=short -q tests; }
+tests() {
+  local plugins=()
+  python3 -c 'import xdist' 2>/dev/null && plugins+=(-n 8)
+  # A kernel that hangs costs one test.
+  python3 -c 'import pytest_timeout' 2>/dev/null && plugins+=(--timeout 90 --timeout-method thread)
+  XLA_PYTHON_CLIENT_PREALLOCATE=false python3 -m pytest "${plugins[@]}" -m gpu -p no:cacheprovider --maxfail=25 \
+    --durations=8 --tb=short -v tests
+}
 
 bench() {
   python3 bench/bench_step.py --device cuda --quick --seconds $((LIMIT - 15)) --out "$OUT"
@@ -103,9 +110,9 @@ profile() {
 export -f first_contact build tests bench grid sanitizer profile
 section first_contact 60 device.log 24
 section build 200 build.log 6
-section tests 120 tests.log
-section bench 150 bench.log 40
-section sanitizer 120 sanitizer.log 16
+section tests 150 tests.log 20
+section bench 140 bench.log 40
+section sanitizer 100 sanitizer.log 16
 section profile 45 profile.log 45
 section grid 400 bench.log 4
 

@@ -34,7 +34,7 @@ class Ours:
 
     def __init__(self, sizes: Sizes, clock: GpuClock) -> None:
         before = clock.taken_memory()
-        on_gpu = not clock.dry_run or _core.cuda_backend == "shim"
+        on_gpu = not clock.dry_run or _core.cuda_backend() == "shim"
         self.classifier = sx.Classifier(
             in_features=sizes.features,
             num_labels=sizes.labels,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
+#include <vector>
 
 #include "visit_device.h"
 
@@ -16,14 +16,14 @@ template <class Body>
 void read_in_pieces(Context& context, const void* data, int64_t count, int64_t item_bytes, Body&& body) {
   if (context.device().kind == DeviceKind::cpu) return body(data, int64_t{0}, count);
   const int64_t step = std::clamp<int64_t>(piece_bytes / item_bytes, 1, std::max<int64_t>(count, 1));
-  const auto piece = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(step * item_bytes));
+  std::vector<char> piece(static_cast<size_t>(step * item_bytes));
   for (int64_t first = 0; first < count; first += step) {
     const int64_t n = std::min(step, count - first);
     visit_device(context.device(), [&](auto tag) {
-      kernels::read_device(tag, context, piece.get(), static_cast<const char*>(data) + first * item_bytes,
+      kernels::read_device(tag, context, piece.data(), static_cast<const char*>(data) + first * item_bytes,
                            static_cast<size_t>(n * item_bytes));
     });
-    body(static_cast<const void*>(piece.get()), first, n);
+    body(static_cast<const void*>(piece.data()), first, n);
   }
 }
 
@@ -32,13 +32,13 @@ template <class Body>
 void write_in_pieces(Context& context, void* data, int64_t count, int64_t item_bytes, Body&& body) {
   if (context.device().kind == DeviceKind::cpu) return body(data, int64_t{0}, count);
   const int64_t step = std::clamp<int64_t>(piece_bytes / item_bytes, 1, std::max<int64_t>(count, 1));
-  const auto piece = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(step * item_bytes));
+  std::vector<char> piece(static_cast<size_t>(step * item_bytes));
   for (int64_t first = 0; first < count; first += step) {
     const int64_t n = std::min(step, count - first), bytes = n * item_bytes;
-    std::fill_n(piece.get(), bytes, char{0});
-    body(static_cast<void*>(piece.get()), first, n);
+    std::fill(piece.begin(), piece.end(), char{0});
+    body(static_cast<void*>(piece.data()), first, n);
     visit_device(context.device(), [&](auto tag) {
-      kernels::write_device(tag, context, static_cast<char*>(data) + first * item_bytes, piece.get(),
+      kernels::write_device(tag, context, static_cast<char*>(data) + first * item_bytes, piece.data(),
                             static_cast<size_t>(bytes));
     });
   }

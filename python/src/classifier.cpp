@@ -42,7 +42,14 @@ void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const 
   const TensorView x = embeddings.matrix();
   const int64_t k = check_outputs(scores, ids, x.rows);
   engine.call_on(stream, [&](Classifier& c) {
-    c.topk(reachable_copy(c.context(), "embeddings", x).view, k, scores.data(), ids.data());
+    // What has to be copied is so batch by batch, as the classifier takes it.
+    const int64_t rows = in_reach(c, x) ? std::max<int64_t>(x.rows, 1) : c.config().batch_size;
+    for (int64_t first = 0; first < x.rows; first += rows) {
+      TensorView slice = x;
+      slice.rows = std::min(rows, x.rows - first);
+      slice.data = static_cast<char*>(x.data) + static_cast<size_t>(first * x.cols) * dtype_size(x.dtype);
+      c.topk(reachable_copy(c, "embeddings", slice).view, k, scores.data() + first * k, ids.data() + first * k);
+    }
   });
 }
 

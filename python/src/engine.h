@@ -48,6 +48,7 @@ class Engine {
   /// body(classifier) must not touch Python objects.
   template <class Body>
   auto call(Body&& body) {
+    let_go();
     const nanobind::gil_scoped_release release;
     const std::lock_guard lock(mutex_);
     return body(classifier_);
@@ -61,12 +62,9 @@ class Engine {
     });
   }
 
-  /// Keeps what queued work reads or writes until `done` has passed. Needs the GIL, like the next one.
+  /// Keeps what queued work reads or writes until a later call finds that `done` has passed. Needs the GIL.
   void hold(Event done, std::vector<std::shared_ptr<void>> what) {
     held_.push_back({std::move(done), std::move(what)});
-  }
-  void let_go() {
-    while (!held_.empty() && held_.front().done.passed()) held_.pop_front();
   }
 
  private:
@@ -74,6 +72,13 @@ class Engine {
     Event done;
     std::vector<std::shared_ptr<void>> what;
   };
+
+  void let_go() {
+    while (!held_.empty() && held_.front().done.passed()) {
+      const Held gone = std::move(held_.front());  // whose owners may call us
+      held_.pop_front();
+    }
+  }
 
   std::mutex mutex_;
   std::deque<Held> held_;  // goes after the classifier, which waits for its work

@@ -1,5 +1,6 @@
 #include "step.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -10,10 +11,6 @@ namespace sparsexmc::python {
 namespace {
 
 OnNonfinite on_nonfinite(bool skip) { return skip ? OnNonfinite::skip : OnNonfinite::raise; }
-
-size_t bytes_of(const TensorView& matrix) {
-  return static_cast<size_t>(matrix.rows * matrix.cols) * dtype_size(matrix.dtype);
-}
 
 /// What a step call has queued.
 struct Started {
@@ -34,17 +31,24 @@ Step to_step(Engine& engine, const Started& started) {
 
 }  // namespace
 
-Reachable reachable(Context& context, const char* name, const TensorView& matrix) {
-  if (matrix.device == context.device() || matrix.device.kind != DeviceKind::cpu) return {matrix, nullptr};
-  Reachable result{matrix, std::make_shared<Allocation>(context.staging().allocate(name, bytes_of(matrix)))};
+bool in_reach(Classifier& classifier, const TensorView& matrix) {
+  return classifier.context().device().kind == DeviceKind::cpu || matrix.device.kind != DeviceKind::cpu;
+}
+
+Reachable reachable(Classifier& classifier, const char* name, const TensorView& matrix) {
+  if (in_reach(classifier, matrix)) return {matrix, nullptr};
+  Context& context = classifier.context();
+  TensorView batch = matrix;
+  batch.rows = std::min(matrix.rows, classifier.config().batch_size);  // more are refused anyway
+  Reachable result{matrix, std::make_shared<Allocation>(context.staging().allocate(name, bytes_of(batch)))};
   result.view.data = result.pages->as<void>();
   result.view.device = context.device();
   return result;
 }
 
-Reachable reachable_copy(Context& context, const char* name, const TensorView& matrix) {
-  Reachable result = reachable(context, name, matrix);
-  if (result.pages) std::memcpy(result.view.data, matrix.data, bytes_of(matrix));
+Reachable reachable_copy(Classifier& classifier, const char* name, const TensorView& matrix) {
+  Reachable result = reachable(classifier, name, matrix);
+  if (result.pages && result.pages->bytes() > 0) std::memcpy(result.view.data, matrix.data, result.pages->bytes());
   return result;
 }
 
@@ -55,10 +59,15 @@ void Step::copy_gradient_to(Tensor target, Reachable gradient) {
 
 std::tuple<double, bool, bool> Step::result() {
   if (!result_) {
-    const TensorView target = target_ ? target_->matrix() : TensorView{};
-    result_ = engine_->call([&](Classifier& c) {
+    // Copies, as another thread may ask at the same time and be the first to know.
+    Engine& engine = *engine_;
+    const nanobind::object owner = owner_;
+    const std::optional<Tensor> target = target_;
+    const Reachable gradient = gradient_;
+    void* to = target ? target->matrix().data : nullptr;
+    result_ = engine.call([&](Classifier& c) {
       const StepResult result = c.finish_step(ticket_);
-      if (target_) std::memcpy(target.data, gradient_.view.data, bytes_of(target));
+      if (to != nullptr) std::memcpy(to, gradient.view.data, gradient.pages->bytes());
       return result;
     });
     target_.reset();
@@ -73,15 +82,15 @@ Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_i
   const TensorView x = embeddings.matrix();
   const TensorView dx = gradient ? gradient->matrix() : TensorView{};
   const LabelsView labels = labels_view(label_indptr, label_indices);
-  engine.let_go();
+  const bool on_caller_stream = caller_stream == stream;
   Started started = engine.call_on(stream, [&](Classifier& c) {
     Context& context = c.context();
     Started s;
-    s.x = reachable_copy(context, "embeddings", x);
-    if (gradient) s.dx = reachable(context, "gradient", dx);
+    s.x = reachable_copy(c, "embeddings", x);
+    if (gradient) s.dx = reachable(c, "gradient", dx);
     s.ticket = c.start_step(s.x.view, labels, gradient ? &s.dx.view : nullptr, on_nonfinite(skip));
-    s.done = Event(context.device(), context.stream());
-    if (gradient && caller_stream && *caller_stream != stream) s.done.hold_back(to_stream(*caller_stream));
+    if (!on_caller_stream) s.done = Event(context.device(), context.stream());
+    if (gradient && caller_stream) s.done.hold_back(to_stream(*caller_stream));
     return finish_if_done(c, std::move(s));
   });
   Step step = to_step(engine, started);
@@ -90,13 +99,13 @@ Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_i
     return step;
   }
   if (started.dx.pages) step.copy_gradient_to(*gradient, started.dx);
-  // Memory that its owner frees is reused behind what is queued on the owner's current stream, so where we run on that
-  // one there is nothing to hold. The gradient is safe in the same way, as that stream waits for it.
+  if (on_caller_stream) return step;  // memory that its owner frees is reused behind what is queued there
+  // Otherwise only we know when the embeddings are done with. Their stream waits for the gradient.
   std::vector<std::shared_ptr<void>> used;
   if (started.x.pages) used.push_back(started.x.pages);
   if (started.dx.pages) used.push_back(started.dx.pages);
-  if (!started.x.pages && caller_stream != stream) used.push_back(std::make_shared<Tensor>(embeddings));
-  if (!used.empty()) engine.hold(std::move(started.done), std::move(used));
+  if (!started.x.pages) used.push_back(std::make_shared<Tensor>(embeddings));
+  engine.hold(std::move(started.done), std::move(used));
   return step;
 }
 
@@ -105,7 +114,6 @@ Step start_sparse_step(Engine& engine, const Indices& indptr, const Indices& ind
                        StreamHandle stream) {
   const CsrView features = features_view(indptr, indices, values, cols);
   const LabelsView labels = labels_view(label_indptr, label_indices);
-  engine.let_go();
   return to_step(engine, engine.call_on(stream, [&](Classifier& c) {
     Started s;
     s.ticket = c.start_step(features, labels, on_nonfinite(skip));

@@ -11,15 +11,23 @@
 
 namespace sparsexmc::python {
 
-/// A matrix as the kernels of a model reach it: where it is, or for host memory under a model on a GPU page-locked
-/// memory of the same size.
+/// Bytes of the elements of a matrix.
+inline size_t bytes_of(const TensorView& matrix) {
+  return static_cast<size_t>(matrix.rows * matrix.cols) * dtype_size(matrix.dtype);
+}
+
+/// Do the kernels of a model reach this memory? On a GPU they do not reach the host's.
+bool in_reach(Classifier& classifier, const TensorView& matrix);
+
+/// A matrix that the kernels reach: itself, or page-locked host memory in its place.
 struct Reachable {
   TensorView view;
-  std::shared_ptr<Allocation> pages;  // null: where it is
+  std::shared_ptr<Allocation> pages;  // null: itself
 };
-Reachable reachable(Context& context, const char* name, const TensorView& matrix);
-/// The same with the matrix's elements.
-Reachable reachable_copy(Context& context, const char* name, const TensorView& matrix);
+/// @param name of the memory, which has room for one batch at most
+Reachable reachable(Classifier& classifier, const char* name, const TensorView& matrix);
+/// The same with the elements of the matrix.
+Reachable reachable_copy(Classifier& classifier, const char* name, const TensorView& matrix);
 
 /// A call of a step: its result, once that is asked for, and a gradient that is copied to host memory then.
 class Step {

@@ -145,6 +145,40 @@ TEST_CASE("CUDA: a model trains and predicts as its twin on the CPU, within its 
     }
 }
 
+TEST_CASE("CUDA: sparse features train as on the CPU, also where a batch with NaN comes between") {
+  if (!has_cuda()) return;
+  with_late_events([] {
+    ClassifierConfig config = config_on("cuda");
+    config.sparse_input = true;
+    config.hidden = Hidden{.features = 12};
+    Classifier on_cuda(config);
+    config.device = "cpu";
+    config.compute_dtype.reset();
+    Classifier on_cpu(config);
+    const std::vector<int32_t> indptr = {0, 3, 5, 5, 9}, columns = {9, 1, 4, 0, 1, 2, 3, 7, 7},
+                               labels = {2, 20, 3, 7, 8};
+    const std::vector<int32_t> label_indptr = {0, 2, 3, 3, 5};
+    std::vector<float> values = {1, 2, -1, 0.5f, 3, 1, 1, -2, 4};
+    const auto start = [&](Classifier& classifier) {
+      return classifier.start_step({batch, in_features, {indptr.data()}, {columns.data()}, values.data()},
+                                   {batch, {label_indptr.data()}, {labels.data()}}, OnNonfinite::skip);
+    };
+    std::vector<int64_t> cuda_tickets, cpu_tickets;
+    for (int i = 0; i < 9; ++i) {
+      values[2] = i == 4 ? std::numeric_limits<float>::infinity() : static_cast<float>(i);
+      cuda_tickets.push_back(start(on_cuda));
+      cpu_tickets.push_back(start(on_cpu));
+    }
+    for (size_t i = 0; i < 9; ++i) {
+      const StepResult a = on_cuda.finish_step(cuda_tickets[i]), b = on_cpu.finish_step(cpu_tickets[i]);
+      CHECK(a.loss == doctest::Approx(b.loss).epsilon(1e-4));
+      CHECK(a.skipped == (i == 4));
+    }
+    CHECK(on_cuda.progress().step == 8);
+    CHECK(on_cuda.context().pool().statistics().peak == on_cuda.memory_plan().total());
+  });
+}
+
 TEST_CASE("CUDA: steps may be started ahead and finished later, in any order") {
   if (!has_cuda()) return;
   with_late_events([] {

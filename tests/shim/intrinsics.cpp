@@ -39,11 +39,6 @@ unsigned ballot(unsigned mask, bool predicate, const char* operation) {
   return mine.result;
 }
 
-SPARSEXMC_SHIM_HARNESS void show_position(const Thread& thread) {
-  threadIdx.x = thread.index;
-  blockIdx.x = thread.warp->block->x;
-}
-
 SPARSEXMC_SHIM_HARNESS void show_grid(const Grid& grid, unsigned y) {
   threadIdx.y = threadIdx.z = 0;
   blockIdx = {0, y, 0};

@@ -6,67 +6,7 @@
 
 namespace sparsexmc::shim {
 
-constinit thread_local Machine* this_machine = nullptr;
-
 namespace {
-
-constexpr char waits_for_cluster[] = "cluster_wait";
-
-SPARSEXMC_SHIM_HARNESS unsigned pick(Machine& m, uint32_t set) {
-  switch (m.order.kind) {
-    case Order::forward:
-      return static_cast<unsigned>(__builtin_ctz(set));
-    case Order::reverse:
-      return 31 - static_cast<unsigned>(__builtin_clz(set));
-    default:
-      break;
-  }
-  m.random_state ^= m.random_state << 13;
-  m.random_state ^= m.random_state >> 7;
-  m.random_state ^= m.random_state << 17;
-  const unsigned turn = m.random_state & 31;
-  const uint32_t turned = set >> turn | set << (-turn & 31);
-  return (static_cast<unsigned>(__builtin_ctz(turned)) + turn) & 31;
-}
-
-/// Takes a thread off the ready sets; null if there is none.
-SPARSEXMC_SHIM_HARNESS Thread* next_thread(Machine& m) {
-  if (!m.ready_blocks) return nullptr;
-  Block& block = m.blocks[pick(m, m.ready_blocks)];
-  Warp& warp = block.warps[pick(m, block.ready_warps)];
-  const unsigned lane = pick(m, warp.ready);
-  warp.ready &= ~(1u << lane);
-  if (!warp.ready) block.ready_warps &= ~(1u << warp.number);
-  if (!block.ready_warps) m.ready_blocks &= ~(1u << block.rank);
-  return block.threads + warp.number * warp_lanes + lane;
-}
-
-SPARSEXMC_SHIM_HARNESS void make_ready(Machine& m, Warp& warp, uint32_t lanes) {
-  warp.ready |= lanes;
-  warp.block->ready_warps |= 1u << warp.number;
-  m.ready_blocks |= 1u << warp.block->rank;
-}
-
-SPARSEXMC_SHIM_HARNESS void make_block_ready(Machine& m, Block& block) {
-  const unsigned count = (m.grid.threads + warp_lanes - 1) / warp_lanes;
-  for (unsigned w = 0; w < count; ++w) make_ready(m, block.warps[w], block.warps[w].lanes);
-}
-
-SPARSEXMC_SHIM_HARNESS void go_on(Machine& m, Context& from, Thread* next, bool last = false) {
-  m.current = next;
-  if (next) show_position(*next);
-  switch_context(from, next ? next->context : m.launcher, last);
-}
-
-/// The current thread stops here until somebody makes it ready. Without a ready thread the launcher looks what is
-/// wrong.
-SPARSEXMC_SHIM_HARNESS void wait(Machine& m, Thread& me, const char* what, uint32_t mask) {
-  me.waits_for = what;
-  me.waits_with = mask;
-  Thread* next = next_thread(m);
-  if (next != &me) go_on(m, me.context, next);
-  me.waits_for = nullptr;
-}
 
 /// Shared memory of a block that has ended reads as NaN for the rest of the cluster. A loop that does not become
 /// memset, which TSan would take for a write of the kernel.
@@ -95,29 +35,13 @@ SPARSEXMC_SHIM_HARNESS void thread_main() {
   __builtin_unreachable();
 }
 
-/// Has the last lane of the mask come?
-SPARSEXMC_SHIM_HARNESS bool meet(Warp& warp, uint32_t mask, uint32_t lane, Combine combine, const char* operation) {
-  if (!(mask & lane)) fail("%s with mask 0x%08x, which leaves out the calling lane", operation, mask);
-  unsigned place = 0;
-  while (place < warp.num_open && warp.open[place].mask != mask) ++place;
-  if (place == warp.num_open) warp.open[warp.num_open++] = {mask, 0, combine};
-  Warp::Open& open = warp.open[place];
-  if (open.combine != combine) fail("%s, while other lanes of the mask 0x%08x call something else", operation, mask);
-  open.arrived |= lane;
-  if (open.arrived != mask) return false;
-  open = warp.open[--warp.num_open];
-  return true;
-}
-
-SPARSEXMC_SHIM_HARNESS void no_result(void* const*, uint32_t) {}
-
 }  // namespace
 
 void Machine::run_cluster(unsigned number, unsigned step) {
   this_machine = this;
   set_up(number, step);
   Thread* first = next_thread(*this);
-  go_on(*this, launcher, first);
+  go_on(*this, launcher, first, false);
   if (!failed && exited != grid.threads * grid.cluster) {
     failed = true;
     std::snprintf(error, sizeof(error), "%s", describe_deadlock().c_str());
@@ -133,9 +57,9 @@ void Machine::set_up(unsigned cluster, unsigned step) {
   failed = false;
   const size_t threads_per_cluster = size_t{grid.threads} * grid.cluster;
   stacks.reserve(threads_per_cluster);
-  // Clusters that run on different fibers have no order for TSan, which then sees races between them. Four sets of
-  // fibers in turn, fewer for large clusters: TSan has 8128 threads.
-  const size_t sets = threads_per_cluster > 1024 ? 1 : 4;
+  // Two sets of fibers in turn: clusters on different fibers have no order for TSan, which so sees races between them.
+  // One set for large clusters: TSan has room for 8128 threads.
+  const size_t sets = threads_per_cluster > 2048 ? 1 : 2;
   first_fiber = step % sets * threads_per_cluster;
   show_grid(grid, cluster / clusters_x);
   for (unsigned rank = 0; rank < grid.cluster; ++rank) {
@@ -199,70 +123,6 @@ SPARSEXMC_SHIM_HARNESS void fail(const char* format, ...) {
   release(&m.end_token);
   go_on(m, me.context, nullptr, true);
   __builtin_unreachable();
-}
-
-SPARSEXMC_SHIM_HARNESS void block_barrier() {
-  Machine& m = *this_machine;
-  Thread& me = *m.current;
-  Block& block = *me.warp->block;
-  void* token = &block.barrier_token[block.barriers & 1];
-  release(token);
-  if (++block.at_barrier == m.grid.threads) {
-    block.at_barrier = 0;
-    ++block.barriers;
-    make_block_ready(m, block);
-  }
-  wait(m, me, "__syncthreads", 0);
-  acquire(token);
-}
-
-SPARSEXMC_SHIM_HARNESS void warp_collective(uint32_t mask, Combine combine, void* argument, const char* operation) {
-  Machine& m = *this_machine;
-  Thread& me = *m.current;
-  Warp& warp = *me.warp;
-  const unsigned lane = me.index % warp_lanes;
-  warp.arguments[lane] = argument;
-  if (meet(warp, mask, 1u << lane, combine, operation)) {
-    combine(warp.arguments, mask);
-    make_ready(m, warp, mask);
-  }
-  wait(m, me, operation, mask);
-}
-
-SPARSEXMC_SHIM_HARNESS void warp_barrier(uint32_t mask) {
-  // One token for all masks of a warp: more order than the kernel asked for, never less.
-  void* token = this_machine->current->warp;
-  release(token);
-  warp_collective(mask, no_result, nullptr, "__syncwarp");
-  acquire(token);
-}
-
-SPARSEXMC_SHIM_HARNESS unsigned cluster_rank() { return this_machine->current->warp->block->rank; }
-
-SPARSEXMC_SHIM_HARNESS void cluster_arrive() {
-  Machine& m = *this_machine;
-  if (m.grid.cluster == 1) return;  // no barrier, so that a kernel that takes it for __syncthreads is found out
-  Thread& me = *m.current;
-  if (!me.cluster_waited) fail("cluster_arrive twice without cluster_wait");
-  me.cluster_waited = false;
-  release(&m.cluster_token[me.cluster_arrivals++ & 1]);
-  if (++m.at_cluster_barrier < m.grid.threads * m.grid.cluster) return;
-  m.at_cluster_barrier = 0;
-  ++m.cluster_barriers;
-  for (unsigned t = 0; t < m.grid.threads * m.grid.cluster; ++t) {
-    Thread& thread = m.threads[t];
-    if (thread.waits_for == waits_for_cluster) make_ready(m, *thread.warp, 1u << thread.index % warp_lanes);
-  }
-}
-
-SPARSEXMC_SHIM_HARNESS void cluster_wait() {
-  Machine& m = *this_machine;
-  if (m.grid.cluster == 1) return;
-  Thread& me = *m.current;
-  if (me.cluster_waited) fail("cluster_wait without cluster_arrive");
-  if (m.cluster_barriers < me.cluster_arrivals) wait(m, me, waits_for_cluster, 0);
-  me.cluster_waited = true;
-  acquire(&m.cluster_token[(me.cluster_arrivals - 1) & 1]);
 }
 
 }  // namespace sparsexmc::shim

@@ -42,14 +42,16 @@ struct Warp {
   /// A collective for which some lanes of the mask are still missing. Disjoint masks may be open at once.
   struct Open {
     uint32_t mask, arrived;
+    unsigned number;
     Combine combine;
   };
   Block* block = nullptr;
   unsigned number = 0;
   uint32_t lanes = 0, ready = 0;
-  unsigned num_open = 0;
+  unsigned num_open = 0, meetings = 0;  // open now; ever
   Open open[warp_lanes];
   void* arguments[warp_lanes];
+  char tokens[4];  // by number of the meeting; shared tokens hide races, but show none that is not there
 };
 
 struct Block {
@@ -104,9 +106,17 @@ struct Machine {
 /// The machine of this OS thread, while it runs a kernel.
 extern constinit thread_local Machine* this_machine;
 
-/// What kernels see of where they run: threadIdx.x and blockIdx.x, set at every switch, and the rest, set once per
-/// cluster.
-void show_position(const Thread& thread);
+/// Takes a thread off the ready sets; null if there is none.
+Thread* next_thread(Machine& m);
+void make_ready(Machine& m, Warp& warp, uint32_t lanes);
+void make_block_ready(Machine& m, Block& block);
+/// Leaves `from` and goes on with a thread, or with the launcher. `last`: for ever.
+void go_on(Machine& m, Context& from, Thread* next, bool last);
+/// The current thread stops here until somebody makes it ready. Without a ready thread the launcher looks what is
+/// wrong.
+void wait(Machine& m, Thread& me, const char* what, uint32_t mask);
+
+/// What kernels see of where they run, set once per cluster; threadIdx.x and blockIdx.x change at every switch.
 void show_grid(const Grid& grid, unsigned y);
 
 }  // namespace sparsexmc::shim

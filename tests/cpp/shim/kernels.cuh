@@ -195,4 +195,24 @@ neighbours_kernel(const Neighbours p) {
   p.sums[thread] = values[(thread + 1) % threads] + values[(thread + threads - 1) % threads];
 }
 
+/// The lanes of a warp read each other and then write; without the barrier in between, a race.
+struct Turns {
+  int* sums;  // [32]
+};
+template <bool with_barrier>
+SPARSEXMC_KERNEL(32, 1)
+turns_kernel(const Turns p) {
+  int* values = reinterpret_cast<int*>(shared_memory());
+  values[lane()] = lane();
+  __syncwarp();
+  int sum = 0;
+  for (int turn = 0; turn < 3; ++turn) {
+    sum += values[(lane() + 1) % 32] + values[(lane() + 31) % 32];
+    if (with_barrier) __syncwarp();
+    values[lane()] += 100;
+    __syncwarp();
+  }
+  p.sums[lane()] = sum;
+}
+
 }  // namespace sparsexmc::cuda::test
