@@ -6,8 +6,8 @@
     scripts/check_registers.py build/cuda/build.log [--update]
 
 The log of the build holds what ptxas says about each kernel. `registers.json` holds, for each kernel and architecture,
-the most registers that any of its instances may use (what it used when recorded, rounded up to the unit in which the
-hardware hands them out) and the bytes of its stack frame. No kernel may spill. The record is of CUDA 13.0.
+the most that any of its instances may use: registers (when recorded, rounded up to the unit in which the hardware hands
+them out), bytes of stack and bytes of spills. Spills other than 0 want a good reason. The record is of CUDA 13.0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 RECORD = Path(__file__).resolve().parent / "registers.json"
 UNIT = 8  # registers are given to warps in steps of this many per thread
 MOST = 255  # per thread
-Record = dict[str, dict[str, list[int]]]  # kernel -> architecture -> registers, bytes of stack
+Record = dict[str, dict[str, list[int]]]  # kernel -> architecture -> registers, bytes of stack, bytes of spills
 COMPILING = re.compile(r"Compiling entry function '(\w+)' for 'sm_(\w+)'")
 PROPERTIES = re.compile(r"Function properties for (\w+)")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -83,15 +83,15 @@ def most_used(kernels: list[Kernel]) -> Record:
     """What the instances of each kernel use at most."""
     most: Record = {}
     for kernel in sorted(kernels, key=lambda kernel: (kernel.family, int(kernel.architecture))):
-        used = most.setdefault(kernel.family, {}).setdefault(kernel.architecture, [0, 0])
-        used[:] = max(used[0], kernel.registers), max(used[1], kernel.stack)
+        used = most.setdefault(kernel.family, {}).setdefault(kernel.architecture, [0, 0, 0])
+        used[:] = map(max, used, (kernel.registers, kernel.stack, kernel.spills))
     return most
 
 
 def limits(kernels: list[Kernel]) -> Record:
     """The limits that the present build just keeps."""
     return {
-        family: {name: [min(MOST, -(-used // UNIT) * UNIT), stack] for name, (used, stack) in by_architecture.items()}
+        family: {name: [min(MOST, -(-used[0] // UNIT) * UNIT), *used[1:]] for name, used in by_architecture.items()}
         for family, by_architecture in most_used(kernels).items()
     }
 
@@ -99,18 +99,16 @@ def limits(kernels: list[Kernel]) -> Record:
 def violations(kernels: list[Kernel], record: Record) -> list[list[str]]:
     """Rows of a table: kernel, architecture, what, used, allowed."""
     rows = []
+    for family in sorted({kernel.family for kernel in kernels} - record.keys()):
+        rows.append([family, "", "not in the record", "", ""])
     for kernel in kernels:
-        limit = record.get(kernel.family, {}).get(kernel.architecture)
-        if limit is None:
-            rows.append([kernel.name, kernel.architecture, "not in the record", "", ""])
+        if kernel.family not in record:
             continue
-        for what, used, allowed in (
-            ("registers", kernel.registers, limit[0]),
-            ("bytes of stack", kernel.stack, limit[1]),
-            ("bytes of spills", kernel.spills, 0),
-        ):
-            if used > allowed:
-                rows.append([kernel.name, kernel.architecture, what, str(used), str(allowed)])
+        limit = record[kernel.family].get(kernel.architecture, [0, 0, 0])
+        used = (kernel.registers, kernel.stack, kernel.spills)
+        for what, mine, allowed in zip(("registers", "bytes of stack", "bytes of spills"), used, limit, strict=True):
+            if mine > allowed:
+                rows.append([kernel.name, kernel.architecture, what, str(mine), str(allowed)])
     seen = {(kernel.family, kernel.architecture) for kernel in kernels}
     for family, by_architecture in record.items():
         for architecture in by_architecture:
