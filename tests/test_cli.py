@@ -353,7 +353,14 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path) -> None:
     metrics = tmp_path / "m.metrics.jsonl"
     command = subprocess_command("train", directory / "npz", "-o", tmp_path / "m", *SMALL, "--epochs", 100_000)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore the signal, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "m" / "run.toml").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

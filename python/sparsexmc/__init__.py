@@ -6,6 +6,7 @@ Importing touches no device and starts no thread.
 from . import _core, data, errors, metrics
 from ._step import StepResult
 from .classifier import Classifier, load
+from .clustering import cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
@@ -31,6 +32,7 @@ __all__ = [
     "Schedule",
     "StepResult",
     "__version__",
+    "cluster_labels",
     "data",
     "errors",
     "load",

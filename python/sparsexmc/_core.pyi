@@ -189,6 +189,12 @@ class Classifier:
 
     def memory_statistics(self) -> dict[str, int]: ...
 
+def cluster_labels(X: Tensor, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, group_size: int, dense_labels: int, num_threads: int, seed: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+    """Label ids in internal order, groups alike; dense features."""
+
+def cluster_labels_sparse(X_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], X_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], X_values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], X_cols: int, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, group_size: int, dense_labels: int, num_threads: int, seed: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+    """The same with features in CSR form."""
+
 class MetricsAtK:
     """All metrics at one cut-off k, as shares in [0, 1]."""
 

@@ -25,6 +25,7 @@ NB_MODULE(_core, m) {
   sparsexmc::python::bind_tensor(m);
   sparsexmc::python::bind_device_array(m);
   sparsexmc::python::bind_classifier(m);
+  sparsexmc::python::bind_cluster_labels(m);
   sparsexmc::python::bind_metrics(m);
   sparsexmc::python::bind_data(m);
 }
