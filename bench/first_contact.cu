@@ -75,7 +75,7 @@ long wrong_fragments() {
   for (size_t i = 0; i < elements.size(); ++i) elements[i] = static_cast<uint16_t>(i);
   DeviceVector<uint16_t> source(elements);
   DeviceVector<uint32_t> registers(4 * 32 * 4, 0);
-  launch(nullptr, {1, 32, 32 * 16}, fragments_kernel, {registers.device(), source.device()}, "fragments");
+  launch(nullptr, {1, 32, 32 * 16}, fragments_kernel<>, {registers.device(), source.device()}, "fragments");
   const std::vector<uint32_t>& seen = registers.read();
   long wrong = 0;
   for (uint32_t form = 0; form < 4; ++form)  // x4, x4 trans, x2, x2 trans

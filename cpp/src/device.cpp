@@ -29,9 +29,9 @@ struct DriverProbe {
 #if defined(SPARSEXMC_CUDA_SHIM)
 DriverProbe probe_driver() {
   const char* cards = std::getenv("SPARSEXMC_SHIM_DEVICES");
-  const int count = cards != nullptr ? std::atoi(cards) : 1;
+  const size_t count = cards != nullptr ? std::strtoul(cards, nullptr, 10) : 1;
   return {count > 0 ? "" : "the host shim has no card", kernels::runtime_version(kernels::Cuda{}),
-          std::vector<int>(static_cast<size_t>(count), 90)};
+          std::vector<int>(count, 90)};
 }
 #else
 DriverProbe probe_driver() {
