@@ -7,10 +7,11 @@ from . import _core, data, errors, metrics
 from ._step import StepResult
 from .classifier import Classifier, load
 from .clustering import cluster_labels
-from .config import SGD, Adam, Hidden, Rewiring, Schedule
+from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
 from .memory import MemoryPlan, plan
+from .neighbors import Neighbors
 
 __version__ = _core.version()
 
@@ -28,9 +29,11 @@ __all__ = [
     "History",
     "MemoryPlan",
     "MemoryPlanError",
+    "Neighbors",
     "Rewiring",
     "Schedule",
     "StepResult",
+    "Votes",
     "__version__",
     "cluster_labels",
     "data",

@@ -240,6 +240,16 @@ class RankingMetrics:
 def inverse_propensities(counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], num_train: int, A: float, B: float) -> Annotated[NDArray[numpy.float64], dict(shape=(None,))]:
     """q = 1 + C (n + B)^-A for every label."""
 
+def nearest_instances(indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, query_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], query_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], query_values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], similarities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
+    """
+    Fills similarities and instances [n, count] with the nearest of each query; features transposed, in CSR form.
+    """
+
+def rank_with_votes(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], similarities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, power: float, weight: float, doubt: float, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], best: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
+    """
+    Fills scores and best [n, k] with sigmoid(logit) and the votes of neighbors added up.
+    """
+
 def read_repository(path: str) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
     """
     ((indptr, indices, values, shape) of the features, (indptr, indices, shape) of the labels).

@@ -140,6 +140,29 @@ class Schedule:
         return asdict(self) | {"total_steps": self.total_steps or 0}
 
 
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How the nearest training instances count in `Neighbors`, which has the formula.
+
+    `count` neighbors vote with cosine^`power`; `weight` is that of all votes beside the classifier's probability, and
+    `doubt` lets neighbors that are all far away count for less.
+    """
+
+    count: int = 50
+    power: float = 2.0
+    weight: float = 0.4
+    doubt: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_int("votes.count", self.count, 1)
+        for name in ("power", "weight", "doubt"):
+            require_number(f"votes.{name}", getattr(self, name), 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
     """Everything that fixes a classifier; the fields are the arguments of `Classifier`, which explains them."""

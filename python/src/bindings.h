@@ -11,6 +11,7 @@ void bind_device_array(nanobind::module_& m);
 void bind_classifier(nanobind::module_& m);
 void bind_cluster_labels(nanobind::module_& m);
 void bind_metrics(nanobind::module_& m);
+void bind_neighbors(nanobind::module_& m);
 void bind_data(nanobind::module_& m);
 
 }  // namespace sparsexmc::python
