@@ -153,7 +153,7 @@ def _summary(classifier: Classifier, log: TrainingLog) -> str:
     if log.epochs:
         seconds = sum(record.get("seconds", 0.0) for record in log.epochs)
         losses = np.array([record["loss"] for record in log.epochs])
-        parts.append(f"{len(log.epochs):,} epochs in {seconds:,.0f} s without validation")
+        parts.append(f"{len(log.epochs):,} epochs in {seconds:,.0f} s of training")
         parts.append(f"mean loss {losses[0]:.4g} in the first and {losses[-1]:.4g} in the last")
     parts.append(f"the evaluated model is that of step {classifier.step:,}")
     return "; ".join(parts) + "."

@@ -124,14 +124,14 @@ def worst(model: Predictions, truth: Truth, names: Sequence[str] | None) -> Sect
         return section
 
     def name(label: int) -> str:
-        return f"label {label}" if names is None else names[label]
+        return str(label) if names is None else names[label]
 
     section.text(
         f"The labels that {model.title} loses most often: a test positive is lost when it is not among the first {k} "
         "predictions for its instance. The last column has the wrong labels that were predicted most often for those "
         "instances, with the number of instances."
     )
-    header = ["label", "id", "training", "positives", "lost", f"recall@{k}", "predicted instead"]
+    header = ["label", "id", "in training", "in test", "lost", f"recall@{k}", "predicted instead"]
     counts = truth.counts
     rows = [
         [
@@ -145,7 +145,9 @@ def worst(model: Predictions, truth: Truth, names: Sequence[str] | None) -> Sect
         ]
         for w in found
     ]
-    section.table(table(header, rows, text_columns=(0, 6)))
+    if names is None:  # then the id stands in the first column
+        header, rows = [title for title in header if title != "id"], [[row[0], *row[2:]] for row in rows]
+    section.table(table(header, rows, text_columns=(0, len(header) - 1)))
     lost = int(truth.Y.nnz - model.hits.sum())
     section.text(
         f"Together they lose {sum(w.lost for w in found):,} of the {lost:,} test positives that are lost.", "note"
