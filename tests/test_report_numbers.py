@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 import sparsexmc as sx
 from report_tools import classifier, csr, epoch, step, write_lines
-from sparsexmc.report import bands, connections, labels, scores, training_log
+from sparsexmc.report import bands, connections, labels, scores, training_figures, training_log
 
 # The constants of test_metrics.py: four instances, eight labels.
 RANKING = np.array([[0, 1, 5, 2, 3], [0, 1, 2, 3, 4], [7, 0, 3, 1, 4], [0, 1, 2, 3, 4]])
@@ -105,6 +105,15 @@ def test_count_cells(known: scores.Truth, predictions: scores.Predictions) -> No
     # Every label is true once; predicted 4, 4, 3, 4, 3, 1, 0, 1 times.
     assert cells.tolist() == [[0, 1, 0, 0], [0, 2, 0, 0], [0, 2, 0, 0], [0, 3, 0, 0]]
     assert [labels.cell_title(c).replace("\N{EN DASH}", "-") for c in range(5)] == ["0", "1", "2-3", "4-7", "8-15"]
+
+
+def test_histogram_of_usage_has_an_open_end() -> None:
+    counts = np.full(100, 7)
+    counts[:3] = 5, 9, 900
+    edges = training_figures.histogram_edges(connections.Usage(0, 1000, 1, counts))
+    assert edges[0] == 5 and edges[-2] > 9 and edges[-1] < 40 and len(set(np.diff(edges))) == 1
+    edges = training_figures.histogram_edges(connections.Usage(0, 1000, 1, counts[3:]))
+    assert edges.tolist() == [7, 8]
 
 
 def test_usage_of_random_connections() -> None:

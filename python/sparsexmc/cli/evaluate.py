@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import inputs, preparation, reporting
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparsexmc import Classifier
+    from sparsexmc.data import Dataset
     from sparsexmc.report.scores import Scores
 
 CUTOFFS = (1, 3, 5)
@@ -43,44 +46,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON; shares, not percent")
 
 
+@dataclass(frozen=True)
+class Task:
+    """What models are measured on: test instances, and the training labels [N, L] where they are known."""
+
+    dataset: Dataset
+    X: Any  # [n, D] features before any preparation
+    Y: Any  # [n, L]
+    train_labels: Any
+    cutoffs: list[int]
+
+
 def run(args: argparse.Namespace) -> int:
-    if args.baseline == args.model:
+    if args.baseline is not None and os.path.realpath(args.baseline) == os.path.realpath(args.model):
         raise UsageError(f"--baseline {args.baseline} is the model itself; name another one, or leave it out")
     metrics_file = reporting.check(args)
+    task = _task(args)
+    # The baseline first, so that only one of the two models is in memory at a time.
+    baseline_ids = None if args.baseline is None else _predict(args, task, args.baseline)[1]
+    classifier, ids = _predict(args, task, args.model)
+    scores = {"model": measure(ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)}
+    if baseline_ids is not None:
+        scores["baseline"] = measure(baseline_ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)
+    if args.json:
+        propensities = {"A": args.A, "B": args.B} if "PSP" in scores["model"] else {}
+        metrics = {"metrics" if title == "model" else title: values for title, values in scores.items()}
+        print(json.dumps({"instances": len(ids), **propensities, **metrics}))
+    else:
+        print(f"{args.model} on {count(len(ids), 'instance')} of {task.dataset.name}\n")
+        print(metric_table(scores))
+        print("\n" + propensity_note(task.train_labels, args.A, args.B))
+    if args.report is not None:
+        page = reporting.write(args, task, classifier, ids, baseline_ids, metrics_file)
+        print(f"report written to {page}", file=sys.stderr)
+    return 0
+
+
+def _task(args: argparse.Namespace) -> Task:
     dataset = inputs.load_data(args.data, demo=args.demo)
     X, Y = inputs.measured_split(dataset)
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
         train_labels = inputs.load_data(args.train).Y
-    cutoffs = args.k or [k for k in CUTOFFS if k <= Y.shape[1]]
+    return Task(dataset, X, Y, train_labels, args.k or [k for k in CUTOFFS if k <= Y.shape[1]])
 
-    def measured(path: str) -> tuple[Classifier, npt.NDArray[np.int64], Scores]:
-        classifier = inputs.load_model(path, args.threads, args.device)
-        for name, labels in (("the data", Y), (args.train, train_labels)):
-            if labels is not None and labels.shape[1] != classifier.num_labels:
-                raise UsageError(
-                    f"{name} has {labels.shape[1]} labels and {path} {classifier.num_labels}: another task"
-                )
-        ids = predict_ids(classifier, preparation.prepare(X, classifier, path), max(cutoffs))
-        return classifier, ids, measure(ids, Y, train_labels, cutoffs, args.A, args.B)
 
-    # The baseline first, so that only one of the two models is in memory at a time.
-    baseline = None if args.baseline is None else measured(args.baseline)[1:]
-    classifier, ids, scores = measured(args.model)
-    columns = {"model": scores} | ({} if baseline is None else {"baseline": baseline[1]})
-    if args.json:
-        propensities = {"A": args.A, "B": args.B} if "PSP" in scores else {}
-        other = {} if baseline is None else {"baseline": baseline[1]}
-        print(json.dumps({"instances": X.shape[0], **propensities, "metrics": scores, **other}))
-    else:
-        print(f"{args.model} on {count(X.shape[0], 'instance')} of {dataset.name}\n")
-        print(metric_table(columns))
-        print("\n" + propensity_note(train_labels, args.A, args.B))
-    if args.report is not None:
-        others = None if baseline is None else baseline[0]
-        page = reporting.write(args, classifier, dataset, ids, others, Y, train_labels, cutoffs, metrics_file)
-        print(f"report written to {page}", file=sys.stderr)
-    return 0
+def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifier, npt.NDArray[np.int64]]:
+    """The model at `path` and its predictions; UsageError if the data is not for it."""
+    classifier = inputs.load_model(path, args.threads, args.device)
+    for name, labels in (("the data", task.Y), (args.train, task.train_labels)):
+        if labels is not None and labels.shape[1] != classifier.num_labels:
+            raise UsageError(f"{name} has {labels.shape[1]} labels and {path} {classifier.num_labels}: another task")
+    return classifier, predict_ids(classifier, preparation.prepare(task.X, classifier, path), max(task.cutoffs))
 
 
 def predict_ids(classifier: Classifier, X: Any, k: int) -> npt.NDArray[np.int64]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import inputs, preparation
 from .config import UsageError
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparsexmc import Classifier
-    from sparsexmc.data import Dataset
+
+    from .evaluate import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,13 +53,10 @@ def check(args: argparse.Namespace) -> Path | None:
 
 def write(
     args: argparse.Namespace,
+    task: Task,
     classifier: Classifier,
-    dataset: Dataset,
     ids: npt.NDArray[np.int64],
     baseline_ids: npt.NDArray[np.int64] | None,
-    Y: Any,
-    train_labels: Any,
-    cutoffs: Sequence[int],
     metrics_file: Path | None,
 ) -> Path:
     """Writes the report and returns the path of its page."""
@@ -75,19 +72,19 @@ def write(
         args.report,
         classifier,
         ids,
-        Y,
-        train_labels=train_labels,
+        task.Y,
+        train_labels=task.train_labels,
         baselines=baselines,
         metrics_file=metrics_file,
-        label_names=classifier.label_names or dataset.label_names,
+        label_names=classifier.label_names or task.dataset.label_names,
         model_name=title,
-        data_name=dataset.name or "the data",
+        data_name=task.dataset.name or "the data",
         facts=[
             ["model", args.model],
             *describe(classifier.config),
             ["features", "TF-IDF of counts" if weighed else "as they come"],
         ],
-        cutoffs=cutoffs,
+        cutoffs=task.cutoffs,
         A=args.A,
         B=args.B,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MEMORY_BARS = 16
 LONG_TITLE = 6
+LEGEND_WIDTH, SWATCH = 120, 10  # in letters
 DASH = "\N{EN DASH}"
 
 
@@ -86,9 +87,9 @@ def band_balance(models: Sequence[Predictions], bands: Bands, k: int) -> bytes:
         for model in models:
             counts = predicted(model, bands, k)
             shares.append(counts / max(1, counts.sum()))
-        names = ["test positives", *(f"predictions of {model.title}" for model in models)]
-        _bars(axes, shares, names, [DARK, *_colours(models)], bands.titles)
-        axes.set_title("Share of all test positives, and of all predictions")
+        names = [model.title for model in models]
+        _bars(axes, shares, ["test positives", *names], [DARK, *_colours(models)], bands.titles)
+        axes.set_title("Share of all test positives, and of all predictions of a model")
         axes.set_xlabel("training instances of the label")
         _shared_legend(figure, axes)
 
@@ -173,7 +174,8 @@ def _colours(models: Sequence[Predictions]) -> list[str]:
 
 def _shared_legend(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+    fits = sum(map(len, names)) + SWATCH * len(names) <= LEGEND_WIDTH
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names) if fits else 3)
 
 
 def _unit(largest: int) -> tuple[str, int]:

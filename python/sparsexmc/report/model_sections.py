@@ -66,14 +66,14 @@ def connections(classifier: Classifier) -> Section:
             f"{entry.fan_in:,} of {len(counts):,} features each, so random connections would use a feature "
             f"{counts.mean():,.1f} times on average, with a standard deviation of {entry.random_deviation:,.1f}. Here "
             f"the deviation is {counts.std():,.1f}; the most used feature is read by {counts.max():,} groups, the "
-            f"least used by {counts.min():,}" + (f"; {unused:,} features by none." if unused else ".")
+            f"least used by {counts.min():,}. Features that no group reads: {unused:,}."
         )
     section.figure(
         Figure(
             "feature-usage.png",
             training_figures.feature_usage(usages),
             "Histogram of how many groups read each input feature, with the expectation for random connections",
-            "A histogram wider than the line means that the model prefers some features to others. With a hidden layer "
+            "A histogram that is wider than the line means that the model prefers some features. With a hidden layer "
             "the features are its units.",
         )
     )
@@ -153,7 +153,7 @@ def _summary(classifier: Classifier, log: TrainingLog) -> str:
     if log.epochs:
         seconds = sum(record.get("seconds", 0.0) for record in log.epochs)
         losses = np.array([record["loss"] for record in log.epochs])
-        parts.append(f"{len(log.epochs):,} epochs in {seconds:,.0f} s of training")
+        parts.append(f"{len(log.epochs):,} epochs in {seconds:,.1f} s of training")
         parts.append(f"mean loss {losses[0]:.4g} in the first and {losses[-1]:.4g} in the last")
     parts.append(f"the evaluated model is that of step {classifier.step:,}")
     return "; ".join(parts) + "."

@@ -30,11 +30,12 @@ figcaption, .note { color: #545c64; font-size: .88rem; max-width: 50rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .7rem; text-align: right; vertical-align: top; border-bottom: 1px solid #e6e9ec; }
-th { font-weight: 600; white-space: nowrap; }
+th { font-weight: 600; max-width: 14rem; }
+td { white-space: nowrap; }
 thead tr:last-child th { border-bottom: 2px solid #aab1b8; }
 th.group { text-align: center; border-bottom: 1px solid #aab1b8; }
-.text { text-align: left; overflow-wrap: anywhere; }
-td.text { max-width: 40rem; }
+.text { text-align: left; }
+td.text { white-space: normal; max-width: 40rem; overflow-wrap: break-word; }
 td.best { font-weight: 700; }
 .warning { border-left: 4px solid #d55e00; padding: .1rem .9rem; background: #fdf3ec; }
 details { margin: .8rem 0; }

@@ -15,6 +15,7 @@ from .page import Figure, Section, table
 from .scores import LEAST_TRAINING_INSTANCES, POPULAR, Predictions, Truth
 
 NO_VALUE = "\N{EN DASH}"
+SEPARATOR = "\N{MIDDLE DOT}"  # names may hold commas
 
 
 def results(models: Sequence[Predictions], truth: Truth) -> Section:
@@ -141,7 +142,7 @@ def worst(model: Predictions, truth: Truth, names: Sequence[str] | None) -> Sect
             f"{w.positives:,}",
             f"{w.lost:,}",
             f"{100 * w.found / w.positives:.1f} %",
-            ", ".join(f"{name(label)} ({times:,})" for label, times in w.instead) or NO_VALUE,
+            f" {SEPARATOR} ".join(f"{name(label)} ({times:,})" for label, times in w.instead) or NO_VALUE,
         ]
         for w in found
     ]

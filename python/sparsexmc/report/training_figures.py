@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 400  # of the learning rate's curve
-BINS = 60
+FEWEST_BINS, MOST_BINS = 10, 60
+USUAL = 0.98  # share of the features that a histogram shows without its last, open bar
 FAMILIES = {"P": BLUE, "nDCG": "#56b4e9", "R": PINK, "PSP": ORANGE, "PSnDCG": "#e69f00", "macro-F1": GREEN}
 DASHES = ("-", "--", ":", "-.")
 LOG_FROM = 30.0  # a loss that falls by this factor is drawn on a logarithmic axis
@@ -60,13 +62,13 @@ def feature_usage(usages: Sequence[Usage]) -> bytes:
     def paint(figure: Figure) -> None:
         grid = figure.subplots(1, len(usages), squeeze=False)[0]
         for axes, entry in zip(grid, usages, strict=True):
-            edges = histogram_edges(entry.counts)
-            heights = np.histogram(entry.counts, edges)[0]
+            edges = histogram_edges(entry)
+            heights, expected = np.histogram(np.minimum(entry.counts, edges[-1] - 1), edges)[0], _expected(entry, edges)
             # A bar from edge to edge; counts are whole, so it is centred on them.
             axes.stairs(heights, edges - 0.5, fill=True, color=BLUE, label="this model")
-            expected = entry.random_histogram(edges)
             axes.plot((edges[:-1] + edges[1:] - 1) / 2, expected, color=ORANGE, label="random connections (expected)")
-            axes.set_xlabel("groups of labels that read the feature")
+            more = f" (last bar: {edges[-2]:,} or more)" if entry.counts.max() >= edges[-1] else ""
+            axes.set_xlabel(f"groups of labels that read the feature{more}")
             axes.set_ylabel("input features")
             axes.set_title("Use of the input features" + (f", segment {entry.segment}" if len(usages) > 1 else ""))
             thousands_axis(axes, "x")
@@ -107,11 +109,22 @@ def churn(entries: Sequence[Churn], method: str) -> bytes:
     return draw(11 if has_growth_score else 8, 2.9, paint)
 
 
-def histogram_edges(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Whole-numbered edges of equally wide bins over `counts`, at most about `BINS` of them."""
-    low, high = int(counts.min()), int(counts.max())
-    width = max(1, -(-(high - low + 1) // BINS))
+def histogram_edges(entry: Usage) -> npt.NDArray[np.int64]:
+    """Whole-numbered edges of equally wide bins, about two times the root of the number of features.
+
+    Few features can be used many times as often as all others. The last bin is open, so that they do not squeeze them.
+    """
+    counts = entry.counts
+    bins = min(max(FEWEST_BINS, 2 * math.isqrt(len(counts))), MOST_BINS)
+    usual = max(np.quantile(counts, USUAL), counts.mean() + 5 * entry.random_deviation)
+    low, high = int(counts.min()), min(int(counts.max()), math.ceil(usual))
+    width = max(1, -(-(high - low + 1) // bins))
     return np.arange(low, high + width + 1, width)
+
+
+def _expected(entry: Usage, edges: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Expected heights of the histogram's bars, the last one open."""
+    return entry.random_histogram(np.append(edges[:-1], entry.groups + 1))
 
 
 def _loss(axes: Axes, log: TrainingLog) -> None:
