@@ -70,7 +70,8 @@ def test_learns_and_reports() -> None:
     assert history.epochs == recorder.epochs
     assert history.epochs[-1].loss < 0.5 * history.epochs[0].loss
     assert history.best_value == max(info.validation["P@1"] for info in history.epochs) > 0.5  # chance: 1/30
-    assert set(history.epochs[0].validation) == {"P@1", "P@3", "P@5"}
+    scores = history.epochs[0].validation
+    assert list(scores) == ["P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "macro-F1@5"]
     assert [info.instances for info in recorder.steps[:steps]] == [16] * 5 + [2]  # the last batch is used, too
     mean = sum(info.loss * info.instances for info in recorder.steps[:steps]) / 82
     assert history.epochs[0].loss == pytest.approx(mean)
@@ -205,7 +206,8 @@ def test_interruption(tmp_path: Path) -> None:
             X, Y, 9, checkpoint=tmp_path / "m", metrics_file=tmp_path / "log", callbacks=[Interrupt(17)], progress=False
         )
     assert c.step == 17
-    assert [json.loads(line)["epoch"] for line in (tmp_path / "log").read_text().splitlines()] == [1, 2]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["event"], line["step"]) for line in lines] == [("start", 0), ("epoch", 7), ("epoch", 14)]
     assert sx.load(tmp_path / "m").step in (7, 14)
     c.topk(X)
     assert [info.epoch for info in c.fit(X, Y, 1, progress=False).epochs] == [4]  # the broken epoch counts as begun
@@ -218,7 +220,8 @@ def test_progress(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("epoch 2/2  step 14  loss ")
-    assert "P@1" in lines[1]
+    for part in ("  P@1/3/5 ", "  PSP@1/3/5 (A=0.55, B=1.5) ", "  macro-F1@5 "):
+        assert part in lines[1]
     assert "instances/s" in lines[1]
     classifier().fit(X, Y, 1, progress=True)
     bar = capfd.readouterr().err

@@ -3,7 +3,7 @@
 Importing touches no device and starts no thread.
 """
 
-from . import _core, data, errors, metrics
+from . import _core, data, errors, metrics, report
 from ._step import StepResult
 from .classifier import Classifier, load
 from .clustering import cluster_labels
@@ -41,4 +41,5 @@ __all__ = [
     "load",
     "metrics",
     "plan",
+    "report",
 ]

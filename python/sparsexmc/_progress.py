@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from ._validation import A, B
 from .errors import ArgumentError
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -60,7 +61,7 @@ class Progress:
         """After every epoch, with its mean loss and the validation metrics."""
         if self._silent:
             return
-        metrics = "".join(f"  {name} {100 * value:.2f}" for name, value in scores.items())
+        metrics = "".join(f"  {part}" for part in _grouped(scores))
         self._last_line = time.perf_counter()
         self._write(f"epoch {epoch}/{self._last_epoch}  step {step}  loss {loss:.4g}{metrics}  {rate:,.0f} instances/s")
 
@@ -74,6 +75,20 @@ class Progress:
             self._bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _grouped(scores: dict[str, float]) -> list[str]:
+    """ "P@1/3/5 76.20 52.10 40.00" of P@1, P@3, P@5, and the like, in percent; PSP with its A and B."""
+    cutoffs: dict[str, list[str]] = {}
+    for name in scores:
+        metric, _, k = name.partition("@")
+        cutoffs.setdefault(metric, []).append(k)
+    lines = []
+    for metric, ks in cutoffs.items():
+        model = f" (A={A:g}, B={B:g})" if metric.startswith("PS") else ""
+        values = " ".join(f"{100 * scores[f'{metric}@{k}']:.2f}" for k in ks)
+        lines.append(f"{metric}@{'/'.join(ks)}{model} {values}")
+    return lines
 
 
 class MetricsFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
                 engine.write(done, old)
             raise
     engine.step = int(step.item())
+
+
+def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
+    """Copies of the fan-in indices [groups, fan_in] by number of segment; dense segments have none."""
+    found = {}
+    for name, dtype, shape in engine.tensors():
+        if match := re.fullmatch(r"segments\.(\d+)\.indices", name):
+            found[int(match[1])] = _read(engine, name, dtype, shape)
+    return found
 
 
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:

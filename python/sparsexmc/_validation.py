@@ -15,6 +15,8 @@ from .metrics import RankingMetrics, propensities
 if TYPE_CHECKING:
     from .classifier import Classifier
 
+A, B = 0.55, 1.5  # of the propensities
+_LEAST_TRAINING_ROWS = 3  # that give any
 _METRICS = ("P", "nDCG", "R", "PSP", "PSnDCG", "coverage", "macro-F1")
 _ROWS_AT_A_TIME = 4096
 
@@ -42,19 +44,21 @@ class Validation:
         self._propensities: npt.NDArray[np.float64] | None = None
 
     def use_propensities(self, labels: LabelRows, rows: Rows) -> None:
-        """Take the label frequencies of the training rows, which PSP and PSnDCG need."""
-        if self.metric.startswith("PS"):
-            self._propensities = propensities(labels.counts(rows, self._num_labels), len(rows))
+        """Take the label frequencies of the training rows, which PSP and PSnDCG need; few rows give none."""
+        if len(rows) >= _LEAST_TRAINING_ROWS or self.metric.startswith("PS"):
+            self._propensities = propensities(labels.counts(rows, self._num_labels), len(rows), A, B)
 
     def evaluate(self, classifier: Classifier) -> dict[str, float]:
-        """The metric, and P@1, P@3, P@5, as shares."""
+        """The metric, then P and PSP at 1, 3, 5 and macro-F1 at the last of these, as shares."""
         sums = RankingMetrics(self._num_labels, self._ks, propensities=self._propensities)
         for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
             rows = self._rows[start : start + _ROWS_AT_A_TIME]
             _, ids = classifier._topk(self._features.take(rows), self._ks[-1])
             sums.update(ids, self._labels.take(rows))
         values = sums.compute()
-        return {name: values[name] for name in dict.fromkeys((self.metric, "P@1", "P@3", "P@5")) if name in values}
+        cutoffs = [k for k in (1, 3, 5) if k <= self._num_labels]
+        names = [self.metric, *(f"{name}@{k}" for name in ("P", "PSP") for k in cutoffs), f"macro-F1@{cutoffs[-1]}"]
+        return {name: values[name] for name in dict.fromkeys(names) if name in values}
 
 
 def parse_metric(metric: str, num_labels: int) -> tuple[str, int]:

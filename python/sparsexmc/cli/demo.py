@@ -35,13 +35,6 @@ WIDTH = 100
 SEED = 12
 
 
-def most_frequent(label_counts: npt.NDArray[np.int64], instances: int, k: int) -> npt.NDArray[np.int64]:
-    """[instances, k]: the k most frequent training labels for everybody, the baseline to beat."""
-    import numpy as np
-
-    return np.tile(np.argsort(-label_counts, kind="stable")[:k], (instances, 1))
-
-
 def packages(dataset: Dataset, ids: npt.NDArray[np.int64]) -> str:
     """Some test packages, drawn at random, with their predicted (`ids` [n, k]) and true dependencies by name."""
     import numpy as np

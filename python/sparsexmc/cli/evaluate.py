@@ -1,16 +1,21 @@
 """Measure a model on the test instances of a data set: P, nDCG, PSP, R, coverage and macro-F1.
 
 Propensities come from the label frequencies of the training instances: of the data set itself, or of --train.
+With --report DIR it also writes DIR/index.html, one self-contained page: learning curves, P and PSP by label frequency,
+use of the connections, memory, the worst labels. That needs matplotlib: pip install 'sparsexmc[report]'.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, preparation
+from . import inputs, preparation, reporting
 from .config import UsageError
 from .tables import count, metric_table
 
@@ -19,16 +24,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparsexmc import Classifier
-
-Report = dict[str, dict[int, float]]
-"""{metric: {k: share}}, metrics in the order of the tables."""
+    from sparsexmc.data import Dataset
+    from sparsexmc.report.scores import Scores
 
 CUTOFFS = (1, 3, 5)
 A, B = 0.55, 1.5
-METRICS = ("P", "nDCG", "PSP", "R", "coverage", "macro-F1")
 ROWS_AT_A_TIME = 4096
-# Fewer training instances have no propensities: ln N - 1 would not be positive.
-LEAST_TRAINING_INSTANCES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,33 +38,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", metavar="DATA", help="training data whose label frequencies give the propensities")
     parser.add_argument("-A", type=float, default=A, help="of the propensities (default %(default)s; Amazon sets 0.6)")
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
-    parser.add_argument("-k", type=int, nargs="+", default=list(CUTOFFS), metavar="K", help="cut-offs (default 1 3 5)")
+    parser.add_argument("-k", type=int, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
+    parser.add_argument("--baseline", metavar="MODEL2", help="another model, measured on the same instances")
+    reporting.add_arguments(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
     inputs.add_device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; shares, not percent")
 
 
+@dataclass(frozen=True)
+class Task:
+    """What models are measured on: test instances, and the training labels [N, L] where they are known."""
+
+    dataset: Dataset
+    X: Any  # [n, D] features before any preparation
+    Y: Any  # [n, L]
+    train_labels: Any
+    cutoffs: list[int]
+
+
 def run(args: argparse.Namespace) -> int:
-    classifier = inputs.load_model(args.model, args.threads, args.device)
+    if args.baseline is not None and os.path.realpath(args.baseline) == os.path.realpath(args.model):
+        raise UsageError(f"--baseline {args.baseline} is the model itself; name another one, or leave it out")
+    metrics_file = reporting.check(args)
+    task = _task(args)
+    # The baseline first, so that only one of the two models is in memory at a time.
+    baseline_ids = None if args.baseline is None else _predict(args, task, args.baseline)[1]
+    classifier, ids = _predict(args, task, args.model)
+    scores = {"model": measure(ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)}
+    if baseline_ids is not None:
+        scores["baseline"] = measure(baseline_ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)
+    if args.json:
+        propensities = {"A": args.A, "B": args.B} if "PSP" in scores["model"] else {}
+        metrics = {"metrics" if title == "model" else title: values for title, values in scores.items()}
+        print(json.dumps({"instances": len(ids), **propensities, **metrics}))
+    else:
+        print(f"{args.model} on {count(len(ids), 'instance')} of {task.dataset.name}\n")
+        print(metric_table(scores))
+        print("\n" + propensity_note(task.train_labels, args.A, args.B))
+    if args.report is not None:
+        page = reporting.write(args, task, classifier, ids, baseline_ids, metrics_file)
+        print(f"report written to {page}", file=sys.stderr)
+    return 0
+
+
+def _task(args: argparse.Namespace) -> Task:
     dataset = inputs.load_data(args.data, demo=args.demo)
     X, Y = inputs.measured_split(dataset)
-    X = preparation.prepare(X, classifier, args.model)
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
         train_labels = inputs.load_data(args.train).Y
-    for name, labels in (("the data", Y), (args.train, train_labels)):
+    return Task(dataset, X, Y, train_labels, args.k or [k for k in CUTOFFS if k <= Y.shape[1]])
+
+
+def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifier, npt.NDArray[np.int64]]:
+    """The model at `path` and its predictions; UsageError if the data is not for it."""
+    classifier = inputs.load_model(path, args.threads, args.device)
+    for name, labels in (("the data", task.Y), (args.train, task.train_labels)):
         if labels is not None and labels.shape[1] != classifier.num_labels:
-            raise UsageError(f"{name} has {labels.shape[1]} labels and the model {classifier.num_labels}: another task")
-    ids = predict_ids(classifier, X, max(args.k))
-    report = measure(ids, Y, train_labels, args.k, args.A, args.B)
-    if args.json:
-        propensities = {"A": args.A, "B": args.B} if "PSP" in report else {}
-        print(json.dumps({"instances": X.shape[0], **propensities, "metrics": report}))
-        return 0
-    print(f"{args.model} on {count(X.shape[0], 'instance')} of {dataset.name}\n")
-    print(metric_table({"model": report}))
-    print("\n" + propensity_note(train_labels, args.A, args.B))
-    return 0
+            raise UsageError(f"{name} has {labels.shape[1]} labels and {path} {classifier.num_labels}: another task")
+    return classifier, predict_ids(classifier, preparation.prepare(task.X, classifier, path), max(task.cutoffs))
 
 
 def predict_ids(classifier: Classifier, X: Any, k: int) -> npt.NDArray[np.int64]:
@@ -83,29 +117,20 @@ def measure(
     cutoffs: Sequence[int] = CUTOFFS,
     a: float = A,
     b: float = B,
-) -> Report:
+) -> Scores:
     """All metrics of predicted ids [n, >= max cut-off] against Y [n, L]; PSP only with training labels [N, L]."""
-    from sparsexmc.metrics import RankingMetrics, propensities
+    from sparsexmc.metrics import propensities
+    from sparsexmc.report.scores import has_propensities, scores
 
-    weights = propensities(train_labels, A=a, B=b) if _enough(train_labels) else None
-    metrics = RankingMetrics(Y.shape[1], sorted(set(cutoffs)), propensities=weights)
-    metrics.update(ids, Y)
-    values = metrics.compute()
-    return {
-        name: {k: values[f"{name}@{k}"] for k in sorted(set(cutoffs))}
-        for name in METRICS
-        if f"{name}@{cutoffs[0]}" in values
-    }
+    return scores(ids, Y, cutoffs, propensities(train_labels, A=a, B=b) if has_propensities(train_labels) else None)
 
 
 def propensity_note(train_labels: Any, a: float = A, b: float = B) -> str:
     """The line that belongs below every PSP."""
+    from sparsexmc.report.scores import LEAST_TRAINING_INSTANCES, has_propensities
+
     if train_labels is None:
         return "no PSP: it needs training labels; name them with --train DATA"
-    if not _enough(train_labels):
+    if not has_propensities(train_labels):
         return f"no PSP: it needs at least {LEAST_TRAINING_INSTANCES} training instances"
     return f"propensities: A = {a:g}, B = {b:g}, from {count(train_labels.shape[0], 'training instance')}"
-
-
-def _enough(train_labels: Any) -> bool:
-    return train_labels is not None and train_labels.shape[0] >= LEAST_TRAINING_INSTANCES

@@ -70,6 +70,11 @@ def load_model(path: str, threads: int | None = None, device: str | None = None)
     return sx.load(path, device, threads or 0)
 
 
+def metrics_file_of(model: str | Path) -> Path:
+    """Where the training of a model writes its metrics: beside the model, as it exists before the first checkpoint."""
+    return Path(f"{Path(model).absolute()}.metrics.jsonl")
+
+
 def is_model(path: Path) -> bool:
     """Is there a saved model at `path`?"""
     return (path / CHECKPOINT_FILE).is_file()

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     planned = format_bytes(classifier.memory.planned)
     print(f"{count(steps, 'step')}, {planned} of memory on {classifier.device}\n", flush=True)
 
-    metrics_file = args.metrics_file or (None if output is None else f"{output}.metrics.jsonl")
+    metrics_file = args.metrics_file or (None if output is None else inputs.metrics_file_of(output))
     start = time.perf_counter()
     # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
     checkpoint = None if args.demo else output
@@ -151,7 +151,7 @@ def _create(job: Job) -> tuple[Classifier, int]:
 
 
 def _fit(
-    classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | None, *, progress: bool | None
+    classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | Path | None, *, progress: bool | None
 ) -> History:
     """Trains, and completes every checkpoint with the files of its preparation."""
     from sparsexmc.history import Callback
@@ -185,6 +185,8 @@ def _fit(
 
 def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
     """The metrics on the test instances, where there are any; for the demo also packages and the baseline."""
+    from sparsexmc.report.scores import POPULAR, most_frequent
+
     Y, Y_test = job.dataset.Y, job.dataset.Y_test
     if Y_test is None:
         print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
@@ -194,6 +196,6 @@ def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
     reports = {"sparsexmc": evaluate.measure(ids, Y_test, Y, cutoffs)}
     if show_packages:
         print("\n" + demo.packages(job.dataset, ids))
-        popular = demo.most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
-        reports["popular labels"] = evaluate.measure(popular, Y_test, Y, cutoffs)
+        popular = most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
+        reports[POPULAR] = evaluate.measure(popular, Y_test, Y, cutoffs)
     print(f"\n{count(Y_test.shape[0], 'test instance')}\n\n{metric_table(reports)}\n\n{evaluate.propensity_note(Y)}")
