@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from cli_tools import failure, run
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
 
@@ -62,20 +63,6 @@ def model(directory: Path) -> Path:
     path = directory / "model"
     assert main(["train", str(directory / "npz"), "-o", str(path), *SMALL]) == 0
     return path
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Runs a command that must fail with exit code 2 and one line on stderr, which is returned."""
-    assert run(*arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("sparsexmc: error: ")
-    assert error.count("\n") == 1
-    assert "Traceback" not in error
-    return error
 
 
 def subprocess_command(*arguments: object) -> list[str]:
@@ -131,14 +118,14 @@ def test_evaluate_text_needs_training_labels_for_propensities(
 def test_predict_formats_agree(
     directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("predict", model, directory / "tst.txt", "-k", "3") == 0
+    assert run("predict", model, directory / "tst.txt", "-k", "3", "--ids") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 80
     pairs = [[item.split(":") for item in line.split(",")] for line in lines]
     assert all(len(row) == 3 for row in pairs)
     assert all(float(row[0][1]) >= float(row[1][1]) >= float(row[2][1]) for row in pairs)
 
-    assert run("predict", model, directory / "npz", "-k", "3", "--names", "-o", tmp_path / "names.txt") == 0
+    assert run("predict", model, directory / "npz", "-k", "3", "-o", tmp_path / "names.txt") == 0
     named = (tmp_path / "names.txt").read_text().splitlines()
     assert [line.split("\t")[0].rpartition(":")[0] for line in named] == [f"label-{row[0][0]}" for row in pairs]
 
@@ -339,10 +326,10 @@ def test_doctor_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["evaluate"], ["plan"], ["info"], ["doctor"]])
-def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["", "train", "predict", "evaluate", "convert", "plan", "info", "doctor"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leave:
-        main([*command, "--help"])
+        main([*command.split(), "--help"])
     assert leave.value.code == 0
     assert "usage: sparsexmc" in capsys.readouterr().out
 

@@ -63,13 +63,17 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
 
 
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
-    """`names` as a list; ArgumentError unless there is one line of text per label."""
+    """`names` as a list; ArgumentError unless there is one line of text per label, which UTF-8 can store."""
     names = list(names)
     if len(names) != num_labels:
         raise ArgumentError(f"label_names has {len(names)} names, but there are num_labels={num_labels}")
     for label, name in enumerate(names):
         if not isinstance(name, str) or "\n" in name or "\r" in name:
             raise ArgumentError(f"label_names[{label}]={name!r} must be text without line breaks")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError(f"label_names[{label}]={name!r} is not Unicode: half a surrogate pair") from None
     return names
 
 

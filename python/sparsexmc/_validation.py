@@ -29,16 +29,24 @@ class Validation:
         num_labels: number of labels.
         features, labels: data that holds the instances.
         rows: which of its rows they are.
+        blanked: labels of the data that are not to be predicted for an instance.
     """
 
     def __init__(
-        self, metric: str, num_labels: int, features: DenseRows | CsrRows, labels: LabelRows, rows: Rows
+        self,
+        metric: str,
+        num_labels: int,
+        features: DenseRows | CsrRows,
+        labels: LabelRows,
+        rows: Rows,
+        blanked: LabelRows | None = None,
     ) -> None:
         self.metric = metric
         self._num_labels = num_labels
         self._features = features
         self._labels = labels
         self._rows = rows
+        self._blanked = blanked
         _, k = parse_metric(metric, num_labels)
         self._ks = sorted({j for j in (1, 3, 5) if j <= num_labels} | {k})
         self._propensities: npt.NDArray[np.float64] | None = None
@@ -53,7 +61,11 @@ class Validation:
         sums = RankingMetrics(self._num_labels, self._ks, propensities=self._propensities)
         for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
             rows = self._rows[start : start + _ROWS_AT_A_TIME]
-            _, ids = classifier._topk(self._features.take(rows), self._ks[-1])
+            features = self._features.take(rows)
+            if self._blanked is None:
+                _, ids = classifier._topk(features, self._ks[-1])
+            else:
+                _, ids = classifier._filtered_topk(features, self._ks[-1], self._blanked.take(rows))
             sums.update(ids, self._labels.take(rows))
         values = sums.compute()
         cutoffs = [k for k in (1, 3, 5) if k <= self._num_labels]

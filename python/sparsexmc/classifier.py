@@ -14,6 +14,7 @@ import numpy.typing as npt
 from . import _core, _cuda, _state
 from ._checks import require_choice, require_int
 from ._dlpack import Place
+from ._filter import Blanked, Ranking, blanked_labels, drop, widest
 from ._inputs import Features, features_input, label_array, labels_input
 from ._step import StepResult
 from ._streams import stream_handle
@@ -180,15 +181,18 @@ class Classifier:
 
     # ---- prediction ----
 
-    def topk(self, embeddings: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def topk(self, embeddings: Any, k: int = 5, *, filter: Any = None) -> Ranking:
         """The k best labels of every row, for any number of rows; waits for them.
 
         Args:
             embeddings: [n, in_features] as in `train_step`, n >= 0.
             k: number of labels, 1 <= k <= num_labels.
+            filter: scipy CSR [n, num_labels] whose nonzeros are never predicted, see `sparsexmc.data.read_filter`. It
+                takes time and memory for k plus the largest number of such labels of a row.
 
         Returns:
-            scores [n, k] float32 logits, falling, and ids [n, k] int64 label ids; ties go to the smaller id.
+            scores [n, k] float32 logits, falling, and ids [n, k] int64 label ids; ties go to the smaller id. A row
+            that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
 
         Raises:
             ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
@@ -196,9 +200,15 @@ class Classifier:
         require_int("k", k, 1)
         if k > self.num_labels:
             raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
-        return self._topk(self._features("embeddings", embeddings), k)
+        features = self._features("embeddings", embeddings)
+        if filter is None:
+            return self._topk(features, k)
+        return self._filtered_topk(features, k, blanked_labels("filter", filter, features.rows, self.num_labels))
 
-    def _topk(self, features: Features, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def _filtered_topk(self, features: Features, k: int, blanked: Blanked) -> Ranking:
+        return drop(self._topk(features, widest(blanked, k, self.num_labels)), blanked, k, self.num_labels)
+
+    def _topk(self, features: Features, k: int) -> Ranking:
         scores = np.empty((features.rows, k), np.float32)
         ids = np.empty((features.rows, k), np.int64)
         if features.rows:

@@ -51,6 +51,7 @@ def fit(  # the method Classifier.fit
     batch_size: int | None = None,
     validation: float | tuple[Any, Any] | None = 0.05,
     validation_metric: str = "P@1",
+    filter: Any = None,
     patience: int | None = None,
     callbacks: Sequence[Any] = (),
     shuffle: bool = True,
@@ -76,6 +77,8 @@ def fit(  # the method Classifier.fit
         validation_metric: what makes an epoch the best: P@k, nDCG@k, R@k, PSP@k, PSnDCG@k, coverage@k or macro-F1@k.
             P and PSP at 1, 3, 5 and macro-F1@5 are reported beside it. Propensities come from the training rows with
             A = 0.55, B = 1.5.
+        filter: scipy CSR [n, num_labels], pairs that validation does not predict (`sparsexmc.data.read_filter`); for a
+            pair (X, Y) as `validation` its rows are those of that X.
         patience: stop after this many epochs without a better metric; None: never. The weights stay those of the last
             epoch; load `checkpoint` for the best.
         callbacks: objects with `on_step(clf, info)` or `on_epoch(clf, info)`, see `sparsexmc.fit.Callback`; True from
@@ -109,7 +112,7 @@ def fit(  # the method Classifier.fit
             raise ArgumentError(f"callbacks: {callback!r} has neither on_step(clf, info) nor on_epoch(clf, info)")
 
     features, labels = _checked_rows(self, "X", X, "Y", Y)
-    rows, judge = _validation(self, features, labels, validation, validation_metric, seed)
+    rows, judge = _validation(self, features, labels, validation, validation_metric, seed, filter)
     _check_reserve(self, "labels_per_instance", labels.lengths[rows], batch_size)
     if isinstance(features, CsrRows):
         _check_reserve(self, "features_per_instance", features.lengths[rows], batch_size)
@@ -208,7 +211,13 @@ def _checked_rows(
 
 
 def _validation(
-    classifier: Classifier, features: DenseRows | CsrRows, labels: LabelRows, validation: Any, metric: str, seed: int
+    classifier: Classifier,
+    features: DenseRows | CsrRows,
+    labels: LabelRows,
+    validation: Any,
+    metric: str,
+    seed: int,
+    filter: Any,
 ) -> tuple[Rows, Validation | None]:
     """Rows to train on, and the judge of the epochs."""
     parse_metric(metric, classifier.num_labels)
@@ -223,9 +232,12 @@ def _validation(
             require_number("validation", validation, 0, 1, low_open=True, high_open=True)
         rows, held = hold_out(features.count, validation, seed)
         held_features, held_labels = features, labels
+    blanked = None
+    if filter is not None:
+        blanked = LabelRows("filter", filter, held_features.count, classifier.num_labels)
     if not len(held):
         return rows, None
-    judge = Validation(metric, classifier.num_labels, held_features, held_labels, held)
+    judge = Validation(metric, classifier.num_labels, held_features, held_labels, held, blanked)
     judge.use_propensities(labels, rows)
     return rows, judge
 

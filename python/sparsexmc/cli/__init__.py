@@ -1,4 +1,4 @@
-"""The command line: `sparsexmc train | predict | evaluate | plan | info | doctor`.
+"""The command line: `sparsexmc train | predict | evaluate | convert | plan | info | doctor`.
 
 Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. NumPy and the engine are imported
 inside functions, so that `--help` answers at once.
@@ -12,13 +12,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from . import doctor, evaluate, info, plan, predict, train
+from . import convert, doctor, evaluate, info, plan, predict, train
 from .config import UsageError
 
 COMMANDS = (
     ("train", train, "train a classifier on a data set"),
     ("predict", predict, "write the best labels of every instance"),
     ("evaluate", evaluate, "measure a model on a data set"),
+    ("convert", convert, "write a data set in another format"),
     ("plan", plan, "print every byte a classifier would hold, without allocating it"),
     ("info", info, "describe a saved model and verify its files"),
     ("doctor", doctor, "report versions and hardware, and test the engine"),

@@ -2,8 +2,9 @@
 
 Sections: [model] holds arguments of `sparsexmc.Classifier`, with the tables [model.hidden], [model.optimizer],
 [model.schedule] and [model.rewiring] for its configuration objects; [training] holds arguments of `Classifier.fit`;
-[data] says how features are prepared. The keys are those of the Python API, read off its signatures, so that the two
-cannot drift apart. TOML has no null: the word "none" stands for Python's None.
+[data] says how features are prepared: tfidf, and for raw text arguments of `TextVectorizer.fit`. The keys are those of
+the Python API, read off its signatures, so that the two cannot drift apart. TOML has no null: the word "none" stands
+for Python's None.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ NONE = "none"
 SHORTHAND = {"hidden": "features", "optimizer": "name", "schedule": "kind", "rewiring": "method"}
 # These arguments come from the data or from options of the command line.
 NOT_IN_MODEL = {"self", "label_counts", "label_order", "stream"}
-NOT_IN_TRAINING = {"self", "X", "Y", "callbacks", "progress", "metrics_file", "checkpoint"}
+NOT_IN_TEXT = {"cls", "texts"}
+NOT_IN_TRAINING = {"self", "X", "Y", "filter", "callbacks", "progress", "metrics_file", "checkpoint"}
 
 
 class UsageError(Exception):
@@ -104,7 +106,7 @@ def check(config: Config) -> None:
             known = {field.name for field in dataclasses.fields(kind)} | ({"name"} if key == "optimizer" else set())
             _check_keys(model[key], known, "key", f"model.{key}.")
     _check_keys(config.get("training", {}), parameters(sparsexmc.Classifier.fit) - NOT_IN_TRAINING, "key", "training.")
-    _check_keys(config.get("data", {}), {"tfidf"}, "key", "data.")
+    _check_keys(config.get("data", {}), {"tfidf"} | text_keys(), "key", "data.")
     if config.get("data", {}).get("tfidf", False) not in (True, False):
         raise UsageError(f"data.tfidf is {config['data']['tfidf']!r}; write true or false")
 
@@ -127,6 +129,13 @@ def model_arguments(config: Config) -> dict[str, Any]:
 def training_arguments(config: Config) -> dict[str, Any]:
     """The keyword arguments of `Classifier.fit` that a checked configuration asks for."""
     return {key: None if value == NONE else value for key, value in config.get("training", {}).items()}
+
+
+def text_keys() -> set[str]:
+    """The keys of [data] that only raw text has."""
+    from sparsexmc.data import TextVectorizer
+
+    return parameters(TextVectorizer.fit) - NOT_IN_TEXT
 
 
 def parameters(function: Any) -> set[str]:

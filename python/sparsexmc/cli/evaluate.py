@@ -1,6 +1,8 @@
 """Measure a model on the test instances of a data set: P, nDCG, PSP, R, coverage and macro-F1.
 
-Propensities come from the label frequencies of the training instances: of the data set itself, or of --train.
+Propensities come from the label frequencies of the training instances: of the data set itself, or of --train. Labels
+are matched by name where model and data have names; those that the model does not know count as missed. Pairs of the
+data's filter file (filter_labels_test.txt) or of --filter are blanked before ranking.
 With --report DIR it also writes DIR/index.html, one self-contained page: learning curves, P and PSP by label frequency,
 use of the connections, memory, the worst labels. That needs matplotlib: pip install 'sparsexmc[report]'.
 """
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, preparation, reporting
+from . import inputs, model_inputs, preparation, reporting
 from .config import UsageError
 from .tables import count, metric_table
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model directory")
     inputs.add_data_arguments(parser)
     parser.add_argument("--train", metavar="DATA", help="training data whose label frequencies give the propensities")
+    model_inputs.add_filter_argument(parser)
     parser.add_argument("-A", type=float, default=A, help="of the propensities (default %(default)s; Amazon sets 0.6)")
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
     parser.add_argument("-k", type=int, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
@@ -48,11 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """What models are measured on: test instances, and the training labels [N, L] where they are known."""
+    """What models are measured on: test instances, and the training labels [N, L] where they are known.
+
+    Label ids are those of the model; labels that it does not know come after its own.
+    """
 
     dataset: Dataset
     X: Any  # [n, D] features before any preparation
     Y: Any  # [n, L]
+    blanked: Any  # [n, L] pairs that are not to be predicted, or None
     train_labels: Any
     cutoffs: list[int]
 
@@ -68,14 +75,22 @@ def run(args: argparse.Namespace) -> int:
     scores = {"model": measure(ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)}
     if baseline_ids is not None:
         scores["baseline"] = measure(baseline_ids, task.Y, task.train_labels, task.cutoffs, args.A, args.B)
+    unknown = model_inputs.count_unknown(task.Y, classifier)
     if args.json:
         propensities = {"A": args.A, "B": args.B} if "PSP" in scores["model"] else {}
         metrics = {"metrics" if title == "model" else title: values for title, values in scores.items()}
-        print(json.dumps({"instances": len(ids), **propensities, **metrics}))
+        labels = {"unknown_labels": unknown[0], "unknown_positives": unknown[1]} if unknown[0] else {}
+        pairs = {} if task.blanked is None else {"filtered_pairs": task.blanked.nnz}
+        print(json.dumps({"instances": len(ids), **labels, **pairs, **propensities, **metrics}))
     else:
         print(f"{args.model} on {count(len(ids), 'instance')} of {task.dataset.name}\n")
         print(metric_table(scores))
         print("\n" + propensity_note(task.train_labels, args.A, args.B))
+        if unknown[0]:
+            print(
+                f"{count(unknown[0], 'label')} ({count(unknown[1], 'positive')}) unknown to the model count as missed"
+            )
+        print(filter_note(task.blanked), end="")
     if args.report is not None:
         page = reporting.write(args, task, classifier, ids, baseline_ids, metrics_file)
         print(f"report written to {page}", file=sys.stderr)
@@ -83,30 +98,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _task(args: argparse.Namespace) -> Task:
-    dataset = inputs.load_data(args.data, demo=args.demo)
-    X, Y = inputs.measured_split(dataset)
+    labels = model_inputs.labels_of(args.model)
+    dataset = model_inputs.load_data(args.data, labels, args.model, demo=args.demo, filter_file=args.filter)
+    X, Y, blanked = inputs.measured_split(dataset)
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
-        train_labels = inputs.load_data(args.train).Y
-    return Task(dataset, X, Y, train_labels, args.k or [k for k in CUTOFFS if k <= Y.shape[1]])
+        train_labels = model_inputs.load_training_labels(args.train, dataset)
+    return Task(dataset, X, Y, blanked, train_labels, args.k or [k for k in CUTOFFS if k <= labels.num_labels])
 
 
 def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifier, npt.NDArray[np.int64]]:
-    """The model at `path` and its predictions; UsageError if the data is not for it."""
+    """The model at `path` and its predictions in label ids of the task; UsageError if the data is not for it."""
     classifier = inputs.load_model(path, args.threads, args.device)
-    for name, labels in (("the data", task.Y), (args.train, task.train_labels)):
-        if labels is not None and labels.shape[1] != classifier.num_labels:
-            raise UsageError(f"{name} has {labels.shape[1]} labels and {path} {classifier.num_labels}: another task")
-    return classifier, predict_ids(classifier, preparation.prepare(task.X, classifier, path), max(task.cutoffs))
+    ids_of = model_inputs.task_ids(classifier, path, task.dataset)
+    blanked = model_inputs.model_filter(task.blanked, ids_of, classifier)
+    if path == args.model:
+        X = preparation.prepare(task.X, classifier, path)
+    else:
+        X, _ = model_inputs.load_features(args.data, classifier, path, demo=args.demo)
+    ids = predict_ids(classifier, X, max(task.cutoffs), blanked)
+    return classifier, model_inputs.translate(ids, ids_of)
 
 
-def predict_ids(classifier: Classifier, X: Any, k: int) -> npt.NDArray[np.int64]:
-    """The k best label ids [n, k] of every row of `X`."""
+def predict_ids(classifier: Classifier, X: Any, k: int, blanked: Any = None) -> npt.NDArray[np.int64]:
+    """The k best label ids [n, k] of every row of `X`, without the pairs of the CSR matrix `blanked` [n, L]."""
     import numpy as np
 
     ids = np.empty((X.shape[0], k), np.int64)
     for start in range(0, X.shape[0], ROWS_AT_A_TIME):
-        ids[start : start + ROWS_AT_A_TIME] = classifier.topk(X[start : start + ROWS_AT_A_TIME], k)[1]
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        filter = None if blanked is None else blanked[rows]
+        ids[rows] = classifier.topk(X[rows], k, filter=filter)[1]
     return ids
 
 
@@ -134,3 +156,8 @@ def propensity_note(train_labels: Any, a: float = A, b: float = B) -> str:
     if not has_propensities(train_labels):
         return f"no PSP: it needs at least {LEAST_TRAINING_INSTANCES} training instances"
     return f"propensities: A = {a:g}, B = {b:g}, from {count(train_labels.shape[0], 'training instance')}"
+
+
+def filter_note(blanked: Any) -> str:
+    """The line that belongs below metrics of filtered predictions; nothing without a filter."""
+    return "" if blanked is None else f"{count(blanked.nnz, 'pair')} of the filter blanked before ranking\n"

@@ -21,17 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from . import inputs, preparation
+    from . import inputs
 
     classifier = inputs.load_model(args.model, device="cpu")  # wherever it was trained
-    tfidf = preparation.read(args.model)
+    features = describe_features(args.model)
     config = json.loads((Path(args.model) / inputs.CHECKPOINT_FILE).read_text(encoding="utf-8"))["config"]
     if args.json:
         progress = {"step": classifier.step, "skipped": classifier.skipped, "lr": classifier.lr}
         rewirings = [_rewiring(record) for record in classifier.rewirings]
         print(json.dumps({"config": config, **progress, "rewirings": rewirings}, indent=2))
         return 0
-    print(table(_facts(args.model, classifier, config, tfidf), align="ll"))
+    print(table(_facts(args.model, classifier, config, features), align="ll"))
     if classifier.rewirings:
         print(f"\n{count(len(classifier.rewirings), 'rewiring')}" + _shown(len(classifier.rewirings)))
         print(_rewiring_table(classifier.rewirings[-LAST_REWIRINGS:]))
@@ -72,12 +72,21 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _facts(path: str, classifier: Classifier, config: dict[str, Any], tfidf: Any) -> list[list[str]]:
+def describe_features(model: str) -> str:
+    """How the model at `model` wants its features prepared. Raises UsageError if files of that are damaged."""
+    from . import preparation
+
+    tfidf, vectorizer = preparation.read(model), preparation.read_vectorizer(model)
+    weights = "as they come" if tfidf is None else "TF-IDF of counts"
+    return weights if vectorizer is None else f"{weights} of {count(len(vectorizer.terms), 'term')} of raw text"
+
+
+def _facts(path: str, classifier: Classifier, config: dict[str, Any], features: str) -> list[list[str]]:
     from sparsexmc.memory import format_bytes
 
     rows = [["model", path], ["labels", f"{classifier.num_labels:,}" + (", named" if classifier.label_names else "")]]
     rows += describe(config)
-    rows.append(["features", "TF-IDF of counts" if tfidf is not None else "as they come"])
+    rows.append(["features", features])
     skipped = (
         f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""
     )

@@ -40,25 +40,21 @@ def load_data(path: str | None, *, demo: bool = False) -> Dataset:
         raise UsageError("give either DATA or --demo")
     if path is None:
         return sx.data.load(DEMO_DIRECTORY)
-    if not os.path.exists(path):
-        raise UsageError(f"{path}: no such file or directory")
+    require_path(path)
     return sx.data.load(path)
 
 
-def load_features(path: str | None, *, demo: bool = False) -> Any:
-    """Features [n, D] to predict on: one `.npz` or `.npy` file, or those of `measured_split`."""
-    from sparsexmc.data.arrays import read_csr, read_dense
-
-    if path is not None and os.path.isfile(path) and path.endswith((".npz", ".npy")):
-        return read_csr(Path(path)).astype("float32") if path.endswith(".npz") else read_dense(Path(path))
-    return measured_split(load_data(path, demo=demo))[0]
+def require_path(path: str) -> None:
+    """Raises UsageError unless there is something at `path`."""
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such file or directory")
 
 
-def measured_split(dataset: Dataset) -> tuple[Any, Any]:
-    """(X, Y) of the test instances where the data set has any, else of the only instances that it has."""
+def measured_split(dataset: Dataset) -> tuple[Any, Any, Any]:
+    """(X, Y, filter) of the test instances where the data set has any, else of the only instances that it has."""
     if dataset.X_test is not None:
-        return dataset.X_test, dataset.Y_test
-    return dataset.X, dataset.Y
+        return dataset.X_test, dataset.Y_test, dataset.filter_test
+    return dataset.X, dataset.Y, dataset.filter
 
 
 def load_model(path: str, threads: int | None = None, device: str | None = None) -> Classifier:

@@ -1,7 +1,9 @@
-"""Write the best labels of every instance, one line an instance: id:score,id:score,... best first.
+"""Write the best labels of every instance, one line an instance, best first.
 
-Scores are logits. With --names the labels stand by name, separated by tabs. A file that ends in .npz gets a scipy CSR
-matrix of scores [instances, labels] instead. DATA may also be a single matrix of features (.npz or .npy).
+A line is name:score, name:score, ... separated by tabs; without names, or with --ids, id:score,id:score,... Scores are
+logits. A file that ends in .npz gets a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one
+matrix of features (.npz or .npy) or, for a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of
+the data's filter file or of --filter are blanked before ranking; a line is shorter where too few labels are left.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, preparation
+from . import inputs, model_inputs
 from .config import UsageError
 
 if TYPE_CHECKING:
@@ -20,15 +22,17 @@ if TYPE_CHECKING:
 
     from sparsexmc import Classifier
 
+DEFAULT_K = 5
 ROWS_AT_A_TIME = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model directory")
     inputs.add_data_arguments(parser)
-    parser.add_argument("-k", type=int, default=5, metavar="K", help="labels per instance (default %(default)s)")
+    parser.add_argument("-k", type=int, metavar="K", help=f"labels per instance (default {DEFAULT_K}, or all if fewer)")
     parser.add_argument("-o", "--output", metavar="FILE", help="text, or .npz for a CSR matrix; default: the terminal")
-    parser.add_argument("--names", action="store_true", help="label names instead of ids")
+    parser.add_argument("--ids", action="store_true", help="label ids, even where the model knows names")
+    model_inputs.add_filter_argument(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
     inputs.add_device_argument(parser)
 
@@ -36,47 +40,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     classifier = inputs.load_model(args.model, args.threads, args.device)
     as_matrix = args.output is not None and args.output.endswith(".npz")
-    if args.names and (as_matrix or classifier.label_names is None):
-        raise UsageError("--names has no place in an .npz file" if as_matrix else f"{args.model} holds no label names")
-    X = preparation.prepare(inputs.load_features(args.data, demo=args.demo), classifier, args.model)
-    names = classifier.label_names if args.names else None
+    names = None if args.ids or as_matrix else _printable(classifier.label_names)
+    X, blanked = model_inputs.load_features(args.data, classifier, args.model, demo=args.demo, filter_file=args.filter)
+    k = min(DEFAULT_K, classifier.num_labels) if args.k is None else args.k
+    batches = _batches(classifier, X, k, blanked)
     if args.output is None:
-        sys.stdout.writelines(_lines(classifier, X, args.k, names))
+        sys.stdout.writelines(_lines(batches, names))
         return 0
     with inputs.atomic_path(args.output) as path:
         if as_matrix:
-            _save_matrix(path, classifier, X, args.k)
+            _save_matrix(path, batches, classifier.num_labels)
         else:
             with open(path, "w", encoding="utf-8") as file:
-                file.writelines(_lines(classifier, X, args.k, names))
+                file.writelines(_lines(batches, names))
     return 0
 
 
-def _batches(classifier: Classifier, X: Any, k: int) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+Batches = Iterator[tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]]
+
+
+def _batches(classifier: Classifier, X: Any, k: int, blanked: Any) -> Batches:
     for start in range(0, X.shape[0], ROWS_AT_A_TIME):
-        yield classifier.topk(X[start : start + ROWS_AT_A_TIME], k)
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        yield classifier.topk(X[rows], k, filter=None if blanked is None else blanked[rows])
 
 
-def _lines(classifier: Classifier, X: Any, k: int, names: list[str] | None) -> Iterator[str]:
+def _printable(names: list[str] | None) -> list[str] | None:
+    for name in names or ():
+        if "\t" in name:
+            raise UsageError(f"the label name {name!r} holds a tab, which separates labels on a line; print --ids")
+    return names
+
+
+def _lines(batches: Batches, names: list[str] | None) -> Iterator[str]:
     separator = "," if names is None else "\t"
-    for scores, ids in _batches(classifier, X, k):
+    for scores, ids in batches:
         for row_scores, row_ids in zip(scores.tolist(), ids.tolist(), strict=True):
             items = (
                 f"{label if names is None else names[label]}:{score:.6g}"
                 for score, label in zip(row_scores, row_ids, strict=True)
+                if label >= 0
             )
             yield separator.join(items) + "\n"
 
 
-def _save_matrix(path: Any, classifier: Classifier, X: Any, k: int) -> None:
+def _save_matrix(path: Any, batches: Batches, num_labels: int) -> None:
     import numpy as np
     import scipy.sparse as sp
 
-    batches = list(_batches(classifier, X, k))
-    scores = np.concatenate([batch[0] for batch in batches]) if batches else np.empty((0, k), np.float32)
-    ids = np.concatenate([batch[1] for batch in batches]) if batches else np.empty((0, k), np.int64)
-    indptr = np.arange(0, scores.size + 1, k)
-    matrix = sp.csr_matrix((scores.ravel(), ids.ravel(), indptr), shape=(len(ids), classifier.num_labels))
+    scores, ids, lengths = [np.empty(0, np.float32)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
+    for batch_scores, batch_ids in batches:
+        found = batch_ids >= 0
+        scores.append(batch_scores[found])
+        ids.append(batch_ids[found])
+        lengths.append(found.sum(axis=1))
+    indptr = np.cumsum(np.concatenate(lengths))
+    matrix = sp.csr_matrix((np.concatenate(scores), np.concatenate(ids), indptr), shape=(len(indptr) - 1, num_labels))
     matrix.sort_indices()
     with open(path, "wb") as file:
         sp.save_npz(file, matrix)

@@ -1,7 +1,8 @@
-"""How a model wants its features prepared, kept beside the checkpoint: run.toml and, for TF-IDF, features.npz.
+"""How a model wants its features prepared, kept beside the checkpoint.
 
-The checkpoint itself is the engine's: a directory that is replaced as a whole. `sparsexmc train` adds its two files
-right after; run.toml comes last, so that a model with run.toml has all it needs.
+run.toml, for TF-IDF features.npz, and for raw text vocabulary.json. The checkpoint itself is the engine's: a directory
+that is replaced as a whole. `sparsexmc train` adds its files right after; run.toml comes last, so that a model with
+run.toml has all it needs.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from .inputs import atomic_path
 
 if TYPE_CHECKING:
     from sparsexmc import Classifier
-    from sparsexmc.data import TfIdf
+    from sparsexmc.data import TextVectorizer, TfIdf
 
 RUN_FILE = "run.toml"
 FEATURES_FILE = "features.npz"
+VOCABULARY_FILE = "vocabulary.json"
 
 
 def are_counts(X: Any) -> bool:
@@ -28,9 +30,13 @@ def are_counts(X: Any) -> bool:
     return bool(sp.issparse(X) and X.nnz and X.data.min() >= 1 and (X.data == np.floor(X.data)).all())
 
 
-def write(model: Path, tfidf: TfIdf | None, config: cfg.Config) -> None:
-    """Puts features.npz and then run.toml into the model directory, each whole or not at all."""
+def write(model: Path, tfidf: TfIdf | None, config: cfg.Config, vectorizer: TextVectorizer | None = None) -> None:
+    """Puts vocabulary.json, features.npz and then run.toml into the model directory, each whole or not at all."""
     import numpy as np
+
+    if vectorizer is not None:
+        with atomic_path(model / VOCABULARY_FILE) as path:
+            path.write_text(vectorizer.to_json(), encoding="utf-8")
 
     if tfidf is not None:
         with atomic_path(model / FEATURES_FILE) as path, open(path, "wb") as file:
@@ -61,6 +67,23 @@ def read(model: str) -> TfIdf | None:
             f"{features_file}: missing or damaged, and the model needs its TF-IDF weights; copy the whole model "
             "directory, or train again"
         ) from None
+
+
+def read_vectorizer(model: str) -> TextVectorizer | None:
+    """What turns raw text into the counts that the model reads; None if it was not trained on raw text.
+
+    Raises UsageError if the file is damaged.
+    """
+    from sparsexmc import DataError
+    from sparsexmc.data import TextVectorizer
+
+    file = Path(model) / VOCABULARY_FILE
+    if not file.exists():
+        return None
+    try:
+        return TextVectorizer.from_json(file.read_text(encoding="utf-8"))
+    except (DataError, UnicodeDecodeError) as error:
+        raise cfg.UsageError(f"{file}: {error}; copy the whole model directory, or train again") from None
 
 
 def prepare(X: Any, classifier: Classifier, model: str) -> Any:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import inputs, preparation
+from . import inputs
 from .config import UsageError
-from .info import describe
+from .info import describe, describe_features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,6 @@ def write(
     if baseline_ids is not None:
         other = _title(args.baseline)
         baselines[other if other != title else args.baseline] = baseline_ids
-    weighed = preparation.read(args.model) is not None
     return report.write(
         args.report,
         classifier,
@@ -76,13 +75,13 @@ def write(
         train_labels=task.train_labels,
         baselines=baselines,
         metrics_file=metrics_file,
-        label_names=classifier.label_names or task.dataset.label_names,
+        label_names=task.dataset.label_names or classifier.label_names,
         model_name=title,
         data_name=task.dataset.name or "the data",
         facts=[
             ["model", args.model],
             *describe(classifier.config),
-            ["features", "TF-IDF of counts" if weighed else "as they come"],
+            ["features", describe_features(args.model)],
         ],
         cutoffs=task.cutoffs,
         A=args.A,

@@ -1,19 +1,25 @@
 """Train a classifier and save it.
 
 DATA is a directory with X_trn, Y_trn (and X_tst, Y_tst, labels.txt), or a text file of the extreme-classification
-repository; --demo takes its place. Defaults follow from the size of the data. The configuration in effect is printed
-before the start and kept as run.toml in the model directory. Its sections: [model] arguments of sparsexmc.Classifier,
-with [model.hidden], [model.optimizer], [model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit;
-[data] tfidf = true | false.
+repository; --demo takes its place. Raw text (pip install 'sparsexmc[text]') is a directory with trn.jsonl and maybe
+tst.jsonl, or one such file, with a line {"text": "...", "labels": ["...", ...]} per instance; or trn.tsv, a text and
+its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
+
+Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
+in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
+[model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit; [data] tfidf = true | false, and for raw
+text ngrams, min_df, max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
+  sparsexmc train articles/ -o article-model --set data.ngrams=2
   sparsexmc train data/amazon -o amazon-model --device cuda --set model.weight_dtype=bfloat16
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import resource
 import time
 from dataclasses import dataclass
@@ -26,7 +32,7 @@ from .tables import count, human_seconds, indent, metric_table
 
 if TYPE_CHECKING:
     from sparsexmc import Classifier, History
-    from sparsexmc.data import Dataset, TfIdf
+    from sparsexmc.data import Dataset, TextVectorizer, TfIdf
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     output = None if args.output is None else inputs.check_model_output(args.output)
 
     start = time.perf_counter()
-    dataset = inputs.load_data(args.data, demo=args.demo)
+    dataset, vectorizer, text_options = _load(args, wanted)
     print(f"{dataset!r}, read in {human_seconds(time.perf_counter() - start)}", flush=True)
-    job = _prepare(dataset, wanted, demo.CONFIG if args.demo else {})
+    job = _prepare(dataset, vectorizer, cfg.merge(wanted, text_options), demo.CONFIG if args.demo else {})
     classifier, steps = _create(job)
     print(f"\n{indent(cfg.dump(job.config))}\n")
     planned = format_bytes(classifier.memory.planned)
@@ -75,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"epoch {history.best_epoch} was the best of {epochs} by {history.metric}; its model is kept")
     if args.demo and output is not None:
         classifier.save(output)
-        preparation.write(output, job.tfidf, job.config)
+        job.complete(output)
     _report(classifier, job, show_packages=args.demo)
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
@@ -95,7 +101,12 @@ class Job:
     X: Any  # [n, in_features] training features after preparation
     X_test: Any
     tfidf: TfIdf | None
+    vectorizer: TextVectorizer | None
     config: cfg.Config
+
+    def complete(self, model: Path) -> None:
+        """Puts the files of the preparation into a saved model."""
+        preparation.write(model, self.tfidf, self.config, self.vectorizer)
 
 
 def _wanted(args: argparse.Namespace) -> cfg.Config:
@@ -114,7 +125,27 @@ def _wanted(args: argparse.Namespace) -> cfg.Config:
     return config
 
 
-def _prepare(dataset: Dataset, wanted: cfg.Config, own: cfg.Config) -> Job:
+def _load(args: argparse.Namespace, wanted: cfg.Config) -> tuple[Dataset, TextVectorizer | None, cfg.Config]:
+    """The data; for raw text also what counts its tokens, and the options of that as a configuration."""
+    from sparsexmc.data import TextVectorizer, load_texts
+    from sparsexmc.data.texts import is_raw_text
+
+    known = cfg.text_keys()
+    options: dict[str, Any] = {key: value for key, value in wanted.get("data", {}).items() if key in known}
+    if args.data is None or not is_raw_text(args.data):
+        if options:
+            raise cfg.UsageError(f"data.{next(iter(options))} is for raw text, which this data is not; leave it out")
+        return inputs.load_data(args.data, demo=args.demo), None, {}
+    inputs.require_path(args.data)
+    texts = load_texts(args.data)
+    signature = inspect.signature(TextVectorizer.fit).parameters
+    options = {key: signature[key].default for key in signature if key in known} | options
+    given: dict[str, Any] = {key: None if value == cfg.NONE else value for key, value in options.items()}
+    vectorizer = TextVectorizer.fit(texts.texts, **given)
+    return texts.counts(vectorizer), vectorizer, {"data": options}
+
+
+def _prepare(dataset: Dataset, vectorizer: TextVectorizer | None, wanted: cfg.Config, own: cfg.Config) -> Job:
     """Merges the defaults for this data, a demo's `own` configuration and what is `wanted`; weighs the features."""
     from sparsexmc.data import TfIdf
 
@@ -130,7 +161,7 @@ def _prepare(dataset: Dataset, wanted: cfg.Config, own: cfg.Config) -> Job:
             raise cfg.UsageError(f"model.{name} is {config['model'][name]}, but the data has {size}; leave it out")
     weights = TfIdf.fit(dataset.X) if tfidf else None
     X, X_test = (X if X is None or weights is None else weights.apply(X) for X in (dataset.X, dataset.X_test))
-    return Job(dataset, X, X_test, weights, config)
+    return Job(dataset, X, X_test, weights, vectorizer, config)
 
 
 def _create(job: Job) -> tuple[Classifier, int]:
@@ -161,7 +192,7 @@ def _fit(
 
         def on_epoch(self, classifier: Classifier, info: Any) -> bool | None:
             if checkpoint is not None and info.improved:
-                preparation.write(checkpoint, job.tfidf, job.config)
+                job.complete(checkpoint)
                 self.saved_epoch = info.epoch
             return None
 
@@ -171,13 +202,14 @@ def _fit(
         "checkpoint": checkpoint,
         "metrics_file": metrics_file,
         "progress": progress,
+        "filter": job.dataset.filter,
     }
     options |= cfg.training_arguments(job.config)
     try:
         return classifier.fit(job.X, job.dataset.Y, **options)
     except KeyboardInterrupt:
         if checkpoint is not None and inputs.is_model(checkpoint) and not (checkpoint / preparation.RUN_FILE).exists():
-            preparation.write(checkpoint, job.tfidf, job.config)  # caught between the two
+            job.complete(checkpoint)  # caught between the two
         kept = complete.saved_epoch
         what = f"{checkpoint} holds epoch {kept}" if kept is not None else "no epoch was saved"
         raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
@@ -192,10 +224,11 @@ def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
         print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
         return
     cutoffs = [k for k in evaluate.CUTOFFS if k <= classifier.num_labels]
-    ids = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1])
+    ids = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1], job.dataset.filter_test)
     reports = {"sparsexmc": evaluate.measure(ids, Y_test, Y, cutoffs)}
     if show_packages:
         print("\n" + demo.packages(job.dataset, ids))
         popular = most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
         reports[POPULAR] = evaluate.measure(popular, Y_test, Y, cutoffs)
     print(f"\n{count(Y_test.shape[0], 'test instance')}\n\n{metric_table(reports)}\n\n{evaluate.propensity_note(Y)}")
+    print(evaluate.filter_note(job.dataset.filter_test), end="")

@@ -90,9 +90,17 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def write_names(path: Path, names: Sequence[str]) -> None:
-    """One name per line. Raises ArgumentError for a name with a line break, before the file is touched."""
+def check_names(names: Sequence[str]) -> None:
+    """Raises ArgumentError for a name that cannot be stored on a line of its own."""
     for name in names:
         if "\n" in name or "\r" in name:
             raise ArgumentError(f"the name {name!r} has a line break; names are stored one per line")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError(f"the name {name!r} is not Unicode: half a surrogate pair; repair the text") from None
+
+
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """One name per line, as `check_names` wants them."""
     path.write_bytes("".join(name + "\n" for name in names).encode())

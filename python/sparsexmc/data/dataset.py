@@ -32,6 +32,8 @@ class Dataset:
         X_test, Y_test: the same for the test instances, or None, both together.
         instance_names, test_instance_names: n names each, or None.
         name: what to call the set.
+        filter, filter_test: [n, L] pairs that are not to be predicted for the training or test instances, or None; as
+            CSR like the labels. `Classifier.topk` and `Classifier.fit` take them.
 
     Raises:
         ArgumentError, DTypeError: shapes that disagree, damaged matrices, NaN, or a wrong kind of array.
@@ -45,6 +47,8 @@ class Dataset:
     instance_names: Sequence[str] | None = None
     test_instance_names: Sequence[str] | None = None
     name: str = ""
+    filter: sp.csr_matrix | None = None
+    filter_test: sp.csr_matrix | None = None
 
     def __post_init__(self) -> None:
         if (self.X_test is None) != (self.Y_test is None):
@@ -57,6 +61,13 @@ class Dataset:
         if self.X_test is not None and self.Y_test is not None:
             _same_size("X", self.X.shape[1], "X_test", self.X_test.shape[1], "columns (features)")
             _same_size("Y", self.Y.shape[1], "Y_test", self.Y_test.shape[1], "columns (labels)")
+        for name, y in (("filter", "Y"), ("filter_test", "Y_test")):
+            if getattr(self, name) is not None:
+                if getattr(self, y) is None:
+                    raise ArgumentError(f"{name} is for the rows of {y}, which is None; pass both or leave it out")
+                object.__setattr__(self, name, label_matrix(name, getattr(self, name)))
+                _same_size(name, getattr(self, name).shape[0], y, getattr(self, y).shape[0], "rows")
+                _same_size(name, getattr(self, name).shape[1], y, getattr(self, y).shape[1], "columns (labels)")
         _check_names("label_names", self.label_names, self.num_labels, "labels")
         _check_names("instance_names", self.instance_names, self.Y.shape[0], "training instances")
         num_test = 0 if self.Y_test is None else self.Y_test.shape[0]
@@ -110,3 +121,6 @@ def _same_size(first: str, size: int, second: str, other: int, what: str) -> Non
 def _check_names(name: str, names: Sequence[str] | None, size: int, what: str) -> None:
     if names is not None and len(names) != size:
         raise ArgumentError(f"{name} holds {len(names)} names for {size} {what}; pass one each, or None")
+    for place, text in enumerate(names or ()):
+        if not isinstance(text, str):
+            raise ArgumentError(f"{name}[{place}] is {text!r}, not text; pass str({text!r}) if that is the name")

@@ -1,4 +1,4 @@
-"""Finding the files of a data set, and the directory form with one file per matrix."""
+"""Finding and reading the files of a data set."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 
-import numpy as np
 import scipy.sparse as sp
 
 from .._sparse import label_matrix, sparse_features
 from ..errors import ArgumentError, DataError, DTypeError
-from .arrays import read_csr, read_dense, read_names, write_names
+from .arrays import read_csr, read_dense, read_names
 from .dataset import Dataset, Features
+from .filters import find_filter, is_filter
 from .text import read_text, read_text_pair
+from .texts import is_raw_text
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
 Split = tuple[Features, sp.csr_matrix]
 
 _FEATURES_END, _LABELS_END = "_X_Xf.txt", "_X_Y.txt"
+_NO_SINGLE = (_FEATURES_END, _LABELS_END, "_X.txt")  # the last holds raw texts
 _PARTS = {"training": ("trn", "train"), "test": ("tst", "test")}
 
 
@@ -30,7 +32,8 @@ def load(path: Source, *, test: Source | None = None) -> Dataset:
     - a directory with, in this order of preference: `X_trn.npz` (scipy CSR) or `X_trn.npy` (dense; memory-mapped) and
       `Y_trn.npz`; `trn_X_Xf.txt` and `trn_X_Y.txt`; or one text file named like `train.txt` or `eurlex_trn.txt`. The
       same with `tst` or `test` gives the test instances. `labels.txt[.xz]` holds a label name per line,
-      `names.txt[.xz]` the names of the training and then the test instances;
+      `names.txt[.xz]` the names of the training and then the test instances, `filter_labels_train.txt` and
+      `filter_labels_test.txt` (or `trn_filter_labels.txt`, ...) the pairs that are not to be predicted;
     - a text file of the extreme-classification repository (header `N D L`);
     - a pair (features, labels) of files of the two-file form, or the `..._X_Xf.txt` of such a pair.
 
@@ -43,8 +46,10 @@ def load(path: Source, *, test: Source | None = None) -> Dataset:
 
     Raises:
         DataError: a malformed file, or files that disagree; the message begins with the file (text: and the line).
-        ArgumentError: nothing to read at `path`.
+        ArgumentError: nothing to read at `path`, or raw texts, for which there is `load_texts`.
     """
+    if isinstance(path, str | PathLike) and is_raw_text(path):
+        raise ArgumentError(f"path: '{fspath(path)}' holds raw texts; read it with sparsexmc.data.load_texts")
     if isinstance(path, str | PathLike) and Path(path).is_dir():
         if test is not None:
             raise ArgumentError("test is for a file or pair; a directory holds its own test instances")
@@ -53,33 +58,6 @@ def load(path: Source, *, test: Source | None = None) -> Dataset:
     X_test, Y_test = (None, None) if test is None else _load_files("test", test)
     first = Path(path if isinstance(path, str | PathLike) else path[0])
     return _dataset(first, X=X, Y=Y, X_test=X_test, Y_test=Y_test, name=first.name)
-
-
-def save(path: str | PathLike[str], dataset: Dataset) -> None:
-    """Writes a directory that `load` reads: X_trn, Y_trn, X_tst, Y_tst, labels.txt, names.txt. It must not exist.
-
-    Raises:
-        ArgumentError: it exists, or cannot be made; or a name has a line break.
-    """
-    directory = Path(path)
-    try:
-        directory.mkdir(parents=True)
-    except OSError as error:
-        raise ArgumentError(
-            f"path: cannot make the directory '{directory}': {error.strerror}; name a new one"
-        ) from None
-    for tag, X, Y in (("trn", dataset.X, dataset.Y), ("tst", dataset.X_test, dataset.Y_test)):
-        if X is None or Y is None:
-            continue
-        if sp.issparse(X):
-            sp.save_npz(directory / f"X_{tag}.npz", X)
-        else:
-            np.save(directory / f"X_{tag}.npy", X, allow_pickle=False)
-        sp.save_npz(directory / f"Y_{tag}.npz", Y.astype(np.uint8))
-    if dataset.label_names is not None:
-        write_names(directory / "labels.txt", dataset.label_names)
-    if dataset.instance_names is not None and (dataset.Y_test is None or dataset.test_instance_names is not None):
-        write_names(directory / "names.txt", [*dataset.instance_names, *(dataset.test_instance_names or ())])
 
 
 def _load_files(argument: str, source: Source) -> Split:
@@ -119,6 +97,10 @@ def _load_directory(directory: Path) -> Dataset:
             f"path: '{directory}' holds no training instances; it needs X_trn.npz or X_trn.npy with Y_trn.npz, "
             "trn_X_Xf.txt with trn_X_Y.txt, or train.txt"
         )
+    filters = [
+        None if split is None else find_filter(directory, part, split[1].shape)
+        for part, split in zip(_PARTS, (train, test), strict=True)
+    ]
     label_names, names = (_find_names(directory, stem) for stem in ("labels", "names"))
     num_train = train[1].shape[0]
     if names is not None and len(names) != num_train + (test[1].shape[0] if test else 0):
@@ -136,6 +118,8 @@ def _load_directory(directory: Path) -> Dataset:
         instance_names=names and names[:num_train],
         test_instance_names=names[num_train:] if names and test else None,
         name=directory.resolve().name,
+        filter=filters[0],
+        filter_test=filters[1],
     )
 
 
@@ -149,7 +133,7 @@ def _load_part(directory: Path, part: str) -> Split | None:
     texts = sorted(directory.glob("*.txt"))
     pairs = [p for p in texts if re.fullmatch(rf"(.*[_.-])?({short}|{long}){_FEATURES_END}", p.name)]
     singles = [p for p in texts if re.fullmatch(rf"(.*[_.-])?({short}|{long})([_.-].*)?\.txt", p.name)]
-    candidates = pairs or [p for p in singles if not p.name.endswith((_FEATURES_END, _LABELS_END))]
+    candidates = pairs or [p for p in singles if not (p.name.endswith(_NO_SINGLE) or is_filter(p, part))]
     if len(candidates) > 1:
         found = ", ".join(p.name for p in candidates)
         raise ArgumentError(f"path: '{directory}' holds several {part} files: {found}; pass the one to read")

@@ -26,6 +26,11 @@ def read_text_pair(features: Path, labels: Path) -> tuple[sp.csr_matrix, sp.csr_
     return _matrix(*_core.read_features(fspath(features))), _label_matrix(*_core.read_labels(fspath(labels)))
 
 
+def read_label_file(path: Path) -> sp.csr_matrix:
+    """Y of the label file of the two-file form."""
+    return _label_matrix(*_core.read_labels(fspath(path)))
+
+
 def read_filter(path: Path, num_rows: int, num_labels: int) -> sp.csr_matrix:
     """The pairs `row label` of a filter file as CSR [num_rows, num_labels] of ones: predictions to blank before top-k.
 

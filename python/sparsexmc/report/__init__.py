@@ -56,11 +56,12 @@ def write(
         directory: made anew; it may be an empty directory or an earlier report, which is replaced.
         classifier: the trained model.
         ids: [n, >= largest cut-off] its predicted label ids, best first, as from `classifier.topk`.
-        Y: scipy sparse [n, L], the positives of the same instances.
+        Y: scipy sparse [n, L], the positives of the same instances; columns beyond the classifier's labels are labels
+            that it does not know, and count as missed.
         train_labels: scipy sparse [N, L], labels of the training set: for PSP, popular labels and frequency bands.
         baselines: title -> predicted ids, like `ids`, of what to compare with, of any system.
         metrics_file: what `Classifier.fit(metrics_file=...)` wrote; if it is missing the page has no learning curves.
-        label_names: [L] names; None: those of the classifier, if any.
+        label_names: [L] names; None: those of the classifier, if any and L is its number of labels.
         model_name, data_name: what to call them.
         facts: further rows (what, value) for the head of the page.
         cutoffs: of the metrics; bands are shown at the first and last, labels at the last. Those above L are left out.
@@ -83,7 +84,7 @@ def write(
     place = check_place(directory)
     ks = _cutoffs(cutoffs, classifier.num_labels)
     known = truth(*_labels(Y, train_labels, classifier.num_labels), A, B)
-    names = classifier.label_names if label_names is None else check_label_names(label_names, classifier.num_labels)
+    names = _names(classifier, label_names, known.Y.shape[1])
     models = _models({model_name: ids, **_new_titles(model_name, baselines or {})}, known, ks)
     log = _log(metrics_file)
 
@@ -151,11 +152,20 @@ def _labels(
     test = label_matrix("Y", Y)
     train = None if train_labels is None else label_matrix("train_labels", train_labels)
     for name, matrix in (("Y", test), ("train_labels", train)):
-        if matrix is not None and matrix.shape[1] != num_labels:
+        if matrix is not None and matrix.shape[1] < num_labels:
             raise ArgumentError(f"{name} has {matrix.shape[1]} columns, but the classifier has {num_labels} labels")
+    if train is not None and train.shape[1] != test.shape[1]:
+        raise ArgumentError(f"train_labels has {train.shape[1]} columns and Y has {test.shape[1]}; they must agree")
     if test.shape[0] == 0:
         raise ArgumentError("Y has no rows; a report needs test instances")
     return test, train
+
+
+def _names(classifier: Classifier, given: Sequence[str] | None, num_labels: int) -> Sequence[str] | None:
+    if given is not None:
+        return check_label_names(given, num_labels)
+    # The classifier has no names for columns beyond its own labels.
+    return classifier.label_names if num_labels == classifier.num_labels else None
 
 
 def _new_titles(model_name: str, baselines: Mapping[str, npt.ArrayLike]) -> Mapping[str, npt.ArrayLike]:

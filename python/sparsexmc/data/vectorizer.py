@@ -1,0 +1,143 @@
+"""Token counts of texts, by scikit-learn, with a vocabulary that is kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._checks import require_int
+from ..errors import ArgumentError, DataError, DTypeError
+
+FORMAT = 1
+TOKEN_PATTERN = r"(?u)\b\w\w+\b"
+"""scikit-learn's own: words of two or more letters, digits or underscores."""
+
+
+@dataclass(frozen=True)
+class TextVectorizer:
+    """Turns texts into token counts; `fit` chooses the vocabulary.
+
+    Attributes:
+        terms: D distinct terms, words or word n-grams, in the order of the columns.
+        ngrams: longest n-gram.
+        lowercase: texts are lowercased first.
+        token_pattern: regular expression of a word.
+
+    Raises:
+        ArgumentError: attributes that are wrong.
+    """
+
+    terms: tuple[str, ...]
+    ngrams: int = 1
+    lowercase: bool = True
+    token_pattern: str = TOKEN_PATTERN
+
+    def __post_init__(self) -> None:
+        _check_options(self.ngrams, self.lowercase, self.token_pattern)
+        if not self.terms or not all(isinstance(term, str) for term in self.terms):
+            raise ArgumentError("terms must be texts, and at least one")
+        if len(set(self.terms)) != len(self.terms):
+            raise ArgumentError("terms holds a term twice; a column belongs to one term")
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[str],
+        *,
+        ngrams: int = 1,
+        min_df: int = 2,
+        max_features: int | None = 200_000,
+        lowercase: bool = True,
+        token_pattern: str = TOKEN_PATTERN,
+    ) -> TextVectorizer:
+        """The vocabulary of `texts`: terms in at least `min_df` of them, of those the `max_features` commonest, sorted.
+
+        Raises:
+            ArgumentError: a wrong option, scikit-learn is missing, or no term is left.
+            DTypeError: something in `texts` is no text.
+        """
+        _check_options(ngrams, lowercase, token_pattern)
+        require_int("min_df", min_df, 1)
+        if max_features is not None:
+            require_int("max_features", max_features, 1)
+        _check_texts(texts)
+        counter = _count_vectorizer()(
+            ngram_range=(1, ngrams), min_df=min_df, lowercase=lowercase, token_pattern=token_pattern
+        )
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError as error:
+            raise ArgumentError(f"texts: no vocabulary: {error} min_df={min_df} texts must share a term") from None
+        # Not its own max_features, which leaves open which of equally common terms stay.
+        commonest = np.argsort(-np.asarray(counts.sum(axis=0)).ravel(), kind="stable")[:max_features]
+        terms = counter.get_feature_names_out()[np.sort(commonest)]
+        return cls(tuple(terms.tolist()), ngrams, lowercase, token_pattern)
+
+    def counts(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """[n, D] token counts as float32 CSR; terms outside the vocabulary are passed over, rows may be empty.
+
+        Raises:
+            ArgumentError: scikit-learn is missing.
+            DTypeError: something in `texts` is no text.
+        """
+        _check_texts(texts)
+        counter = _count_vectorizer()(
+            vocabulary={term: column for column, term in enumerate(self.terms)},
+            ngram_range=(1, self.ngrams),
+            lowercase=self.lowercase,
+            token_pattern=self.token_pattern,
+        )
+        if not len(texts):
+            return sp.csr_matrix((0, len(self.terms)), dtype=np.float32)
+        return sp.csr_matrix(counter.transform(texts), dtype=np.float32)
+
+    def to_json(self) -> str:
+        """Everything as JSON text."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> TextVectorizer:
+        """Reads what `to_json` wrote; DataError if it is something else."""
+        try:
+            entries = json.loads(text)
+            if not isinstance(entries, dict) or entries.pop("format", None) != FORMAT:
+                raise ValueError(f"it is no vocabulary of format {FORMAT}")
+            return cls(**{**entries, "terms": tuple(entries.get("terms", ()))})
+        except (ValueError, TypeError, ArgumentError) as error:
+            raise DataError(f"not a vocabulary as sparsexmc writes it: {error}") from None
+
+
+def _count_vectorizer() -> Any:
+    try:
+        from sklearn.feature_extraction.text import CountVectorizer
+    except ImportError:
+        raise ArgumentError(
+            "raw text needs scikit-learn, which is not installed: pip install 'sparsexmc[text]'"
+        ) from None
+    return CountVectorizer
+
+
+def _check_options(ngrams: int, lowercase: bool, token_pattern: str) -> None:
+    require_int("ngrams", ngrams, 1)
+    if not isinstance(lowercase, bool):
+        raise ArgumentError(f"lowercase={lowercase!r} must be True or False")
+    try:
+        groups = re.compile(token_pattern).groups
+    except (re.error, TypeError) as error:
+        raise ArgumentError(f"token_pattern={token_pattern!r} is no regular expression: {error}") from None
+    if groups > 1:
+        raise ArgumentError(f"token_pattern={token_pattern!r} has {groups} groups; write (?:...), one may stay")
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise DTypeError("texts is one text; pass a list of them")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DTypeError(f"texts[{row}] is a {type(text).__name__}, not text; pass str")
