@@ -47,6 +47,22 @@ def test_no_dropout_at_prediction() -> None:
     assert_close("scores", scores, expected, case.tolerance)
 
 
+@pytest.mark.parametrize("name", ["hidden_small", "hidden_dropout", "sparse_adam"])
+def test_input_scale_is_that_of_the_features(name: str) -> None:
+    """A power of two changes no bit of a product: scale 4 on x is scale 1 on 4 x, and the gradient is 4 times as large."""
+    case = BY_NAME[name]
+    plain, scaled = build(case), build(case, hidden=sx.Hidden(case.hidden, dropout=case.dropout, input_scale=4.0))
+    for x, labels in case.steps():
+        loss, grad = step(plain, x * np.float32(4), labels)
+        scaled_loss, scaled_grad = step(scaled, x, labels)
+        assert scaled_loss == loss
+        if not sp.issparse(x):
+            np.testing.assert_array_equal(scaled_grad, 4 * grad)
+    assert_same_bits(tensors(scaled), tensors(plain))
+    k = min(5, case.num_labels)
+    np.testing.assert_array_equal(scaled.topk(x, k)[0], plain.topk(x * np.float32(4), k)[0])
+
+
 def test_hidden_as_a_number_of_units() -> None:
     case = BY_NAME["hidden_all_dense"]
     whole, short = build(case), build(case, hidden=case.hidden)

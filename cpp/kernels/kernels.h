@@ -101,8 +101,8 @@ struct ReduceParts {
 void reduce_parts(Cpu, Context& context, const ReduceParts& p);
 void reduce_parts(Cuda, Context& context, const ReduceParts& p);
 
-/// Transposes embeddings [batch, H] of any float dtype to [H, ldx] of `compute`, zeroing the padding columns.
-/// Sets *nonfinite to 1 when an element is NaN or Inf; never clears it.
+/// Transposes embeddings [batch, H] of any float dtype, times `scale`, to [H, ldx] of `compute`, zeroing the padding
+/// columns. Sets *nonfinite to 1 when an element is NaN or Inf afterwards; never clears it.
 struct GatherColumns {
   void* xt = nullptr;
   uint32_t* nonfinite = nullptr;
@@ -110,17 +110,20 @@ struct GatherColumns {
   DType dtype = DType::float32;
   int64_t batch = 0, features = 0, ldx = 0;
   DType compute = DType::float32;
+  float scale = 1.0f;
 };
 void gather_columns(Cpu, Context& context, const GatherColumns& p);
 void gather_columns(Cuda, Context& context, const GatherColumns& p);
 
-/// The way back: fp32 [H, ldx] to [batch, H] of the dtype asked for, rounded to nearest even. Skipped: zeros.
+/// The way back: fp32 [H, ldx], times `scale`, to [batch, H] of the dtype asked for, rounded to nearest even. Skipped:
+/// zeros.
 struct ScatterColumns {
   void* x = nullptr;
   const float* xt = nullptr;
   DType dtype = DType::float32;
   int64_t batch = 0, features = 0, ldx = 0;
   const uint32_t* skip = nullptr;
+  float scale = 1.0f;
 };
 void scatter_columns(Cpu, Context& context, const ScatterColumns& p);
 void scatter_columns(Cuda, Context& context, const ScatterColumns& p);

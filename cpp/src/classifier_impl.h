@@ -48,6 +48,8 @@ struct Classifier::Impl {
   template <class Stage>
   void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage);
 
+  /// Factor on the features that a hidden layer reads.
+  float input_scale() const { return config.hidden ? static_cast<float>(config.hidden->input_scale) : 1.0f; }
   bool on_cpu() const { return context->device().kind == DeviceKind::cpu; }
   int64_t leading_dimension(int64_t batch) const {
     return visit_device(context->device(), [&](auto tag) { return kernels::leading_dimension(tag, batch); });

@@ -61,9 +61,6 @@ void check_sizes(const ClassifierConfig& c) {
     check_range("hidden.features", c.hidden->features, 1, max_layer_features);
     check_below_one("hidden.dropout", c.hidden->dropout);
     check_positive("hidden.input_scale", c.hidden->input_scale);
-    if (c.hidden->input_scale != 1.0 && !c.sparse_input)
-      refuse("hidden.input_scale", c.hidden->input_scale,
-             ", but it is for sparse features; scale the embeddings themselves, or use sparse_input=True");
   }
   check_range("in_features", c.in_features, 1, c.sparse_input ? max_sparse_features : max_layer_features);
   check_range("num_labels", c.num_labels, 1, max_labels);

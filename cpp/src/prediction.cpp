@@ -18,6 +18,7 @@ void Classifier::Impl::gather(const TensorView& embeddings, int64_t first, const
   p.features = embeddings.cols;
   p.ldx = sizes.ldx;
   p.compute = compute;
+  p.scale = input_scale();
   visit_device(context->device(), [&](auto tag) { kernels::gather_columns(tag, *context, p); });
 }
 
@@ -62,9 +63,8 @@ void Classifier::topk(const CsrView& features, int64_t k, float* scores, int64_t
   Impl& m = *impl_;
   check_sparse(features, m.config);
   check_k(k, m.config.num_labels);
-  const auto scale = static_cast<float>(m.config.hidden->input_scale);
   const auto stage = [&](int64_t first, const BatchSizes& sizes) {
-    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, scale, false);
+    const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, m.input_scale(), false);
     if (!batch.finite) refuse_nonfinite(OnNonfinite::raise, "features");
     m.hidden->forward(*m.context, m.inputs, batch, sizes);
   };

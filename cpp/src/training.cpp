@@ -110,7 +110,7 @@ int64_t Classifier::start_step(const TensorView& embeddings, const LabelsView& l
     }
     if (gradient == nullptr) return;
     const kernels::ScatterColumns p{gradient->data, out,       gradient->dtype, sizes.batch,
-                                    gradient->cols, sizes.ldx, sizes.skip};
+                                    gradient->cols, sizes.ldx, sizes.skip,      m.input_scale()};
     visit_device(m.context->device(), [&](auto tag) { kernels::scatter_columns(tag, *m.context, p); });
   };
   return m.run([&] { return m.start(labels, embeddings.rows, on_nonfinite, forward, backward); });
@@ -123,7 +123,7 @@ int64_t Classifier::start_step(const CsrView& features, const LabelsView& labels
   check_labels(labels, m.config.num_labels);
   SparseBatch batch{};
   const auto forward = [&](const BatchSizes& sizes) {
-    batch = stage_features(m.buffers, features, 0, sizes.batch, static_cast<float>(m.config.hidden->input_scale), true);
+    batch = stage_features(m.buffers, features, 0, sizes.batch, m.input_scale(), true);
     if (!batch.finite) {
       refuse_nonfinite(on_nonfinite, "features");
       return false;

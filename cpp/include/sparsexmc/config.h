@@ -61,7 +61,8 @@ struct Schedule {
 struct Hidden {
   int64_t features = 0;
   double dropout = 0.0;      ///< probability of zeroing, in [0, 1); survivors are scaled by 1 / (1 - dropout)
-  double input_scale = 1.0;  ///< sparse features are multiplied by it; rows of unit length learn faster with 3 to 10
+  double input_scale = 1.0;  ///< features are multiplied by it: rows of unit length learn faster with 3 to 10 when they
+                             ///< are sparse, and with the root of their number when they are dense
 };
 
 enum class RewiringMethod { set, rigl };

@@ -50,7 +50,10 @@ void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
           for (int64_t j = 0; j < features; ++j) rows[i][j] = read<dtype>(p.x, (b + i) * p.features + h + j);
       }
 #pragma GCC unroll 16
-      for (int i = 0; i < width; ++i) bad |= (bits(rows[i]) & 0x7F800000) == 0x7F800000;
+      for (int i = 0; i < width; ++i) {
+        rows[i] *= p.scale;
+        bad |= (bits(rows[i]) & 0x7F800000) == 0x7F800000;
+      }
       transpose(rows);
       if (features == width) {
 #pragma GCC unroll 16
@@ -68,7 +71,7 @@ void scatter_block(const ScatterColumns& p, int64_t first, int64_t last) {
     for (int64_t h = first; h < last; h += width) {
       const int64_t instances = smaller<int64_t>(width, p.batch - b), features = smaller<int64_t>(width, last - h);
       Vec rows[width] = {};
-      for (int64_t i = 0; i < features; ++i) rows[i] = load(p.xt + (h + i) * p.ldx + b);
+      for (int64_t i = 0; i < features; ++i) rows[i] = load(p.xt + (h + i) * p.ldx + b) * p.scale;
       transpose(rows);
       for (int64_t i = 0; i < instances; ++i) {
         if (dtype == DType::float32 && features == width) {

@@ -18,7 +18,7 @@ gather_columns_kernel(const kernels::GatherColumns p) {
       p.ldx, p.features,
       [&](int64_t b, int64_t h) {
         if (b >= p.batch) return 0.0f;
-        const float value = to_float(from_float<T>(to_float(x[b * p.features + h])));
+        const float value = to_float(from_float<T>(to_float(x[b * p.features + h]) * p.scale));
         nonfinite |= (__float_as_uint(value) & 0x7F800000u) == 0x7F800000u;
         return value;
       },
@@ -32,7 +32,7 @@ scatter_columns_kernel(const kernels::ScatterColumns p) {
   E* x = static_cast<E*>(p.x);
   const bool skip = p.skip != nullptr && *p.skip != 0;
   transpose(
-      p.features, p.batch, [&](int64_t h, int64_t b) { return skip ? 0.0f : p.xt[h * p.ldx + b]; },
+      p.features, p.batch, [&](int64_t h, int64_t b) { return skip ? 0.0f : p.xt[h * p.ldx + b] * p.scale; },
       [&](int64_t h, int64_t b, float value) { x[b * p.features + h] = from_float<E>(value); });
 }
 

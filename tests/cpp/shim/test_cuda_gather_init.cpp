@@ -56,6 +56,7 @@ Gathered gather(Context& context, const std::vector<float>& x, DType dtype, int6
   p.batch = batch;
   p.features = features;
   p.compute = compute;
+  p.scale = 0.75f;
   gather_columns(Device{}, context, p);
   result.xt = xt.values();
   return result;
@@ -74,6 +75,7 @@ std::vector<char> scatter(Context& context, const std::vector<float>& xt, DType 
   p.batch = batch;
   p.features = features;
   p.skip = std::is_same_v<Device, Cuda> ? &skip : nullptr;
+  p.scale = 0.75f;
   scatter_columns(Device{}, context, p);
   return x;
 }
