@@ -72,6 +72,30 @@ def subprocess_command(*arguments: object) -> list[str]:
 # ---- train, evaluate, predict, info ----
 
 
+def test_neighbors_come_with_the_model(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They vote in evaluate and predict, are tuned where instances are held out, and go with the next training."""
+    data, model = directory / "npz", tmp_path / "model"
+    tune = ["--set", "training.validation=0.3", "--set", "neighbors.weight=tune"]
+    assert run("train", data, "-o", model, *SMALL, *tune) == 0
+    assert "neighbors: power" in capsys.readouterr().out
+    weight = ["--set", "neighbors.weight=0.7", "--set", "neighbors.count=9"]
+    assert run("train", data, "-o", model, *SMALL, *weight) == 0
+    assert "network alone" in capsys.readouterr().out
+    assert (model / "neighbors.npz").exists()
+    predictions = []
+    for options in ([], ["--no-neighbors"]):
+        assert run("predict", model, data, "--ids", *options) == 0
+        predictions.append(capsys.readouterr().out)
+    assert predictions[0] != predictions[1]
+    (model / "neighbors.npz").write_bytes(b"damaged")
+    assert "neighbors.npz" in failure(capsys, "predict", model, data)
+    assert run("predict", model, data, "--no-neighbors") == 0
+    assert run("train", data, "-o", model, *SMALL, "--set", "neighbors.enabled=false") == 0
+    assert not (model / "neighbors.npz").exists()
+    assert "neighbors.weight=-1" in failure(capsys, "train", data, "-o", model, "--set", "neighbors.weight=-1")
+    assert "neighbors.count" in failure(capsys, "train", data, "-o", model, "--set", "neighbors.cuont=3")
+
+
 def test_train_prints_configuration_and_metrics(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,7 +176,7 @@ def test_dense_embeddings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         np.save(data / f"X_{split}.npy", Y.toarray().astype(np.float32))
         sp.save_npz(data / f"Y_{split}.npz", Y)
     assert run("train", data, "-o", tmp_path / "m", "--set", "model.optimizer.lr=0.1", "--no-progress") == 0
-    assert "hidden" not in cfg.read(str(tmp_path / "m" / "run.toml"))["model"]
+    assert not cfg.read(str(tmp_path / "m" / "run.toml"))["model"]["sparse_input"]
     assert run("evaluate", tmp_path / "m", data, "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]["P"]["1"] > 0.8
 

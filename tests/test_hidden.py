@@ -49,7 +49,7 @@ def test_no_dropout_at_prediction() -> None:
 
 @pytest.mark.parametrize("name", ["hidden_small", "hidden_dropout", "sparse_adam"])
 def test_input_scale_is_that_of_the_features(name: str) -> None:
-    """A power of two changes no bit of a product: scale 4 on x is scale 1 on 4 x, and the gradient is 4 times as large."""
+    """A power of two changes no bit of a product: scale 4 on x is scale 1 on 4 x, and the gradient 4 times as large."""
     case = BY_NAME[name]
     plain, scaled = build(case), build(case, hidden=sx.Hidden(case.hidden, dropout=case.dropout, input_scale=4.0))
     for x, labels in case.steps():

@@ -151,7 +151,7 @@ class Votes:
 
     count: int = 50
     power: float = 2.0
-    weight: float = 0.4
+    weight: float = 0.2
     doubt: float = 0.0
 
     def __post_init__(self) -> None:

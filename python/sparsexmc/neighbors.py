@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from . import _core, _neighbors_file
 from ._checks import require_int
+from ._filter import Ranking, blanked_labels, drop, widest
 from ._sparse import label_matrix, sparse_features
 from .config import SGD, Votes
 from .errors import ArgumentError, DTypeError
@@ -120,7 +121,9 @@ class Neighbors:
         )  # fmt: skip
         return cosines, instances
 
-    def topk(self, classifier: Classifier | None, X: Any, k: int = 5, *, embeddings: Any = None) -> tuple[Floats, Ids]:
+    def topk(
+        self, classifier: Classifier | None, X: Any, k: int = 5, *, embeddings: Any = None, filter: Any = None
+    ) -> Ranking:
         """The k best labels of every row, by the classifier's probabilities and the votes of the neighbors.
 
         Args:
@@ -128,15 +131,24 @@ class Neighbors:
             X: [n, D] features like those of the training instances.
             k: number of labels.
             embeddings: what the classifier reads, where that is not X.
+            filter: pairs that are never predicted, as in `Classifier.topk`.
 
         Returns:
             scores [n, k], falling, and ids [n, k]; ties go to the smaller id. Where classifier and neighbors know fewer
-            than k labels, id -1 and score 0 fill the row. The classifier's best 100 (or k) labels take part.
+            than k labels, id -1 fills the row. The classifier's best 100 (or k) labels take part.
         """
         require_int("k", k, 1)
         if k > self.num_labels:
             raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
-        return self._rank(self._candidates(classifier, X if embeddings is None else embeddings, k), *self.search(X), k)
+        found = self.search(X)
+        embeddings = X if embeddings is None else embeddings
+        if filter is None:
+            return self._rank(self._candidates(classifier, embeddings, k), *found, k)
+        blanked = blanked_labels("filter", filter, X.shape[0], self.num_labels)
+        width = widest(blanked, k, self.num_labels)
+        return drop(
+            self._rank(self._candidates(classifier, embeddings, width), *found, width), blanked, k, self.num_labels
+        )
 
     def tune(
         self, classifier: Classifier, X: Any, Y: Any, *, embeddings: Any = None, cutoffs: tuple[int, ...] = _CUTOFFS

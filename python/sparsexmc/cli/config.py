@@ -2,9 +2,9 @@
 
 Sections: [model] holds arguments of `sparsexmc.Classifier`, with the tables [model.hidden], [model.optimizer],
 [model.schedule] and [model.rewiring] for its configuration objects; [training] holds arguments of `Classifier.fit`;
-[data] says how features are prepared: tfidf, and for raw text arguments of `TextVectorizer.fit`. The keys are those of
-the Python API, read off its signatures, so that the two cannot drift apart. TOML has no null: the word "none" stands
-for Python's None.
+[data] says how features are prepared: tfidf, and for raw text arguments of `TextVectorizer.fit`; [neighbors] holds
+arguments of `Votes`, and enabled. The keys are those of the Python API, read off its signatures, so that the two cannot
+drift apart. TOML has no null: the word "none" stands for Python's None.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def check(config: Config) -> None:
     """Raises UsageError for an unknown section or key (naming the closest known one) or a section that is no table."""
     import sparsexmc
 
-    _check_keys(config, {"model", "training", "data"}, "section", "")
+    _check_keys(config, {"model", "training", "data", "neighbors"}, "section", "")
     for section in config:
         _check_table(config[section], section)
     model = config.get("model", {})
@@ -107,6 +107,8 @@ def check(config: Config) -> None:
             _check_keys(model[key], known, "key", f"model.{key}.")
     _check_keys(config.get("training", {}), parameters(sparsexmc.Classifier.fit) - NOT_IN_TRAINING, "key", "training.")
     _check_keys(config.get("data", {}), {"tfidf"} | text_keys(), "key", "data.")
+    votes = {field.name for field in dataclasses.fields(sparsexmc.Votes)}
+    _check_keys(config.get("neighbors", {}), votes | {"enabled"}, "key", "neighbors.")
     if config.get("data", {}).get("tfidf", False) not in (True, False):
         raise UsageError(f"data.tfidf is {config['data']['tfidf']!r}; write true or false")
 

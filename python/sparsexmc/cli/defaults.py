@@ -16,51 +16,64 @@ SMALL_OUTPUT = 2_000
 # Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout. And one in twenty
 # would be too few to tell which epoch was the best.
 TINY_DATA, SMALL_DATA = 4_000, 20_000
+# From here on a network of 2,000 hidden units no longer overfits within a few epochs, and a high rate pays.
+LARGE_DATA = 40_000
 MAX_DENSE_LABELS = 20_000
 # Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
+# Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
+MAX_NEIGHBORS = 2_000_000
 
 
 def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     """Defaults for training features X [n, in_features] (scipy CSR or array) and labels Y [n, num_labels].
 
-    Sparse features get a hidden layer; embeddings are read as they are. Many labels get a fan-in output layer with the
-    most frequent ones dense. Without [model.schedule] total_steps and [model.rewiring] stop, `for_steps` fills them in.
+    A hidden layer reads the features, scaled to the size at which Adam learns well. Many labels get a fan-in output
+    layer with the most frequent ones dense: with indices and moments less than a tenth of a dense layer's memory.
+    Without [model.schedule] total_steps and [model.rewiring] stop, `for_steps` fills them in. What the figures rest on
+    stands in docs/decisions.md.
     """
     import scipy.sparse as sp
 
     instances, num_labels = Y.shape
-    sparse, small = sp.issparse(X), instances < SMALL_DATA
-    width = 1024 if sparse else X.shape[1]
+    sparse, small, large = sp.issparse(X), instances < SMALL_DATA, instances >= LARGE_DATA
+    many_labels = num_labels >= SMALL_OUTPUT
+    width = 2048 if sparse and many_labels else 1024
     batch_size = min(instances, 32 if instances < TINY_DATA else 128 if small else 256)
     model: Config = {
         "in_features": X.shape[1],
         "num_labels": num_labels,
         "sparse_input": sparse,
-        "fan_in": "none" if num_labels < SMALL_OUTPUT or width <= 64 else 64,
+        "fan_in": width // 16 if many_labels else "none",
         "group_size": 16,
-        "dense_labels": min(round(0.1 * num_labels), MAX_DENSE_LABELS),
+        "dense_labels": min(round(0.025 * num_labels), MAX_DENSE_LABELS),
         "loss": "bce",
         "initial_bias": 0.0 if small else _log_odds(Y),
         "batch_size": batch_size,
         "labels_per_instance": _largest_batch_mean(Y, batch_size),
     }
-    if model["fan_in"] == "none":
+    if not many_labels:
         del model["group_size"], model["dense_labels"]
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
-        model["hidden"] = {"features": width, "dropout": 0.5 if small else 0.3, "input_scale": _input_scale(X, small)}
-    optimizer: Config = {"name": "adam", "lr": 1e-3}
-    if sparse:
-        optimizer["lr"] = 1.5e-3 if small else 5e-3
-        if not small:
-            optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
+    dropout = 0.5 if small else 0.3 if large and sparse else 0.2 if large else 0.4
+    model["hidden"] = {"features": width, "dropout": dropout, "input_scale": _input_scale(X, small)}
+    optimizer: Config = {"name": "adam", "lr": 1.5e-3 if small else 3e-3 if not sparse else 5e-3 if large else 2e-3}
+    if not small:
+        optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
     model["optimizer"] = optimizer
     model["schedule"] = {"kind": "linear"}
     # In runs of a few thousand steps rewiring costs more than it finds (docs/decisions.md); long ones ask for it.
     model["rewiring"] = "none"
     model["seed"] = 0
-    return {"model": model, "training": {"epochs": 30 if small else 6, "validation": "none" if small else 0.05}}
+    training: Config = {"epochs": 30 if small else 5, "validation": "none" if small else 0.05}
+    return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}
+
+
+def _neighbors(instances: int, sparse: bool) -> Config:
+    if instances > MAX_NEIGHBORS:
+        return {"enabled": False}
+    return {"enabled": True, "count": 50, "power": 2.0 if sparse else 4.0, "weight": "tune"}
 
 
 def for_steps(model: Config, total_steps: int) -> Config:
@@ -79,12 +92,20 @@ def for_steps(model: Config, total_steps: int) -> Config:
     return model
 
 
-def _input_scale(X: sp.csr_matrix, small: bool) -> float:
-    """Brings the rows to the mean length at which the hidden layer learns well; counts become unit rows by TF-IDF."""
+def _input_scale(X: Any, small: bool) -> float:
+    """Brings the features to the size at which the hidden layer learns well; counts become unit rows by TF-IDF."""
     import numpy as np
+    import scipy.sparse as sp
 
+    if not sp.issparse(X):  # a feature of about 1
+        rows = X[:: max(1, X.shape[0] // 1000)].astype(np.float64)
+        return _rounded(1.0, math.sqrt(float(np.square(rows).mean())))
     length = 1.0 if are_counts(X) else math.sqrt(float(np.square(X.data, dtype=np.float64).sum()) / max(X.shape[0], 1))
-    return float(f"{(SMALL_ROW_LENGTH if small else ROW_LENGTH) / length:.3g}") if length > 0 else 1.0
+    return _rounded(SMALL_ROW_LENGTH if small else ROW_LENGTH, length)
+
+
+def _rounded(wanted: float, size: float) -> float:
+    return float(f"{wanted / size:.3g}") if size > 0 else 1.0
 
 
 def _int(value: object) -> int:

@@ -7,8 +7,9 @@ its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
-[model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit; [data] tfidf = true | false, and for raw
-text ngrams, min_df, max_features, lowercase, token_pattern.
+[model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit; [neighbors] enabled = true | false,
+count, power, weight ("tune": chosen on the held-out instances), doubt; [data] tfidf = true | false, and for raw text
+ngrams, min_df, max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
@@ -27,11 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as cfg
-from . import defaults, demo, evaluate, inputs, preparation
+from . import defaults, demo, evaluate, inputs, neighbors, preparation
 from .tables import count, human_seconds, indent, metric_table
 
 if TYPE_CHECKING:
-    from sparsexmc import Classifier, History
+    from sparsexmc import Classifier, History, Neighbors
     from sparsexmc.data import Dataset, TextVectorizer, TfIdf
 
 
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise cfg.UsageError("give -o MODEL, the directory where the model goes")
     wanted = _wanted(args)
     cfg.check(wanted)
+    neighbors.check(wanted.get("neighbors", {}))
     output = None if args.output is None else inputs.check_model_output(args.output)
 
     start = time.perf_counter()
@@ -73,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
     # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
     checkpoint = None if args.demo else output
     history = _fit(classifier, job, checkpoint, metrics_file, progress=False if args.no_progress else None)
-    seconds = time.perf_counter() - start
     epochs = len(history.epochs)
     if checkpoint is not None and history.epochs and history.best_epoch != history.epochs[-1].epoch:
         del classifier
@@ -82,7 +83,12 @@ def run(args: argparse.Namespace) -> int:
     if args.demo and output is not None:
         classifier.save(output)
         job.complete(output)
-    _report(classifier, job, show_packages=args.demo)
+    memory = _neighbors(classifier, job, args.threads)
+    seconds = time.perf_counter() - start
+    if output is not None:
+        neighbors.save(output, memory)
+    ranker = classifier if memory is None else neighbors.VotingClassifier(classifier, memory)
+    _report(classifier, ranker, job, show_packages=args.demo)
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
         f"\ntrained {count(epochs, 'epoch')} in {human_seconds(seconds)}; peak memory "
@@ -105,7 +111,8 @@ class Job:
     config: cfg.Config
 
     def complete(self, model: Path) -> None:
-        """Puts the files of the preparation into a saved model."""
+        """Puts the files of the preparation into a saved model. Neighbors come when the training is over."""
+        neighbors.save(model, None)
         preparation.write(model, self.tfidf, self.config, self.vectorizer)
 
 
@@ -215,7 +222,12 @@ def _fit(
         raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
 
 
-def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
+def _neighbors(classifier: Classifier, job: Job, threads: int | None) -> Neighbors | None:
+    section, training = job.config.get("neighbors", {}), cfg.training_arguments(job.config)
+    return neighbors.learn(section, classifier, job.X, job.dataset.Y, training, threads)
+
+
+def _report(classifier: Classifier, ranker: neighbors.Ranker, job: Job, *, show_packages: bool) -> None:
     """The metrics on the test instances, where there are any; for the demo also packages and the baseline."""
     from sparsexmc.report.scores import POPULAR, most_frequent
 
@@ -224,8 +236,11 @@ def _report(classifier: Classifier, job: Job, *, show_packages: bool) -> None:
         print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
         return
     cutoffs = [k for k in evaluate.CUTOFFS if k <= classifier.num_labels]
-    ids = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1], job.dataset.filter_test)
+    ids = evaluate.predict_ids(ranker, job.X_test, cutoffs[-1], job.dataset.filter_test)
     reports = {"sparsexmc": evaluate.measure(ids, Y_test, Y, cutoffs)}
+    if ranker is not classifier:
+        alone = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1], job.dataset.filter_test)
+        reports["network alone"] = evaluate.measure(alone, Y_test, Y, cutoffs)
     if show_packages:
         print("\n" + demo.packages(job.dataset, ids))
         popular = most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
