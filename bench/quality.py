@@ -1,83 +1,103 @@
-"""Small data sets, dense and with fan-in: precision of a network with one hidden layer, mean over seeds.
+"""Quality on real data: ours with defaults against its dense twin and what users pick today, on the same arrays.
 
-Pass data sets that ``sparsexmc.data.load`` reads, each with a test split: directories, or text files of the extreme
-classification repository beside their ``_tst`` twin. The settings are one per size of the training set, the same for
-every data set of that size; nothing is chosen on the test split by this script.
+Pass data directories that ``sparsexmc.data.load`` reads, each with a test part. Every contender runs in a process of
+its own; what is done already (in ``--work``) is not done again, so a run that was stopped goes on. Hyper-parameters are
+the tools' defaults, and ours: the test part is read for prediction alone. Rows are means over the seeds.
 """
 
 from __future__ import annotations
 
-import time
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 
 import common
-import sparsexmc as sx
+from contenders import environment
+from contenders.ours import VARIANTS
+from contenders.scores import scores_of_run
 
-HIDDEN, BATCH, DROPOUT, LEARNING_RATE, INPUT_SCALE = 1024, 128, 0.5, 1.5e-3, 4.0
-LAYERS: dict[str, dict[str, int | None]] = {
-    "dense": {"fan_in": None},
-    "fan-in 256, G=1": {"fan_in": 256, "group_size": 1, "dense_labels": 0},
-    "fan-in 256, G=16": {"fan_in": 256, "group_size": 16, "dense_labels": 0},
-}
-KS = (1, 3, 5)
+ALONE = "-alone"
+LIMIT = 3600.0  # seconds that a contender may take on a data set
 
 
-def epochs_for(instances: int) -> int:
-    """Small sets need more passes for the same number of steps."""
-    return 30 if instances < 10_000 else 20
+def run(method: str, data: Path, out: Path, seed: int, threads: int) -> str | None:
+    """Runs one contender unless its result is there. None, or why there is none."""
+    if out.with_name(out.name + ".json").exists():
+        return None
+    if method not in VARIANTS:
+        try:
+            environment.run(method, data, out, seed=seed, threads=threads, limit=LIMIT)
+        except environment.Unavailable as error:
+            return str(error)
+        return None
+    command = [sys.executable, "-m", "contenders.ours", method, str(data.resolve()), str(out.resolve())]
+    options = ["--seed", str(seed), "--threads", str(threads)]
+    path = os.pathsep.join(filter(None, [str(common.HERE), os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            [*command, *options], capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "PYTHONPATH": path}
+        )
+    except subprocess.TimeoutExpired:
+        return f"stopped after {LIMIT:.0f} s"
+    return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
-def train(data: sx.data.Dataset, layer: dict[str, int | None], seed: int, threads: int) -> tuple[list[float], float]:
-    """Percent P@1, P@3, P@5 on the test split, and the seconds of training."""
-    epochs = epochs_for(data.X.shape[0])
-    classifier = sx.Classifier(
-        data.num_features,
-        data.num_labels,
-        sparse_input=True,
-        hidden=sx.Hidden(HIDDEN, dropout=DROPOUT, input_scale=INPUT_SCALE),
-        label_counts=data.label_counts,
-        optimizer=sx.Adam(lr=LEARNING_RATE),
-        schedule=sx.Schedule("linear", total_steps=epochs * -(-data.X.shape[0] // BATCH)),
-        batch_size=BATCH,
-        rewiring=None,
-        num_threads=threads,
-        seed=seed,
-        **layer,
-    )
-    begin = time.perf_counter()
-    classifier.fit(data.X, data.Y, epochs, validation=None, progress=False)
-    seconds = time.perf_counter() - begin
-    _, ids = classifier.topk(data.X_test, max(KS))
-    return [100 * value for value in sx.metrics.precision_at_k(ids, data.Y_test, KS)], seconds
+def row(name: str, outs: list[Path], data: Path) -> tuple[dict[str, object], dict[str, object]]:
+    """A line of the table, and the figures behind it, by seed."""
+    told = [json.loads(out.with_name(out.name + ".json").read_text()) for out in outs]
+    scores = [scores_of_run(out, data) for out in outs]
+    means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
+    line = {"contender": name, **{key: f"{value:.2f}" for key, value in means.items()}}
+    line["P@1 spread"] = f"{np.ptp([score['P@1'] for score in scores]):.2f}" if len(outs) > 1 else "one seed"
+    line["training s"] = f"{np.mean([run['training_seconds'] for run in told]):.1f}"
+    line["peak memory"] = common.mib(max(run["peak_bytes"] for run in told))
+    line["model"] = common.mib(np.mean([run["model_bytes"] for run in told]))
+    layers = {run["settings"].get("output_layer_bytes") for run in told} - {None}
+    line["output layer"] = common.mib(max(layers)) if layers else ""
+    return line, {"scores": scores, "runs": told}
 
 
 def main() -> None:
     parser = common.argument_parser(__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="+", type=Path, help="data sets with a test split")
+    parser.add_argument("data", nargs="+", type=Path, help="data directories with a test part")
+    parser.add_argument("--contenders", default=",".join([*VARIANTS, *environment.TOOL_OF]), help="(default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument(
+        "--work", type=Path, default=common.HERE.parent / "build/quality", help="(default: %(default)s)"
+    )
     args = parser.parse_args()
-    rows, figures = [], {}
-    for path in args.data:
-        data = sx.data.load(path)
-        for name, layer in LAYERS.items():
-            runs = [train(data, layer, seed, args.threads) for seed in range(args.seeds)]
-            precision = np.array([run[0] for run in runs])
-            figures[f"{path.name}, {name}"] = {"precision": precision.tolist(), "seconds": [run[1] for run in runs]}
-            rows.append(
-                {"data": path.name, "output layer": name}
-                | {f"P@{k}": f"{precision[:, i].mean():.2f}" for i, k in enumerate(KS)}
-                | {
-                    "P@1 by seed": ", ".join(f"{value:.2f}" for value in precision[:, 0]),
-                    "training s": f"{np.mean([run[1] for run in runs]):.1f}",
-                }
-            )
-    notes = [
-        f"One hidden layer of {HIDDEN}, dropout {DROPOUT}, input scale {INPUT_SCALE:g}, Adam {LEARNING_RATE:g} falling "
-        f"linearly, batches of {BATCH}, BCE, {args.seeds} seeds, no validation split, {args.threads} threads."
-    ]
-    common.report("quality", "Small data sets, dense and with fan-in", notes, [rows], figures, args.out)
+    for data in args.data:
+        lines, figures, missing = [], {}, []
+        for method in args.contenders.split(","):
+            outs, reasons = [], []
+            for seed in range(args.seeds):
+                out = args.work / data.name / f"{method}-{seed}"
+                reason = run(method, data, out, seed, args.threads)
+                if reason is None:
+                    outs.append(out)
+                else:
+                    reasons.append(reason)
+            missing += [f"{method}: {reason}" for reason in dict.fromkeys(reasons)]
+            names = {method: outs}
+            if method in VARIANTS:
+                names[f"{method}, network alone"] = [out.with_name(out.name + ALONE) for out in outs]
+            for name, found in names.items():
+                if found:
+                    line, figures[name] = row(name, found, data)
+                    lines.append(line)
+                    print(f"{data.name}: {line}", flush=True)
+        notes = [
+            f"Means of up to {args.seeds} seeds, percent; PSP with A = 0.55, B = 1.5; {args.threads} threads; peak "
+            "memory of the process in training or prediction, data included; model: what prediction needs; output "
+            "layer: weights, indices and optimizer state in training."
+        ]
+        if missing:
+            notes.append("No result: " + "; ".join(missing) + ".")
+        common.report(f"quality, {data.name}", f"Quality: {data.name}", notes, [lines], figures, args.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,30 @@
-"""Running the command line inside a test."""
+"""Running the command line inside a test, and data that it learns in a second."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from sparsexmc.cli import main
+
+NUM_FEATURES, NUM_LABELS = 60, 40
+SMALL = ["--set", "model.hidden=64", "--set", "model.hidden.dropout=0.1", "--set", "model.optimizer.lr=0.03"]
+SMALL += ["--epochs", "12", "--no-progress", "--threads", "2"]
+
+
+def make_split(instances: int, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Counts of 60 words and 40 labels: label l is on an instance that holds word l, so that a model can learn it."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.choice(NUM_LABELS, 2, replace=False) for _ in range(instances)])
+    rows = np.repeat(np.arange(instances), 2)
+    Y = sp.csr_matrix((np.ones(2 * instances, np.float32), (rows, labels.ravel())), shape=(instances, NUM_LABELS))
+    noise = sp.random(instances, NUM_FEATURES - NUM_LABELS, 0.2, "csr", np.float32, rng)
+    noise.data[:] = 1
+    X = sp.hstack([Y * 2, noise]).tocsr().astype(np.float32)
+    for matrix in (X, Y):
+        matrix.sort_indices()
+    return X, Y
 
 
 def run(*arguments: object) -> int:

@@ -12,27 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cli_tools import failure, run
+from cli_tools import NUM_LABELS, SMALL, failure, make_split, run
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
-
-NUM_FEATURES, NUM_LABELS = 60, 40
-SMALL = ["--set", "model.hidden=64", "--set", "model.hidden.dropout=0.1", "--set", "model.optimizer.lr=0.03"]
-SMALL += ["--epochs", "12", "--no-progress", "--threads", "2"]
-
-
-def make_split(instances: int, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Counts of 60 words and 40 labels: label l is on an instance that holds word l, so that a model can learn it."""
-    rng = np.random.default_rng(seed)
-    labels = np.stack([rng.choice(NUM_LABELS, 2, replace=False) for _ in range(instances)])
-    rows = np.repeat(np.arange(instances), 2)
-    Y = sp.csr_matrix((np.ones(2 * instances, np.float32), (rows, labels.ravel())), shape=(instances, NUM_LABELS))
-    noise = sp.random(instances, NUM_FEATURES - NUM_LABELS, 0.2, "csr", np.float32, rng)
-    noise.data[:] = 1
-    X = sp.hstack([Y * 2, noise]).tocsr().astype(np.float32)
-    for matrix in (X, Y):
-        matrix.sort_indices()
-    return X, Y
 
 
 def write_text(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
@@ -70,30 +52,6 @@ def subprocess_command(*arguments: object) -> list[str]:
 
 
 # ---- train, evaluate, predict, info ----
-
-
-def test_neighbors_come_with_the_model(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They vote in evaluate and predict, are tuned where instances are held out, and go with the next training."""
-    data, model = directory / "npz", tmp_path / "model"
-    tune = ["--set", "training.validation=0.3", "--set", "neighbors.weight=tune"]
-    assert run("train", data, "-o", model, *SMALL, *tune) == 0
-    assert "neighbors: power" in capsys.readouterr().out
-    weight = ["--set", "neighbors.weight=0.7", "--set", "neighbors.count=9"]
-    assert run("train", data, "-o", model, *SMALL, *weight) == 0
-    assert "network alone" in capsys.readouterr().out
-    assert (model / "neighbors.npz").exists()
-    predictions = []
-    for options in ([], ["--no-neighbors"]):
-        assert run("predict", model, data, "--ids", *options) == 0
-        predictions.append(capsys.readouterr().out)
-    assert predictions[0] != predictions[1]
-    (model / "neighbors.npz").write_bytes(b"damaged")
-    assert "neighbors.npz" in failure(capsys, "predict", model, data)
-    assert run("predict", model, data, "--no-neighbors") == 0
-    assert run("train", data, "-o", model, *SMALL, "--set", "neighbors.enabled=false") == 0
-    assert not (model / "neighbors.npz").exists()
-    assert "neighbors.weight=-1" in failure(capsys, "train", data, "-o", model, "--set", "neighbors.weight=-1")
-    assert "neighbors.count" in failure(capsys, "train", data, "-o", model, "--set", "neighbors.cuont=3")
 
 
 def test_train_prints_configuration_and_metrics(

@@ -22,10 +22,14 @@ Config = dict[str, Any]
 NONE = "none"
 """What a TOML file writes where Python has None."""
 
+FREQUENCY = "frequency"
+LABEL_ORDERS = [FREQUENCY, "semantic", "random"]
+"""What model.label_order may be: the methods of `sparsexmc.cluster_labels`."""
+
 # What a single value stands for where a table may stand: hidden = 1024 means hidden = {features = 1024}.
 SHORTHAND = {"hidden": "features", "optimizer": "name", "schedule": "kind", "rewiring": "method"}
 # These arguments come from the data or from options of the command line.
-NOT_IN_MODEL = {"self", "label_counts", "label_order", "stream"}
+NOT_IN_MODEL = {"self", "label_counts", "stream"}
 NOT_IN_TEXT = {"cls", "texts"}
 NOT_IN_TRAINING = {"self", "X", "Y", "filter", "callbacks", "progress", "metrics_file", "checkpoint"}
 
@@ -100,6 +104,8 @@ def check(config: Config) -> None:
         _check_table(config[section], section)
     model = config.get("model", {})
     _check_keys(model, parameters(sparsexmc.Classifier.__init__) - NOT_IN_MODEL, "key", "model.")
+    if model.get("label_order", FREQUENCY) not in LABEL_ORDERS:
+        raise UsageError(f"model.label_order is {model['label_order']!r}; write one of {', '.join(LABEL_ORDERS)}")
     for key, kind in _object_types(model).items():
         if model.get(key, NONE) != NONE:
             _check_table(model[key], f"model.{key}")
@@ -119,6 +125,8 @@ def model_arguments(config: Config) -> dict[str, Any]:
     kinds = _object_types(model)
     arguments: dict[str, Any] = {}
     for key, value in model.items():
+        if key == "label_order":
+            continue  # how to make it: only the data tells what it is
         if value == NONE:
             arguments[key] = None
         elif key in kinds:

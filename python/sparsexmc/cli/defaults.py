@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .config import Config
+from .config import FREQUENCY, Config
 from .preparation import are_counts
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "sparse_input": sparse,
         "fan_in": width // 16 if many_labels else "none",
         "group_size": 16,
+        "label_order": FREQUENCY,
         "dense_labels": min(round(0.025 * num_labels), MAX_DENSE_LABELS),
         "loss": "bce",
         "initial_bias": 0.0 if small else _log_odds(Y),
@@ -53,7 +54,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "labels_per_instance": _largest_batch_mean(Y, batch_size),
     }
     if not many_labels:
-        del model["group_size"], model["dense_labels"]
+        del model["group_size"], model["dense_labels"], model["label_order"]
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
     dropout = 0.5 if small else 0.3 if large and sparse else 0.2 if large else 0.4

@@ -1,9 +1,10 @@
 """Write the best labels of every instance, one line an instance, best first.
 
 A line is name:score, name:score, ... separated by tabs; without names, or with --ids, id:score,id:score,... Scores are
-logits, or with neighbors probabilities and votes. A file that ends in .npz gets a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one
-matrix of features (.npz or .npy) or, for a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of
-the data's filter file or of --filter are blanked before ranking; a line is shorter where too few labels are left.
+probabilities with the votes of the model's neighbors added, or logits where it has none. A file that ends in .npz gets
+a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one matrix of features (.npz or .npy) or, for
+a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of the data's filter file or of --filter are
+blanked before ranking; a line is shorter where too few labels are left.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
-[model.schedule] and [model.rewiring]; [training] arguments of Classifier.fit; [neighbors] enabled = true | false,
-count, power, weight ("tune": chosen on the held-out instances), doubt; [data] tfidf = true | false, and for raw text
-ngrams, min_df, max_features, lowercase, token_pattern.
+[model.schedule] and [model.rewiring], and label_order = "frequency" | "semantic" | "random"; [training] arguments of
+Classifier.fit; [neighbors] enabled = true | false, count, power, weight ("tune": chosen on the held-out instances),
+doubt; [data] tfidf = true | false, and for raw text ngrams, min_df, max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
@@ -183,7 +183,13 @@ def _create(job: Job) -> tuple[Classifier, int]:
     require_int("batch_size", batch_size, 1)
     steps = training["epochs"] * steps_per_epoch(job.X.shape[0], batch_size, training["validation"])
     model = defaults.for_steps(job.config["model"], steps)
-    classifier = sx.Classifier(**cfg.model_arguments({"model": model}), label_counts=job.dataset.label_counts)
+    arguments = cfg.model_arguments({"model": model})
+    if model.get("label_order", cfg.FREQUENCY) != cfg.FREQUENCY and arguments["fan_in"] is not None:
+        group_size, dense_labels = arguments["group_size"], arguments["dense_labels"]
+        arguments["label_order"] = sx.cluster_labels(
+            job.X, job.dataset.Y, group_size, method=model["label_order"], dense_labels=dense_labels
+        )
+    classifier = sx.Classifier(**arguments, label_counts=job.dataset.label_counts)
     classifier.label_names = job.dataset.label_names
     return classifier, steps
 

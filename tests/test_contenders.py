@@ -1,4 +1,4 @@
-"""Contenders of bench/quality: what is measured, and neighbours against brute force."""
+"""bench/contenders: what is measured, and neighbours against brute force."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small_data(dense: bool) -> sx.data.Dataset:
 
 @pytest.mark.parametrize("dense", [False, True])
 def test_neighbours_vote_as_brute_force_says(dense: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from quality import contender, neighbours
+    from contenders import contender, neighbours
 
     monkeypatch.setattr(neighbours, "SIMILARITIES", 1400)  # seven rows a chunk
     data = small_data(dense)
@@ -57,7 +57,7 @@ def test_neighbours_vote_as_brute_force_says(dense: bool, tmp_path: Path, monkey
 
 
 def test_best_ids_prefer_the_smaller_id_and_say_where_nothing_is() -> None:
-    from quality.contender import best_ids
+    from contenders.contender import best_ids
 
     scores = sp.csr_matrix(([1.0, 3, 3, 1, 1, 1], [6, 5, 2, 0, 3, 1], [0, 6, 6]), shape=(2, 8))
     np.testing.assert_array_equal(best_ids(scores), [[2, 5, 0, 1, 3], [-1] * 5])

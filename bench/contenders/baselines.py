@@ -1,8 +1,9 @@
 """One baseline on one data directory, in this process, with bench/ on the path and the tools installed:
 
-    python -m quality.baselines METHOD DATA OUT [--seed 0] [--threads 2]
+    python -m contenders.baselines METHOD DATA OUT [--seed 0] [--threads 2]
 
-`quality.environment` has the tools, and runs this. See `quality.contender` for what ``OUT.npz`` and ``OUT.json`` hold.
+`contenders.environment` has the tools, and runs this. `contenders.contender` says what ``OUT.npz`` and ``OUT.json``
+hold.
 """
 
 from __future__ import annotations

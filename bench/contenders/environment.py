@@ -1,4 +1,4 @@
-"""The environment of the baselines, and one baseline run in it: ``python -m quality.environment`` in bench/ makes it.
+"""Their environment, and one baseline run in it; ``python -m contenders.environment`` in bench/ makes the environment.
 
 libpecos stops at SciPy 1.13 and NumPy 1, and pip would bring a CUDA PyTorch for it, so the tools are installed without
 their dependencies and those are pinned here. What cannot be installed is skipped, and the reason is kept.
@@ -51,7 +51,7 @@ def make() -> dict[str, str]:
 def run(
     method: str, data: Path, out: Path, *, seed: int = 0, threads: int = 2, limit: float | None = None
 ) -> dict[str, object]:
-    """Runs a baseline of `quality.baselines` in a process of its own and returns what ``OUT.json`` holds.
+    """Runs a baseline of `contenders.baselines` in a process of its own and returns what ``OUT.json`` holds.
 
     Args:
         limit: seconds after which it is stopped.
@@ -61,7 +61,7 @@ def run(
     """
     if error := make().get(TOOL_OF[method]):
         raise Unavailable(f"{TOOL_OF[method]} cannot be installed: {error}")
-    command = [_python(), "-m", "quality.baselines", method, str(data.resolve()), str(out.resolve())]
+    command = [_python(), "-m", "contenders.baselines", method, str(data.resolve()), str(out.resolve())]
     options = ["--seed", str(seed), "--threads", str(threads)]
     libraries = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with tempfile.TemporaryFile("w+") as log:  # not a pipe, which a tool that shows progress would wait for
