@@ -18,6 +18,12 @@ def group_means(values: Array, group_size: int) -> Array:
     return np.stack([values[start : start + group_size].mean(axis=0) for start in range(0, len(values), group_size)])
 
 
+def connection_scores(weights: Array, indices: npt.NDArray, inputs: Sequence[Array], group_size: int) -> Array:
+    """[groups, fan_in]: mean |w| over a group's rows, times the root mean square of the feature, each batch alike."""
+    scales = np.sqrt(np.mean([np.square(h, dtype=np.float64).mean(axis=0) for h in inputs], axis=0))
+    return group_means(np.abs(weights), group_size) * scales[indices]
+
+
 def dropped_connections(score: Array, fraction: float, scope: str, in_features: int) -> Mask:
     """[groups, fan_in] of the connections to drop: the lowest scores, ties by (group, slot).
 
@@ -74,4 +80,33 @@ def rewired(values: npt.NDArray, group_size: int, indices: npt.NDArray, dropped:
         group = row // group_size
         kept = ~dropped[group]
         result[row, np.searchsorted(new[group], indices[group][kept])] = values[row, kept]
+    return result
+
+
+def regrouped_features(weights: Array, indices: npt.NDArray, source: npt.NDArray, group_size: int) -> npt.NDArray:
+    """[groups, fan_in] ascending: the features with the largest sum of |w| over each new group's labels.
+
+    `weights` [rows, fan_in] and `indices` [groups, fan_in] are the old ones, `source` [rows] is each new row's old one.
+    """
+    chosen = []
+    for start in range(0, len(source), group_size):
+        sums: dict[int, float] = {}
+        for row in source[start : start + group_size]:
+            for feature, weight in zip(indices[row // group_size], weights[row], strict=True):
+                sums[int(feature)] = sums.get(int(feature), 0.0) + abs(float(weight))
+        best = sorted(sums, key=lambda feature: (-sums[feature], feature))[: indices.shape[1]]
+        chosen.append(sorted(best))
+    return np.array(chosen)
+
+
+def moved_rows(
+    values: npt.NDArray, indices: npt.NDArray, source: npt.NDArray, new: npt.NDArray, group_size: int
+) -> npt.NDArray:
+    """A tensor laid out as the weights, in the order of the new rows; 0 where a label did not read the feature."""
+    result = np.zeros_like(values)
+    for row, old in enumerate(source):
+        features = indices[old // group_size].tolist()
+        for place, feature in enumerate(new[row // group_size]):
+            if feature in features:
+                result[row, place] = values[old, features.index(feature)]
     return result

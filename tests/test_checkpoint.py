@@ -24,7 +24,7 @@ FILES = ["model.safetensors", "optimizer.safetensors", "config.json"]
 def saved(tmp_path: Path) -> Path:
     """A checkpoint with two segments, a hidden layer, optimizer state and label names."""
     case = dataclasses.replace(BY_NAME["hidden_hinge"], optimizer=ref.Sgd(0.01, momentum=0.9))
-    classifier = build(case, rewiring=sx.Rewiring(interval=2))
+    classifier = build(case, rewiring=sx.Rewiring(method="set", interval=2))
     train(classifier, case.steps())
     path = tmp_path / "model"
     classifier.save(path, label_names=[f"label {i}" for i in range(case.num_labels)])

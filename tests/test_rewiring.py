@@ -46,8 +46,14 @@ class Rewired:
     @property
     def score(self) -> npt.NDArray[np.float64]:
         """Exact scores of the connections, from the weights just before the rewiring."""
-        weights = np.abs(self.before[f"segments.{self.segment}.weights"].astype(np.float64))
-        return rw.group_means(weights, self.case.group_size)
+        weights = self.before[f"segments.{self.segment}.weights"].astype(np.float64)
+        inputs = [h for h, _ in self.looked_at]
+        return rw.connection_scores(weights, self.indices, inputs, self.case.group_size)
+
+    @property
+    def looked_at(self) -> list[tuple[npt.NDArray, LabelRows]]:
+        """The batches that count: the last ones kept for growth, or without growth by gradient the last one."""
+        return self.kept[-self.rewiring.grow_batches if self.rewiring.method == "rigl" else -1 :]
 
     @property
     def dropped(self) -> rw.Mask:
@@ -62,7 +68,7 @@ class Rewired:
         """Group gradient norms with the weights just before the rewiring."""
         case = self.case
         model = ref.Reference(self.before, case.layer_features, case.group_size, case.loss, case.optimizer)
-        return rw.group_gradient_norms(model, self.segment, self.kept[-self.rewiring.grow_batches :])
+        return rw.group_gradient_norms(model, self.segment, self.looked_at)
 
 
 def rewire(
@@ -186,8 +192,9 @@ def test_ties_at_the_threshold(name: str, scope: str, fraction: float) -> None:
     if case.group_size not in (1, 16):  # a mean over 17 rows rounds; equal rows make it exact again
         rows = np.arange(case.num_labels) // case.group_size * case.group_size
         state["segments.0.weights"] = state["segments.0.weights"][rows]
-    rewiring = sx.Rewiring(fraction=fraction, interval=1, scope=scope)
-    result = rewire(case, rewiring, 1, start=state)
+    rewiring = sx.Rewiring(method="set", fraction=fraction, interval=1, scope=scope)
+    signs = case.rng("signs").choice(np.float32([-1, 1]), (16, case.in_features))  # so every feature's scale is 1
+    result = rewire(case, rewiring, 1, start=state, batches=[(signs, case.labels())])
     expected = rw.dropped_connections(result.score, fraction, scope, case.layer_features)
     np.testing.assert_array_equal(result.dropped, expected)
     assert_moved(result)
@@ -222,10 +229,11 @@ def test_no_more_growth_than_there_are_features(method: str, scope: str, fan_in:
 def rewire_or_not(case: Case, rewiring: sx.Rewiring) -> Rewired:
     """As `rewire` after two steps, when there may be nothing to do and so nothing to record."""
     plain, wired = build(case), build(case, rewiring=rewiring)
-    for number in range(2):
+    kept = [(case.features(number), case.labels(number)) for number in range(2)]
+    for x, labels in kept:
         for classifier in (plain, wired):
-            classifier.train_step(case.features(number), csr(case.labels(number)))
-    return Rewired(case, rewiring, tensors(plain), tensors(wired), None, 0, [])
+            classifier.train_step(x, csr(labels))
+    return Rewired(case, rewiring, tensors(plain), tensors(wired), None, 0, kept)
 
 
 @pytest.mark.parametrize("case", [BY_NAME["g16_large"], BY_NAME["g3_adam"]], ids=["sgd", "adam"])
@@ -262,7 +270,7 @@ def test_steps_that_rewire(options: dict[str, int], due: list[int]) -> None:
 
 def test_cosine_fraction() -> None:
     case = BY_NAME["g16_large"]
-    rewiring = sx.Rewiring(fraction=0.4, fraction_schedule="cosine", interval=2, start=2, stop=10)
+    rewiring = sx.Rewiring(fraction=0.4, fraction_schedule="cosine", interval=2, start=2, stop=10, scope="layer")
     classifier = build(case, rewiring=rewiring)
     for _ in range(11):
         classifier.train_step(case.features(rows=2), csr(case.labels(rows=2)))
@@ -277,7 +285,7 @@ def test_set_grows_uniformly(group_size: int) -> None:
     case = dataclasses.replace(
         BY_NAME["g16_hinge"], name="uniform", num_labels=3000 * group_size, fan_in=20, group_size=group_size, batch=1
     )
-    result = rewire(case, sx.Rewiring(fraction=0.5, interval=1, scope="group"), 1)
+    result = rewire(case, sx.Rewiring(method="set", fraction=0.5, interval=1, scope="group"), 1)
     grown = np.bincount(result.new_indices[result.grown], minlength=100)
     free = 3000 - np.bincount(result.indices.ravel(), minlength=100)
     expected = free * 10 / 80  # ten of the eighty features that each group did not read
@@ -288,9 +296,10 @@ def test_seed_and_step_decide_what_set_grows() -> None:
     case = dataclasses.replace(BY_NAME["g16_large"], name="seeds", optimizer=MOMENTUM)
     grown = []
     for seed, steps in ((11, 1), (12, 1), (11, 2)):
-        classifier = build(case, rewiring=sx.Rewiring(fraction=0.3, interval=1, start=steps), seed=11)
+        options: dict[str, Any] = {"method": "set", "fraction": 0.3}
+        classifier = build(case, rewiring=sx.Rewiring(interval=1, start=steps, **options), seed=11)
         state = classifier.state_dict()
-        classifier = build(case, rewiring=sx.Rewiring(fraction=0.3, interval=steps), seed=seed)
+        classifier = build(case, rewiring=sx.Rewiring(interval=steps, **options), seed=seed)
         classifier.load_state_dict(state)
         classifier.lr = 0.0
         for _ in range(steps):

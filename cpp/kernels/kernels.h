@@ -265,12 +265,13 @@ struct InitHidden {
 void init_hidden(Cpu, Context& context, const InitHidden& p);
 void init_hidden(Cuda, Context& context, const InitHidden& p);
 
-/// One rewiring of a segment. Scores are recomputed in every pass instead of stored (never groups x fan_in).
-/// rigl: the inputs and positives of the last batches (one at least), from which the dense gradient is rebuilt group by
+/// One rewiring of a segment. A connection's score is its mean |w| times the root mean square of its feature: what its
+/// logits would change by (Wanda: Sun et al. 2024, per group). Scores are recomputed in every pass instead of stored
+/// (never groups x fan_in). rigl: from the same inputs, and their positives, the dense gradient is rebuilt group by
 /// group.
 struct KeptBatch {
   const void* xt = nullptr;             // [H, ldx] of RewireStep::compute, with the batch's own ldx
-  const Positive* positives = nullptr;  // of this segment
+  const Positive* positives = nullptr;  // of this segment; rigl
   int64_t num_positives = 0;
   int64_t batch = 0;
   int64_t ldx = 0;
@@ -281,7 +282,7 @@ struct RewireStep {
   double* score_grown = nullptr;
   Segment segment;                  // updated
   void* scratch = nullptr;          // rewire_scratch() bytes
-  const KeptBatch* kept = nullptr;  // [num_kept], the structs in host memory
+  const KeptBatch* kept = nullptr;  // [num_kept], one at least; the structs in host memory
   int64_t num_kept = 0;
   int64_t ldx = 0;  // at least that of every kept batch; what rewire_scratch() was asked for
   DType compute = DType::float32;
@@ -292,6 +293,7 @@ struct RewireStep {
   uint64_t seed = 0, step = 0;
   uint32_t segment_number = 0;
 };
+/// @param kept rigl: the most batches that are kept; set: 0
 int64_t rewire_scratch(Cpu, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept);
 int64_t rewire_scratch(Cuda, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept);
 void rewire_step(Cpu, Context& context, const RewireStep& p);

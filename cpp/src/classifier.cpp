@@ -68,8 +68,7 @@ void Classifier::set_lr(double lr) {
 void Classifier::set_progress(const Progress& progress) {
   if (progress.step < 0 || progress.skipped < 0) throw ArgumentError("progress: step and skipped must be >= 0");
   const std::optional<Rewiring>& rewiring = impl_->config.rewiring;
-  const size_t most =
-      rewiring && rewiring->method == RewiringMethod::rigl ? static_cast<size_t>(rewiring->grow_batches) : 0;
+  const size_t most = rewiring ? static_cast<size_t>(rewiring->kept_batches()) : 0;
   if (progress.kept.size() > most)
     throw ArgumentError("progress: " + std::to_string(progress.kept.size()) + " kept batches, but at most " +
                         std::to_string(most) + " fit (rewiring.grow_batches)");

@@ -39,7 +39,8 @@ struct Classifier::Impl {
   void settle(bool wait) {
     while (settle_one(wait)) continue;
   }
-  void rewire_if_due();
+  /// @param last the batch of the step, still in `inputs`
+  void rewire_if_due(const BatchSizes& last);
   kernels::OptimizerStep optimizer_step() const;
 
   /// Transposes embeddings for the first layer and has `outcome->nonfinite` set if they hold NaN or Inf.

@@ -116,7 +116,7 @@ void check_rewiring(const Rewiring& rewiring) {
     throw ArgumentError(
         "rewiring.stop is 0 (for ever), but rewiring.fraction_schedule is cosine; give the step at which the fraction "
         "reaches 0, or use a constant fraction");
-  check_range("rewiring.grow_batches", rewiring.grow_batches, 1, rewiring.interval);
+  check_range("rewiring.grow_batches", rewiring.grow_batches, 1, any);
 }
 
 /// 1 at share 0, 0 at share 1, along half a cosine.

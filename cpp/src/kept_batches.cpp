@@ -37,8 +37,7 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffe
       positives_(buffers.get<Positive>(positives_buffer)) {}
 
 bool KeptBatches::wanted(int64_t step) const {
-  if (rewiring_.method != RewiringMethod::rigl) return false;
-  for (int64_t ahead = 0; ahead < rewiring_.grow_batches; ++ahead)
+  for (int64_t ahead = 0; ahead < rewiring_.kept_batches(); ++ahead)
     if (rewiring_.due(step + ahead)) return true;
   return false;
 }

@@ -8,22 +8,6 @@
 #include "visit_device.h"
 
 namespace sparsexmc {
-namespace {
-
-void check_permutation(const int64_t* order, int64_t num_labels) {
-  std::vector<bool> seen(static_cast<size_t>(num_labels), false);
-  for (int64_t row = 0; row < num_labels; ++row) {
-    const int64_t id = order[row];
-    if (id < 0 || id >= num_labels || seen[static_cast<size_t>(id)])
-      throw ArgumentError("label_order: " + std::to_string(id) + " at position " + std::to_string(row) +
-                          (id < 0 || id >= num_labels ? " is no label id" : " occurs twice") +
-                          "; it must hold every id of 0.." + std::to_string(num_labels - 1) + " once");
-    seen[static_cast<size_t>(id)] = true;
-  }
-}
-
-}  // namespace
-
 LabelOrder::LabelOrder(const ClassifierConfig& config, Context& context, const Buffers& buffers)
     : context_(context),
       num_labels_(config.num_labels),
@@ -36,8 +20,20 @@ LabelOrder::LabelOrder(const ClassifierConfig& config, Context& context, const B
   rows_ = ids_ + num_labels_;
 }
 
+void LabelOrder::check(const int64_t* order) const {
+  std::vector<bool> seen(static_cast<size_t>(num_labels_), false);
+  for (int64_t row = 0; row < num_labels_; ++row) {
+    const int64_t id = order[row];
+    if (id < 0 || id >= num_labels_ || seen[static_cast<size_t>(id)])
+      throw ArgumentError("label_order: " + std::to_string(id) + " at position " + std::to_string(row) +
+                          (id < 0 || id >= num_labels_ ? " is no label id" : " occurs twice") +
+                          "; it must hold every id of 0.." + std::to_string(num_labels_ - 1) + " once");
+    seen[static_cast<size_t>(id)] = true;
+  }
+}
+
 void LabelOrder::set(const int64_t* order) {
-  check_permutation(order, num_labels_);
+  check(order);
   for (int64_t row = 0; row < num_labels_; ++row) {
     ids_[row] = static_cast<uint32_t>(order[row]);
     rows_[order[row]] = static_cast<uint32_t>(row);

@@ -12,6 +12,8 @@ class LabelOrder {
   LabelOrder(const ClassifierConfig& config, Context& context, const Buffers& buffers);
 
   /// @param order internal row -> user id. @throws ArgumentError unless it is a permutation
+  void check(const int64_t* order) const;
+  /// Checks and takes it.
   void set(const int64_t* order);
   /// `order`, or where it is null falling counts (null: all equal), then rising ids.
   /// @throws ArgumentError also for a negative count

@@ -90,8 +90,7 @@ void plan_topk(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>
 
 template <class Tag>
 void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
-  const Rewiring& rewiring = *config.rewiring;
-  const int64_t kept = rewiring.method == RewiringMethod::rigl ? rewiring.grow_batches : 0;
+  const int64_t kept = config.rewiring->kept_batches();
   int64_t scratch = 0;
   for (const SegmentShape& s : segment_shapes(config))
     if (!s.dense)

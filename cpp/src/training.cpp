@@ -71,16 +71,21 @@ int64_t Classifier::Impl::start(const LabelsView& batch_labels, int64_t batch, O
   if (keep) kept.keep(inputs, batch, sizes.ldx, positives, output.shapes(), labels);
   const int64_t ticket = on_cpu() ? results.add(StepResult{.loss = outcome->loss / static_cast<double>(batch)})
                                   : results.add({.batch = batch, .on_nonfinite = on_nonfinite, .kept = keep}, outcome);
-  rewire_if_due();
+  rewire_if_due(sizes);
   return ticket;
 }
 
-void Classifier::Impl::rewire_if_due() {
+void Classifier::Impl::rewire_if_due(const BatchSizes& last) {
   const int64_t step = progress.step;
   if (!config.rewiring || !config.rewiring->due(step)) return;
   settle(true);
   if (progress.step != step) return;  // a skipped batch has put it off
-  output.rewire(*context, progress.rewirings, kept.sorted(labels, output.shapes()), step);
+  // Without kept batches the features' scales are those of the last one.
+  const kernels::KeptBatch inputs_only{inputs, nullptr, 0, last.batch, last.ldx};
+  output.rewire(*context, progress.rewirings,
+                config.rewiring->kept_batches() > 0 ? kept.sorted(labels, output.shapes())
+                                                    : std::vector(output.shapes().size(), std::vector{inputs_only}),
+                step);
   kept.clear();
   results.set_rewired();
 }

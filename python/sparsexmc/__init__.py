@@ -12,6 +12,7 @@ from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTyp
 from .history import History
 from .memory import MemoryPlan, plan
 from .neighbors import Neighbors
+from .regrouping import Regrouping
 
 __version__ = _core.version()
 
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryPlan",
     "MemoryPlanError",
     "Neighbors",
+    "Regrouping",
     "Rewiring",
     "Schedule",
     "StepResult",

@@ -103,7 +103,7 @@ class RewiringRecord:
 
     @property
     def score_dropped(self) -> float:
-        """Mean |w| of the dropped connections."""
+        """Mean |w| of the dropped ones, times the feature's scale."""
 
     @property
     def score_grown(self) -> float:
@@ -182,6 +182,11 @@ class Classifier:
     def read(self, name: str, out: Annotated[NDArray, dict(order='C', device='cpu')]) -> None: ...
 
     def write(self, name: str, data: Annotated[NDArray, dict(order='C', device='cpu', writable=False)]) -> None: ...
+
+    def regroup(self, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+    def order_by_weights(self, seed: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+        """Label ids in an internal order for regroup()."""
 
     def memory_plan(self) -> tuple[list[tuple[str, int]], str]: ...
 

@@ -84,20 +84,21 @@ class Hidden:
 class Rewiring:
     """Dropping the weakest connections and growing new ones during training.
 
-    Every `interval` steps in [`start`, `stop`) the share `fraction` of the connections with the smallest mean |weight|
-    is replaced: by random features (`method="set"`) or by those with the largest gradient (`"rigl"`, averaged over the
-    last `grow_batches` batches). `fraction_schedule="cosine"` lets the share fall to 0 at `stop`. `scope="layer"`
-    ranks all connections together, `"group"` within each group of labels.
+    Every `interval` steps in [`start`, `stop`) the share `fraction` of the connections is replaced. Those go whose mean
+    |weight| over the labels of the group, times the root mean square of the feature, is smallest. Those come whose
+    gradient, averaged over the last `grow_batches` batches, is largest (`method="rigl"`), or random ones (`"set"`).
+    `fraction_schedule="cosine"` lets the share fall to 0 at `stop`. `scope="layer"` ranks all connections together,
+    `"group"` within each group of labels.
     """
 
-    method: str = "set"
+    method: str = "rigl"
     fraction: float = 0.2
     fraction_schedule: str = "constant"
     interval: int = 1000
     start: int = 0
     stop: int | None = None
-    scope: str = "layer"
-    grow_batches: int = 1
+    scope: str = "group"
+    grow_batches: int = 16
 
     def __post_init__(self) -> None:
         require_choice("rewiring.method", self.method, ["set", "rigl"])

@@ -14,6 +14,7 @@
 #include "bindings.h"
 #include "device_array.h"
 #include "engine.h"
+#include "numpy_array.h"
 #include "sparsexmc/classifier.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/plan.h"
@@ -112,7 +113,8 @@ void bind_classifier(nb::module_& m) {
       .def_ro("step", &RewiringRecord::step)
       .def_ro("segment", &RewiringRecord::segment)
       .def_ro("changed", &RewiringRecord::changed, "Connections replaced; each is group_size weights.")
-      .def_ro("score_dropped", &RewiringRecord::score_dropped, "Mean |w| of the dropped connections.")
+      .def_ro("score_dropped", &RewiringRecord::score_dropped,
+              "Mean |w| of the dropped ones, times the feature's scale.")
       .def_ro("score_grown", &RewiringRecord::score_grown, "rigl: mean gradient norm of the grown ones; set: 0.")
       .def("__repr__", [](const RewiringRecord& r) {
         return nb::str("RewiringRecord(step={}, segment={}, changed={}, score_dropped={:g}, score_grown={:g})")
@@ -218,6 +220,16 @@ void bind_classifier(nb::module_& m) {
             });
           },
           nb::arg("name"), nb::arg("data").noconvert())
+      .def(
+          "regroup",
+          [](Engine& engine, const Numbers& order) { engine.call([&](Classifier& c) { c.regroup(order.data()); }); },
+          nb::arg("label_order").noconvert())
+      .def(
+          "order_by_weights",
+          [](Engine& engine, uint64_t seed) {
+            return to_numpy(engine.call([=](Classifier& c) { return c.order_by_weights(seed, raise_signals); }));
+          },
+          nb::arg("seed"), "Label ids in an internal order for regroup().")
       .def("memory_plan",
            [](Engine& engine) { return engine.call([](Classifier& c) { return plan_and_table(c.memory_plan()); }); })
       .def(

@@ -17,12 +17,6 @@ namespace nb = nanobind;
 namespace sparsexmc::python {
 namespace {
 
-/// Lets Ctrl-C through, for this may take minutes.
-void raise_signals() {
-  const nb::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
-}
-
 template <class Features>
 NumPyArray<int64_t> cluster(const Features& X, const Indices& indptr, const Indices& indices, int64_t num_labels,
                             int64_t group_size, int64_t dense_labels, int num_threads, uint64_t seed) {
@@ -50,6 +44,11 @@ NumPyArray<int64_t> cluster_sparse(const Indices& X_indptr, const Indices& X_ind
 }
 
 }  // namespace
+
+void raise_signals() {
+  const nb::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
 
 void bind_cluster_labels(nb::module_& m) {
   m.def("cluster_labels", &cluster_dense, nb::arg("X"), nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),

@@ -68,15 +68,16 @@ struct Model {
     p.score_grown = &score_grown;
     p.segment = segment();
     p.kept = &kept;
-    p.num_kept = shape_.method == RewiringMethod::rigl ? 1 : 0;
+    p.num_kept = 1;
     p.ldx = ldx;
     p.method = shape_.method;
     p.scope = shape_.scope;
     p.fraction = shape_.fraction;
     p.seed = 3;
     p.step = 100;
+    const int64_t gradients = shape_.method == RewiringMethod::rigl ? p.num_kept : 0;
     const int64_t bytes =
-        kernels::rewire_scratch(Cpu{}, kernels::machine(Cpu{}, {}, threads), p.segment, ldx, p.num_kept);
+        kernels::rewire_scratch(Cpu{}, kernels::machine(Cpu{}, {}, threads), p.segment, ldx, gradients);
     const Allocation scratch = context.pool().allocate("scratch.rewiring", static_cast<size_t>(bytes));
     p.scratch = scratch.as<void>();
     kernels::rewire_step(Cpu{}, context, p);
@@ -150,6 +151,8 @@ TEST_CASE("rewiring drops ties from the front") {
   const Shape shape{32, 4, 4, 64, RewiringMethod::set, RewiringScope::layer, 0.25};
   Model before(shape);
   before.weights.assign(before.weights.size(), 0.5f);
+  for (size_t i = 0; i < before.xt.size(); ++i)  // so that the scale of every feature is 1
+    before.xt[i] = static_cast<int64_t>(i) % Model::ldx < Model::batch ? 1.0f : 0.0f;
   Model after = before;
   after.rewire(2);
   CHECK(after.changed == 8);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +20,7 @@ struct RewiringRecord {
   int64_t step;
   int segment;
   int64_t changed;       ///< connections replaced (index entries; each is group_size weights)
-  double score_dropped;  ///< mean of |w| over the dropped connections
+  double score_dropped;  ///< mean over the dropped connections of |w| times the scale of the feature
   double score_grown;    ///< rigl: mean group gradient norm of the grown connections; set: 0
 };
 
@@ -123,6 +124,16 @@ class Classifier {
   /// become bfloat16 by rounding to nearest. @param dtype of `data`, as in read()
   /// @throws ArgumentError; the model is unchanged
   void write(const std::string& name, const void* data, std::optional<DType> dtype = std::nullopt);
+
+  /// Puts the labels of the tail into other groups. A group then reads the features with the largest sum of |w| over
+  /// its new labels; a label keeps weight and optimizer state where it read the feature before, and has zeros
+  /// elsewhere. Label ids stay as they are. Takes host memory for twice the weights.
+  /// @param order internal row -> user id: a permutation that begins with the dense labels as they are
+  /// @throws ArgumentError; the model is unchanged
+  void regroup(const int64_t* order);
+  /// An order for regroup() in which labels with similar weights share a group, by cluster_labels().
+  /// @param poll as LabelClustering::poll
+  std::vector<int64_t> order_by_weights(uint64_t seed, const std::function<void()>& poll = nullptr) const;
 
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default

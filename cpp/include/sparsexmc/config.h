@@ -1,6 +1,7 @@
 // The configuration of a classifier: plain data, checked as a whole, written to and read from JSON.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -71,19 +72,21 @@ enum class FractionSchedule { constant, cosine };
 
 /// Dropping weak connections and growing new ones (SET: Mocanu et al. 2018; RigL: Evci et al. 2020).
 struct Rewiring {
-  RewiringMethod method = RewiringMethod::set;
+  RewiringMethod method = RewiringMethod::rigl;
   double fraction = 0.2;  ///< share of the connections changed each time, in (0, 1)
   FractionSchedule fraction_schedule = FractionSchedule::constant;
   int64_t interval = 1000;  ///< steps between rewirings
   int64_t start = 0;        ///< no rewiring before this step
   int64_t stop = 0;         ///< none at or after this step; 0: never stops (cosine needs a stop)
-  RewiringScope scope = RewiringScope::layer;
-  int64_t grow_batches = 1;  ///< rigl: batches whose gradients are averaged
+  RewiringScope scope = RewiringScope::group;
+  int64_t grow_batches = 16;  ///< rigl: the last batches, whose gradients are averaged
 
   /// Is there a rewiring after the step that made the count of finished steps `step`?
   bool due(int64_t step) const;
   /// Share to change at that point.
   double fraction_at(int64_t step) const;
+  /// The most batches that are kept for a rewiring: rigl, grow_batches, or as many as come between two.
+  int64_t kept_batches() const { return method == RewiringMethod::rigl ? std::min(grow_batches, interval) : 0; }
 };
 
 struct ClassifierConfig {

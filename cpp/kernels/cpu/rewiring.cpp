@@ -1,6 +1,7 @@
 // Rewiring: which connections of a segment go, which features come instead, and the move of what stays.
 #include "cut.h"
 #include "dense_gradient.h"
+#include "drop_scores.h"
 #include "feature_set.h"
 #include "rewire_ranges.h"
 #include "table.h"
@@ -13,30 +14,13 @@ using kernels::Segment;
 
 namespace {
 
-/// keys[fan_in] of mean |w| over the rows of a group that are labels.
-inline void drop_keys(uint32_t* keys, const Segment& s, int64_t group) {
-  const int64_t rows = smaller(s.group_size, s.rows - group * s.group_size);
-  const float* w = fp32(s.weights) + group * s.fan_in * s.group_size;
-  for (int64_t f = 0; f < s.fan_in; ++f, w += s.group_size) {
-    const int64_t whole = rows / width * width;
-    float total = 0.0f;
-    if (whole > 0) {
-      Vec lanes = {};
-      for (int64_t g = 0; g < whole; g += width) lanes = lanes - negative_abs(load(w + g));
-      total = sum(lanes);
-    }
-    for (int64_t g = whole; g < rows; ++g) total += __builtin_fabsf(w[g]);
-    keys[f] = score_key(total / static_cast<float>(rows));
-  }
-}
-
 /// The cut through all scores of the segment that takes `n` connections. Leaves in each range the ties before it.
 Cut layer_cut(ThreadPool& threads, const RewireStep& p, const RewireRanges& r, int64_t n) {
   const Segment& s = p.segment;
   const auto for_each_range = [&](auto&& body) {
     parallel_for(threads, r.size(), [&](int64_t range, int worker) {
       for (int64_t group = r.first_group(range); group < r.first_group(range + 1); ++group) {
-        drop_keys(r.keys(worker), s, group);
+        drop_keys(r.keys(worker), s, r.feature_scales(), group);
         body(range, r.counts(worker), r.keys(worker));
       }
     });
@@ -162,7 +146,7 @@ void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int wor
     }
     for (int64_t group = first; group < first + groups; ++group) {
       Index* index = static_cast<Index*>(s.indices) + group * s.fan_in;
-      drop_keys(keys, s, group);
+      drop_keys(keys, s, r.feature_scales(), group);
       int64_t n = smaller(per_group, room);
       const Cut own = p.scope == RewiringScope::layer ? group_cut(keys, s.fan_in, room, cut.key, ties, n)
                                                       : lowest(keys, s.fan_in, n);
@@ -189,6 +173,7 @@ void rewire_step(ThreadPool& threads, const RewireStep& p) {
   const Segment& s = p.segment;
   const RewireRanges r(p);
   for (int64_t i = 0; i < r.size(); ++i) r[i] = RangeRecord{};
+  feature_scales(threads, r.feature_scales(), p);
   const double fan_in = static_cast<double>(s.fan_in);
   const int64_t per_group = static_cast<int64_t>(p.fraction * fan_in);
   Cut cut;

@@ -3,14 +3,40 @@
 #pragma once
 
 #include "cut.cuh"
+#include "element.cuh"
 #include "row_weights.cuh"
 
 namespace sparsexmc::cuda {
 
-/// Key of mean |w| over the rows that are labels, added in their order.
-/// @param connection group * fan_in + place
+struct FeatureScales {
+  float* scales;  // [in_features]: root of the mean square of every feature; each kept batch counts the same
+  const kernels::KeptBatch* kept;
+  int64_t num_kept, in_features;
+};
+
+/// A warp takes one feature after the other.
+template <class T>
+SPARSEXMC_KERNEL(block_threads, 4)
+feature_scales_kernel(const FeatureScales p) {
+  constexpr int warps = block_threads / warp_size;
+  const int64_t stride = int64_t{gridDim.x} * warps;
+  for (int64_t f = int64_t{blockIdx.x} * warps + warp(); f < p.in_features; f += stride) {
+    float mean = 0.0f;
+    for (int64_t k = 0; k < p.num_kept; ++k) {
+      const kernels::KeptBatch& kept = p.kept[k];
+      const T* x = static_cast<const T*>(kept.xt) + f * kept.ldx;
+      float squares = 0.0f;
+      for (int64_t b = lane(); b < kept.batch; b += warp_size) squares += to_float(x[b]) * to_float(x[b]);
+      mean += warp_sum(squares) / static_cast<float>(kept.batch);
+    }
+    if (lane() == 0) p.scales[f] = sqrtf(mean / static_cast<float>(p.num_kept));
+  }
+}
+
+/// Key of mean |w| over the rows that are labels, added in their order, times the scale of the feature.
+/// @param scales of the features  @param connection group * fan_in + place
 template <class W>
-SPARSEXMC_DEVICE uint32_t drop_key(const kernels::Segment& s, int64_t connection) {
+SPARSEXMC_DEVICE uint32_t drop_key(const kernels::Segment& s, const float* scales, int64_t connection) {
   const int64_t last_group = (s.groups - 1) * s.fan_in;  // the only one with padding rows
   const int64_t rows = connection < last_group ? s.group_size : s.rows - (s.groups - 1) * s.group_size;
   const W* weights = static_cast<const W*>(s.weights) + connection * s.group_size;
@@ -22,7 +48,7 @@ SPARSEXMC_DEVICE uint32_t drop_key(const kernels::Segment& s, int64_t connection
 #pragma unroll
     for (int i = 0; i < 4; ++i) total += fabsf(w[i]);
   }
-  return score_key(total / static_cast<float>(rows));
+  return score_key(total / static_cast<float>(rows) * scales[feature_at(s, 0, connection)]);
 }
 
 /// The groups of a segment in ranges: ties are counted, and sums taken, over the groups of a range and then over the
@@ -44,6 +70,7 @@ struct RangeRecord {
 
 struct LayerCutArguments {
   kernels::Segment segment;
+  const float* scales;
   Cut* cut;                    // so far
   unsigned long long* counts;  // [CutPass::bins], zero between the passes
   int pass;
@@ -64,7 +91,7 @@ count_scores_kernel(const LayerCutArguments a) {
   const Cut cut = *a.cut;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * block_threads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * block_threads + thread; i < s.groups * s.fan_in; i += stride)
-    pass.count(counts, drop_key<W>(s, i), cut);
+    pass.count(counts, drop_key<W>(s, a.scales, i), cut);
   __syncthreads();
   for (int i = thread; i < CutPass::bins; i += block_threads)
     if (counts[i] > 0) atomicAdd(a.counts + i, static_cast<unsigned long long>(counts[i]));
@@ -86,7 +113,7 @@ count_ties_kernel(const LayerCutArguments a) {
   const uint32_t key = a.cut->key;
   int64_t ties = 0;
   for (int64_t i = a.ranges.first_group(range) * a.segment.fan_in + threadIdx.x; i < end; i += block_threads)
-    ties += drop_key<W>(a.segment, i) == key;
+    ties += drop_key<W>(a.segment, a.scales, i) == key;
   const double total = block_sum(static_cast<double>(ties), reinterpret_cast<double*>(shared_memory()));
   if (threadIdx.x == 0) a.records[range].ties = static_cast<int64_t>(total);
 }

@@ -17,7 +17,7 @@ struct RewireLayout {
   int64_t pack;  // groups whose gradients are made together
   int64_t ranges_per_wave;
   int64_t blocks, gradient_blocks;
-  int64_t counts, cut, records, kept, keys, lists, gradients;  // offsets in the scratch
+  int64_t counts, cut, scales, records, kept, keys, lists, gradients;  // offsets in the scratch
   int64_t bytes = 0;
 
   RewireLayout(const kernels::Machine& machine, const kernels::Segment& s, int64_t ldx, int64_t num_kept) {
@@ -36,7 +36,8 @@ struct RewireLayout {
     counts = place(sizeof(unsigned long long) * CutPass::bins, 1);
     cut = place(sizeof(Cut), 1);
     records = place(sizeof(RangeRecord), ranges.count);
-    kept = place(sizeof(KeptBatch), num_kept);
+    scales = place(sizeof(float), s.in_features);
+    kept = place(sizeof(KeptBatch), larger<int64_t>(num_kept, 1));
     keys = place(pack_keys, wave_packs);
     blocks = most_units(GroupLists::bytes(s.fan_in), smaller(8 * machine.workers, ranges_per_wave), most_bytes, lists);
     gradient_blocks = gradient ? most_units(gradient_scratch(ldx, num_kept), smaller(2 * machine.workers, wave_packs),
@@ -70,6 +71,14 @@ void launch_gradient(cudaStream_t stream, int64_t blocks, const GradientArgument
     if constexpr (Types::Columns * sizeof(typename Types::T) == 128)
       launch(stream, Launch{smaller(blocks, a.packs), block_threads, DenseGradient<Types>::bytes},
              &dense_gradient_kernel<Types>, a, "dense_gradient_kernel");
+  });
+}
+
+void find_feature_scales(cudaStream_t stream, const FeatureScales& p, DType compute) {
+  constexpr int64_t features_per_block = block_threads / warp_size;
+  visit_compute(compute, [&]<class T>(T) {
+    launch(stream, Launch{ceil_div(p.in_features, features_per_block), block_threads}, &feature_scales_kernel<T>, p,
+           "feature_scales_kernel");
   });
 }
 
@@ -125,26 +134,28 @@ void rewire_step(Cuda, Context& context, const RewireStep& p) {
   auto* scratch = static_cast<unsigned char*>(p.scratch);
   auto* cut = reinterpret_cast<Cut*>(scratch + layout.cut);
   auto* records = reinterpret_cast<RangeRecord*>(scratch + layout.records);
+  auto* scales = reinterpret_cast<float*>(scratch + layout.scales);
+  auto* kept = reinterpret_cast<KeptBatch*>(scratch + layout.kept);
+  write_device(Cuda{}, context, kept, p.kept, sizeof(KeptBatch) * static_cast<size_t>(p.num_kept));
+  find_feature_scales(stream, {scales, kept, p.num_kept, s.in_features}, p.compute);
   const double fan_in = static_cast<double>(s.fan_in);
   if (p.scope == RewiringScope::layer)
-    find_layer_cut(context,
-                   {s, cut, reinterpret_cast<unsigned long long*>(scratch + layout.counts), 0, layout.ranges, records},
-                   static_cast<int64_t>(p.fraction * static_cast<double>(s.groups) * fan_in), 8 * card.workers);
+    find_layer_cut(
+        context,
+        {s, scales, cut, reinterpret_cast<unsigned long long*>(scratch + layout.counts), 0, layout.ranges, records},
+        static_cast<int64_t>(p.fraction * static_cast<double>(s.groups) * fan_in), 8 * card.workers);
 
   RewireArguments a{};
   a.step = p;
   a.ranges = layout.ranges;
+  a.scales = scales;
   a.records = records;
   a.cut = cut;
   a.per_group = static_cast<int64_t>(p.fraction * fan_in);
   a.keys = reinterpret_cast<uint32_t*>(scratch + layout.keys);
   a.scratch = scratch + layout.lists;
   GradientArguments g{};
-  if (gradient) {
-    auto* kept = reinterpret_cast<KeptBatch*>(scratch + layout.kept);
-    write_device(Cuda{}, context, kept, p.kept, sizeof(KeptBatch) * static_cast<size_t>(p.num_kept));
-    g = {s, a.keys, kept, p.num_kept, p.ldx, 0, 0, p.loss, scratch + layout.gradients};
-  }
+  if (gradient) g = {s, a.keys, kept, p.num_kept, p.ldx, 0, 0, p.loss, scratch + layout.gradients};
   const Kernel kernel =
       gradient ? rewire_kernel_of<GradientGrowth>(s.weight_dtype) : rewire_kernel_of<RandomGrowth>(s.weight_dtype);
   const size_t shared = rewire_sums + BlockSelect::bytes + (gradient ? 0 : RandomGrowth::shared(s.in_features));

@@ -17,6 +17,7 @@ struct RewireArguments {
   RewireStep step;  // its host pointers are not used
   GroupRanges ranges;
   int64_t first_range, last_range;  // of this launch
+  const float* scales;              // of the features
   RangeRecord* records;             // of all ranges
   const Cut* cut;                   // scope layer: through the scores of the segment
   int64_t per_group;                // scope group: connections that go
@@ -124,7 +125,7 @@ rewire_kernel(const RewireArguments a) {
     int64_t changed = 0;
     for (int64_t group = a.ranges.first_group(range); group < a.ranges.first_group(range + 1); ++group) {
       for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads)
-        lists.keys[i] = drop_key<W>(s, group * fan_in + i);
+        lists.keys[i] = drop_key<W>(s, a.scales, group * fan_in + i);
       __syncthreads();
       int n = static_cast<int>(smaller<int64_t>(a.per_group, room));
       const Cut own =

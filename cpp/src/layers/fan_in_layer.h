@@ -32,7 +32,7 @@ class FanInLayer {
   /// Candidate lists per instance.
   int64_t topk_lists() const { return topk_lists_; }
 
-  /// Rewires every fan-in segment. @param kept per segment, the last batches (rigl)
+  /// Rewires every fan-in segment. @param kept per segment, the last batches, one at least
   void rewire(Context& context, std::vector<RewiringRecord>& records,
               const std::vector<std::vector<kernels::KeptBatch>>& kept, int64_t step);
 

@@ -1,6 +1,6 @@
-// Rewiring on the shim against the CPU backend. Weights and inputs are small multiples of powers of two, so scores, and
-// the gradients of the squared hinge, are exact in any order of summation: both backends must agree to the bit, and
-// have many ties to resolve alike.
+// Rewiring on the shim against the CPU backend. Weights and inputs are small multiples of powers of two, so the scales
+// of the features, the scores and the gradients of the squared hinge are the same in any order of summation: both
+// backends must agree to the bit, and have many ties to resolve alike.
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -115,7 +115,7 @@ Outcome Problem::rewire(RewiringMethod method, RewiringScope scope, DType comput
 
   std::vector<std::unique_ptr<Operand>> operands;
   std::vector<KeptBatch> kept;
-  for (size_t i = 0; i < inputs.size() && method == RewiringMethod::rigl; ++i) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
     const int64_t batch = shape.batches[i], ldx = leading_dimension(Device{}, batch);
     operands.push_back(std::make_unique<Operand>(compute, padded(inputs[i], shape.in_features, batch, ldx)));
     kept.push_back(
@@ -134,8 +134,9 @@ Outcome Problem::rewire(RewiringMethod method, RewiringScope scope, DType comput
   p.segment_number = 2;
   const Machine card = machine(Device{}, {}, context.threads().num_threads());
   MemoryPool pool(device_memory(Device{}, {}));
+  const int64_t gradients = method == RewiringMethod::rigl ? p.num_kept : 0;
   const Allocation scratch =
-      pool.allocate("scratch", static_cast<size_t>(rewire_scratch(Device{}, card, s, p.ldx, p.num_kept)));
+      pool.allocate("scratch", static_cast<size_t>(rewire_scratch(Device{}, card, s, p.ldx, gradients)));
   p.scratch = scratch.as<void>();
   rewire_step(Device{}, context, p);
   o.weights = stored.values();
@@ -210,7 +211,7 @@ TEST_SUITE("shim: rewiring") {
         const Outcome cuda =
             problem.rewire<Cuda>(RewiringMethod::rigl, RewiringScope::layer, compute, DType::float32, Loss::bce);
         CHECK(cuda.changed == cpu.changed);
-        CHECK(cuda.dropped == cpu.dropped);
+        CHECK(cuda.dropped == doctest::Approx(cpu.dropped).epsilon(exact ? 1e-12 : 1e-2));
         CHECK(cuda.grown == doctest::Approx(cpu.grown).epsilon(exact ? 1e-5 : 1e-2));
         if (exact) CHECK(cuda.indices == cpu.indices);
       }
