@@ -5,13 +5,14 @@ are (dense, or few columns), or a truncated SVD of their TF-IDF rows. Rows: rand
 the gradient of one batch and of several, the masks of trained dense layers (the best features of each group by mean |w|
 and by mean |w| times the scale of the feature), from which training starts anew, and the dense layer.
 
-    python bench/growth.py                             # the built-in data, its 5,000 most frequent labels
-    python bench/growth.py --load DIR bibtex delicious # and sets that DIR/load.py reads; skipped where it is absent
+    python bench/growth.py                                     # the built-in data, its 5,000 most frequent labels
+    python bench/growth.py demo bibtex delicious --load DIR    # and sets that DIR/load.py reads; skipped without it
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -162,18 +163,16 @@ def run(p: Problem, seed: int, threads: int) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = common.argument_parser(__doc__.splitlines()[0])
-    parser.add_argument("sets", nargs="*", help="data sets beside load.py")
+    parser.add_argument("sets", nargs="*", default=["demo"], help="demo, or data sets beside load.py")
     parser.add_argument("--load", type=Path, help="folder of load.py")
     parser.add_argument("--seeds", type=int, default=3, help="(default: %(default)s)")
     args = parser.parse_args()
-    problems = [demo]
-    if args.load is not None and (args.load / "load.py").exists():
-        problems += [lambda name=name: read(args.load, name) for name in args.sets]
-    elif args.sets:
-        print(f"no load.py in {args.load}: {', '.join(args.sets)} skipped")
     rows, figures = [], {}
-    for make in problems:
-        p = make()
+    for name in args.sets:
+        if name != "demo" and (args.load is None or not (args.load / "load.py").exists()):
+            print(f"{name} is skipped: no load.py in --load {args.load}", file=sys.stderr)
+            continue
+        p = demo() if name == "demo" else read(args.load, name)
         runs = [run(p, seed, args.threads) for seed in range(args.seeds)]
         for layer in runs[0]:
             scores = np.array([scores[layer] for scores in runs])
@@ -184,6 +183,8 @@ def main() -> None:
                 | {name: f"{value:.2f}" for name, value in columns.items()}
                 | {"P@1 by seed": ", ".join(f"{value:.2f}" for value in scores[:, 0])}
             )
+    if not rows:
+        return
     notes = [
         f"Fixed embeddings, fan-in an eighth of their width, groups of {GROUP}, Adam, BCE, {args.seeds} seeds, "
         f"{args.threads} threads. A dozen rewirings; the share falls from 0.3 to 0 by a cosine."

@@ -54,6 +54,7 @@ def test_stores_bfloat16_weights(name: str) -> None:
 SUITE = {
     "topk": "exact_order and (g1_large or g17_odd or g64) or (many_more_rows and hidden) or two_segments_and_large",
     "rewiring": "follows_the_oracle and (g1_adam or g17_odd or hidden_dropout) or (ties and g17_odd and layer)",
+    "regrouping": "oracle and (g17_odd or hidden_dropout) or resumes or callback or users_ids",
     "determinism": "resume and (g17_odd or hidden_dropout) and not rewiring",
     "memory": "plan_is_peak and (hidden_dropout or sparse_adam or g17_odd) or limit or positives or larger_k",
     "checkpoint": "round_trip_and_continued and (g3_adam or hidden_small or sparse_small) or state_dict",

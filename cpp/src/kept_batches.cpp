@@ -28,7 +28,7 @@ int64_t leading_dimension(Device device, int64_t batch) {
 KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute)
     : context_(context),
       buffers_(buffers),
-      rewiring_(config.rewiring.value_or(Rewiring{})),
+      rewiring_(config.rewiring),
       compute_(compute),
       features_(config.layer_features()),
       slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
@@ -37,8 +37,8 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffe
       positives_(buffers.get<Positive>(positives_buffer)) {}
 
 bool KeptBatches::wanted(int64_t step) const {
-  for (int64_t ahead = 0; ahead < rewiring_.kept_batches(); ++ahead)
-    if (rewiring_.due(step + ahead)) return true;
+  for (int64_t ahead = 0; rewiring_ && ahead < rewiring_->kept_batches(); ++ahead)
+    if (rewiring_->due(step + ahead)) return true;
   return false;
 }
 

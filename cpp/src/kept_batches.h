@@ -1,6 +1,7 @@
 // The last batches before a RigL rewiring: what the dense gradient is rebuilt from (Rewiring::grow_batches).
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "buffers.h"
@@ -56,7 +57,7 @@ class KeptBatches {
 
   Context& context_;
   Buffers& buffers_;
-  Rewiring rewiring_;
+  std::optional<Rewiring> rewiring_;
   DType compute_;
   int64_t features_, slot_bytes_;
   char* inputs_;                                  // [grow_batches] slots

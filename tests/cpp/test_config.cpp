@@ -120,8 +120,6 @@ TEST_SUITE("config") {
         {"rewiring.stop is 5, but rewiring.start is 5", [](auto& c) { c.rewiring = Rewiring{.start = 5, .stop = 5}; }},
         {"rewiring.stop is 0", [](auto& c) { c.rewiring = Rewiring{.fraction_schedule = FractionSchedule::cosine}; }},
         {"rewiring.grow_batches is 0;", [](auto& c) { c.rewiring = Rewiring{.grow_batches = 0}; }},
-        {"rewiring.grow_batches is 11; use 1..10",
-         [](auto& c) { c.rewiring = Rewiring{.interval = 10, .grow_batches = 11}; }},
         {"initial_bias is nan;", [](auto& c) { c.initial_bias = not_a_number; }},
         {"batch_size is 0;", [](auto& c) { c.batch_size = 0; }},
         {"batch_size is 1048577;", [](auto& c) { c.batch_size = 1048577; }},

@@ -64,8 +64,9 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
     model["optimizer"] = optimizer
     model["schedule"] = {"kind": "linear"}
-    # In runs of a few thousand steps rewiring costs more than it finds (docs/decisions.md); long ones ask for it.
-    model["rewiring"] = "none"
+    # In front of fixed embeddings the connections decide; a hidden layer learns what any connections carry, and gains
+    # nothing from better ones (docs/decisions.md).
+    model["rewiring"] = {"method": "rigl"} if not sparse and model["fan_in"] != "none" else "none"
     model["seed"] = 0
     training: Config = {"epochs": 30 if small else 5, "validation": "none" if small else 0.05}
     return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}
@@ -80,8 +81,8 @@ def _neighbors(instances: int, sparse: bool) -> Config:
 def for_steps(model: Config, total_steps: int) -> Config:
     """`model` with the steps that follow from the length of the training.
 
-    A schedule that falls reaches its end with the training; rewiring ends after three quarters of it, so that the
-    connections grown last still train.
+    A schedule that falls reaches its end with the training. Rewiring happens a dozen times, or every 1000 steps, and
+    fades until three quarters of the training, so that the connections grown last still train.
     """
     model = dict(model)
     schedule = model.get("schedule")
@@ -89,7 +90,13 @@ def for_steps(model: Config, total_steps: int) -> Config:
         model["schedule"] = {"total_steps": max(total_steps, _int(schedule.get("warmup_steps")) + 1), **schedule}
     rewiring = model.get("rewiring")
     if isinstance(rewiring, dict):
-        model["rewiring"] = {"stop": max(total_steps * 3 // 4, _int(rewiring.get("start")) + 1), **rewiring}
+        model["rewiring"] = {
+            "fraction": 0.3,
+            "fraction_schedule": "cosine",
+            "interval": min(max(total_steps // 12, 1), 1000),
+            "stop": max(total_steps * 3 // 4, _int(rewiring.get("start")) + 1),
+            **rewiring,
+        }
     return model
 
 
