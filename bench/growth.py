@@ -52,13 +52,12 @@ class Problem:
         self.order = sx.cluster_labels(self.X, self.Y, GROUP, dense_labels=0)
 
     def classifier(self, seed: int, threads: int, **options: Any) -> sx.Classifier:
-        options = {"fan_in": self.fan_in, "rewiring": None} | options
+        options = {"fan_in": self.fan_in, "rewiring": None, "label_order": self.order} | options
         return sx.Classifier(
             self.X.shape[1],
             self.Y.shape[1],
             group_size=GROUP,
             dense_labels=0,
-            label_order=self.order,
             optimizer=sx.Adam(lr=self.lr),
             schedule=sx.Schedule("linear", total_steps=self.steps),
             initial_bias=-4.0,
@@ -69,10 +68,10 @@ class Problem:
             **options,
         )
 
-    def train(self, classifier: sx.Classifier) -> list[float]:
+    def train(self, classifier: sx.Classifier, *callbacks: sx.Regrouping) -> list[float]:
         """Percent P@1, P@3, P@5 and PSP@5 on the test split, and the seconds of training."""
         begin = time.perf_counter()
-        classifier.fit(self.X, self.Y, self.epochs, validation=None, progress=False)
+        classifier.fit(self.X, self.Y, self.epochs, validation=None, callbacks=callbacks, progress=False)
         seconds = time.perf_counter() - begin
         _, ids = classifier.topk(self.X_test, max(KS))
         precision = sx.metrics.precision_at_k(ids, self.Y_test, KS)
@@ -155,9 +154,18 @@ def run(p: Problem, seed: int, threads: int) -> dict[str, list[float]]:
         name: lambda rewiring=rewiring: p.classifier(seed, threads, rewiring=rewiring)
         for name, rewiring in rewired.items()
     }
-    makers["mask of dense, |w|"] = lambda: masked(p, dense, seed, threads, scaled=False)
-    makers["mask of dense, |w| x scale"] = lambda: masked(p, dense, seed, threads, scaled=True)
+    makers["mask of dense by weight"] = lambda: masked(p, dense, seed, threads, scaled=False)
+    makers["mask of dense by weight x scale"] = lambda: masked(p, dense, seed, threads, scaled=True)
     results = {name: p.train(make()) for name, make in makers.items()} | results
+    random = sx.cluster_labels(None, p.Y, GROUP, method="random", dense_labels=0)
+    regrouping = [sx.Regrouping(p.steps // 4)]
+    for name, order, callbacks in (
+        ("random groups", random, []),
+        ("random groups, regrouped", random, regrouping),
+        ("semantic groups, regrouped", p.order, regrouping),
+    ):
+        classifier = p.classifier(seed, threads, rewiring=p.rewiring("rigl", 16), label_order=order)
+        results[f"RigL, 16 batches, {name}"] = p.train(classifier, *callbacks)
     return results
 
 
