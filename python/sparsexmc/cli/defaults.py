@@ -64,9 +64,8 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
     model["optimizer"] = optimizer
     model["schedule"] = {"kind": "linear"}
-    # In front of fixed embeddings the connections decide; a hidden layer learns what any connections carry, and gains
-    # nothing from better ones (docs/decisions.md).
-    model["rewiring"] = {"method": "rigl"} if not sparse and model["fan_in"] != "none" else "none"
+    # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/decisions.md).
+    model["rewiring"] = "none"
     model["seed"] = 0
     training: Config = {"epochs": 30 if small else 5, "validation": "none" if small else 0.05}
     return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}
