@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from cli_tools import NUM_LABELS, SMALL, failure, make_split, run
 from sparsexmc.cli import config as cfg
-from sparsexmc.cli import defaults, main
+from sparsexmc.cli import main
 
 
 def write_text(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
@@ -137,14 +137,6 @@ def test_dense_embeddings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert not cfg.read(str(tmp_path / "m" / "run.toml"))["model"]["sparse_input"]
     assert run("evaluate", tmp_path / "m", data, "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]["P"]["1"] > 0.8
-
-
-@pytest.mark.parametrize(("steps", "interval"), [(600, 50), (1, 1), (60_000, 1000)])
-def test_rewiring_fits_the_length_of_the_training(steps: int, interval: int) -> None:
-    model = defaults.for_steps({"rewiring": {"method": "rigl"}}, steps)
-    rewiring = cfg.model_arguments({"model": model})["rewiring"]
-    assert (rewiring.method, rewiring.interval, rewiring.fraction_schedule) == ("rigl", interval, "cosine")
-    assert rewiring.stop == max(steps * 3 // 4, 1)
 
 
 def test_predict_reads_a_matrix_without_labels(
