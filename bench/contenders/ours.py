@@ -29,10 +29,9 @@ VARIANTS = {
     "ours-semantic-groups": ["model.label_order=semantic"],
     "ours-random-groups": ["model.label_order=random"],
     "ours-no-dense-segment": ["model.dense_labels=0"],
-    "ours-set": ["model.rewiring.method=set", "model.rewiring.fraction_schedule=cosine"],
-    "ours-rigl": ["model.rewiring.method=rigl", "model.rewiring.fraction_schedule=cosine"],
+    "ours-set": ["model.rewiring.method=set"],
+    "ours-rigl": ["model.rewiring.method=rigl"],
 }
-REWIRINGS = 10
 BATCH = 4096
 MODEL_FILES = ("model.safetensors", "neighbors.npz")  # what prediction needs; the optimizer's state is for resuming
 
@@ -50,9 +49,6 @@ class Ours:
     def prepare(self, train: Split, folder: Path) -> None:
         self.data, self.model = folder / "data", folder / "model"
         sx.data.save(self.data, sx.data.Dataset(X=train.X, Y=train.Y))
-        if any("rewiring" in option for option in self.options):
-            steps = 5 * train.X.shape[0] // 256
-            self.options.append(f"model.rewiring.interval={max(10, steps // REWIRINGS)}")
 
     def train(self) -> None:
         options = [part for option in self.options for part in ("--set", option)]

@@ -44,10 +44,10 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "in_features": X.shape[1],
         "num_labels": num_labels,
         "sparse_input": sparse,
-        "fan_in": width // 16 if many_labels else "none",
+        "fan_in": 64 if many_labels else "none",
         "group_size": 16,
         "label_order": FREQUENCY,
-        "dense_labels": min(round(0.025 * num_labels), MAX_DENSE_LABELS),
+        "dense_labels": min(round((0.06 if sparse else 0.03) * num_labels), MAX_DENSE_LABELS),
         "loss": "bce",
         "initial_bias": 0.0 if small else _log_odds(Y),
         "batch_size": batch_size,
@@ -67,7 +67,9 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/decisions.md).
     model["rewiring"] = "none"
     model["seed"] = 0
-    training: Config = {"epochs": 30 if small else 5, "validation": "none" if small else 0.05}
+    training: Config = {"epochs": 30 if small else 5 if large else 6, "validation": "none" if small else 0.05}
+    if not small:
+        training["validation_metric"] = "nDCG@5" if num_labels >= 5 else "P@1"  # steadier than P@1 on few instances
     return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}
 
 
