@@ -6,8 +6,8 @@ Importing touches no device and starts no thread.
 from . import _core, data, errors, metrics, report
 from ._step import StepResult
 from .classifier import Classifier, load
-from .clustering import cluster_labels
-from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
+from .clustering import cluster_ids, cluster_labels
+from .config import SGD, Adam, Hidden, MetaClassifier, Propensity, Rewiring, Schedule, Votes
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
 from .memory import MemoryPlan, plan
@@ -29,12 +29,15 @@ __all__ = [
     "History",
     "MemoryPlan",
     "MemoryPlanError",
+    "MetaClassifier",
     "Neighbors",
+    "Propensity",
     "Rewiring",
     "Schedule",
     "StepResult",
     "Votes",
     "__version__",
+    "cluster_ids",
     "cluster_labels",
     "data",
     "errors",

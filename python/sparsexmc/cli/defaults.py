@@ -43,6 +43,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     model: Config = {
         "in_features": X.shape[1],
         "num_labels": num_labels,
+        "num_instances": instances,
         "sparse_input": sparse,
         "fan_in": width // 16 if many_labels else "none",
         "group_size": 16,
@@ -81,9 +82,12 @@ def for_steps(model: Config, total_steps: int) -> Config:
     """`model` with the steps that follow from the length of the training.
 
     A schedule that falls reaches its end with the training; rewiring ends after three quarters of it, so that the
-    connections grown last still train.
+    connections grown last still train; a meta-classifier rests after half of it.
     """
     model = dict(model)
+    auxiliary = model.get("auxiliary")
+    if isinstance(auxiliary, dict) and not {"steps", "epochs"} & auxiliary.keys():
+        model["auxiliary"] = {"steps": max(total_steps // 2, 1), **auxiliary}
     schedule = model.get("schedule")
     if isinstance(schedule, dict) and schedule.get("kind", "constant") != "constant":
         model["schedule"] = {"total_steps": max(total_steps, _int(schedule.get("warmup_steps")) + 1), **schedule}
