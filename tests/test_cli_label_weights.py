@@ -55,6 +55,9 @@ def test_sections(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["plan", "--config", str(model / "run.toml"), "--set", "model.device=cpu", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
     assert planned["auxiliary.weights"] > 0 and planned["label_counts"] > 0
+    assert main(["info", str(model)]) == 0
+    shown = capsys.readouterr().out
+    assert "A = 0.55, B = 1.5" in shown and "5 clusters, weight 0.4" in shown and "200 training instances" in shown
 
 
 def test_predictions_follow_the_weights(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

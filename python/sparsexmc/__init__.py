@@ -4,10 +4,11 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
+from ._label_options import MetaClassifier, Propensity
 from ._step import StepResult
 from .classifier import Classifier, load
 from .clustering import cluster_ids, cluster_labels
-from .config import SGD, Adam, Hidden, MetaClassifier, Propensity, Rewiring, Schedule, Votes
+from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
 from .memory import MemoryPlan, plan
