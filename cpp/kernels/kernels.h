@@ -37,8 +37,8 @@ struct Segment {
   bool wide_indices = false;            // uint32 instead of uint16
   float* weight_state[2] = {};          // momentum, or first and second moment; laid out as weights
   float* bias_state[2] = {};
-  const float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
-  int64_t rows = 0;                         // labels; rows [rows, groups * group_size) are padding
+  float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
+  int64_t rows = 0;                   // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
   int64_t group_size = 1;
   int64_t fan_in = 0;

@@ -21,8 +21,7 @@ struct LabelData {
   const int64_t* counts = nullptr;      ///< training frequency, at most config.num_instances if that is known
   const float* initial_bias = nullptr;  ///< finite; for InitialBias::Kind::array
   const float* positive_weights = nullptr;  ///< finite and > 0; for PositiveWeights::array
-  const int64_t* clusters =
-      nullptr;  ///< of the meta-classifier; null: runs of rows of the internal order, equally long
+  const int64_t* clusters = nullptr;  ///< of the meta-classifier; null: equally long runs of rows of the internal order
 };
 
 /// What one rewiring did to a segment.

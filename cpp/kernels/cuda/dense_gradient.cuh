@@ -79,8 +79,7 @@ class DenseGradient {
     const KeptBatch kept = a_.kept[k];
     const int column_tiles = static_cast<int>(ceil_div(kept.batch, Columns));
     Bits positives(shared_ + positives_room, kept.positives, kept.num_positives, tile.first_row);
-    TileOfLoss loss(shared_ + loss_room, a_.loss, 1.0f / static_cast<float>(kept.batch * a_.num_kept),
-                    s_.positive_weights);
+    TileOfLoss loss(shared_ + loss_room, a_.loss, 1.0f / static_cast<float>(kept.batch * a_.num_kept));
     __syncthreads();  // the last readers of the loader's room have finished
     Loader loader(shared_, s_, static_cast<const T*>(kept.xt), kept.ldx, TileRange{number, number + 1}, column_tiles);
     for (int column_tile = 0; column_tile < column_tiles; ++column_tile) {
@@ -95,7 +94,7 @@ class DenseGradient {
                                                           LogitGrid::column(), chunk_features);
       }
       loss.apply(z, loader.bias(), positives, tile,
-                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)));
+                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)), s_.positive_weights);
       __syncthreads();
       copy_gradients<true>(loss.gradients(), gradients_of(k) + first_column, Rows, a_.ldx);
     }

@@ -140,7 +140,7 @@ group_step_kernel(const GroupStepArguments p) {
   float* dx_part = p.dx_parts + part * p.segment.in_features * p.ldx + first_column;
   dx.load(dx_part, p.ldx, p.zero_dx);
   PositiveBits<Rows, Columns> positives(shared + Room::positives, p.positives, p.num_positives, first_row);
-  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale, p.segment.positive_weights);
+  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale);
   typename Types::Update update(shared + Room::update, p.segment, p.update,
                                 with_update ? static_cast<int>(p.column_tiles) : 1);
   typename Types::template Loader<true> loader(shared + Room::loader, p.segment,
@@ -157,7 +157,7 @@ group_step_kernel(const GroupStepArguments p) {
         warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                         LogitGrid::column(), chunk_features);
     }
-    loss.apply(z, loader.bias(), positives, tile, columns);
+    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights);
     __syncthreads();
 
     for (int chunk = loader.chunks() - 1; chunk >= 0; --chunk) {

@@ -42,11 +42,4 @@ SPARSEXMC_DEVICE float loss_gradient(Loss loss, float z, bool positive, float sc
   return (positive ? -2.0f : 2.0f) * scale * active;
 }
 
-/// Loss of a positive.
-SPARSEXMC_DEVICE float positive_loss(Loss loss, float z) {
-  if (loss == Loss::bce) return (z < 0.0f ? -z : 0.0f) + log1pf(expf(-fabsf(z)));
-  const float margin = z < 1.0f ? 1.0f - z : 0.0f;
-  return margin * margin;
-}
-
 }  // namespace sparsexmc::cuda

@@ -14,9 +14,7 @@ class TileLoss {
   using Gradients = Tile<T, Columns>;  // [Rows, Columns]
   static constexpr size_t bytes = Gradients::bytes(Rows) + sizeof(float) * 8 * 16;
 
-  /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
-  SPARSEXMC_DEVICE TileLoss(unsigned char* shared, Loss loss, float scale, const float* positive_weights)
-      : loss_(loss), scale_(scale), positive_weights_(positive_weights) {
+  SPARSEXMC_DEVICE TileLoss(unsigned char* shared, Loss loss, float scale) : loss_(loss), scale_(scale) {
     gradients_ = reinterpret_cast<T*>(shared);
     row_parts_ = reinterpret_cast<float*>(shared + Gradients::bytes(Rows));
   }
@@ -24,13 +22,39 @@ class TileLoss {
   SPARSEXMC_DEVICE Gradients gradients() const { return {gradients_}; }
 
   /// D of this warp's logits, and the loss. Rows that are no labels and columns behind `columns` become zero.
+  /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
   SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
-                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns) {
+                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                              const float* positive_weights) {
     if (!Grid::active()) return;
-    if (positive_weights_ == nullptr)  // the same for all threads: without weights they cost nothing per logit
-      apply_to<false>(z, bias, positives, tile, columns);
-    else
-      apply_to<true>(z, bias, positives, tile, columns);
+    const int valid = tile.valid;
+    const Gradients to = gradients();
+    float row_sum[2] = {};
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
+        float d[2];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const bool inside = row < valid && column + j < columns;
+          d[j] = inside ? loss_gradient<exact>(loss_, z[n][2 * half + j] + bias[row], positives.has(row, column + j),
+                                               scale_, sum_)
+                        : 0.0f;
+          row_sum[half] += d[j];
+        }
+        store_pair(to.at(row, column), d[0], d[1]);
+      }
+    if (positive_weights != nullptr) weigh(z, bias, positives, tile, columns, positive_weights, row_sum);
+    sum_.drain();
+    // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 1);
+      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 2);
+      if (lane() % 4 == 0) row_parts_[Grid::slot() * Rows + Grid::row() + fragment_row(2 * half)] = row_sum[half];
+    }
   }
 
   /// Sum of a row's D, once all warps have passed a barrier after apply().
@@ -47,47 +71,29 @@ class TileLoss {
  private:
   static constexpr bool exact = sizeof(T) == 4;
 
-  template <bool weighted>
-  SPARSEXMC_DEVICE void apply_to(const float (&z)[Grid::width][4], const float* bias,
-                                 const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns) {
-    const Gradients to = gradients();
-    float row_sum[2] = {};
+  /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
+  /// weights do not pay for it.
+  SPARSEXMC_DEVICE void weigh(const float (&z)[Grid::width][4], const float* bias,
+                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                              const float* positive_weights, float (&row_sum)[2]) {
 #pragma unroll
     for (int n = 0; n < Grid::width; ++n)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
-        float d[2];
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const bool inside = row < tile.valid && column + j < columns;
-          d[j] = inside ? gradient<weighted>(z[n][2 * half + j] + bias[row], positives.has(row, column + j),
-                                             tile.first_row + row)
-                        : 0.0f;
-          row_sum[half] += d[j];
-        }
-        store_pair(to.at(row, column), d[0], d[1]);
+      for (int i = 0; i < 4; ++i) {
+        const int row = Grid::row() + fragment_row(i), column = Grid::column() + 8 * n + fragment_column(i);
+        if (row >= tile.valid || column >= columns || !positives.has(row, column)) continue;
+        LossSum own;
+        const float d = loss_gradient<exact>(loss_, z[n][i] + bias[row], true, scale_, own);
+        own.drain();
+        const float weight = positive_weights[tile.first_row + row];
+        sum_.add((weight - 1.0f) * static_cast<float>(own.total()));
+        row_sum[i / 2] += (weight - 1.0f) * d;
+        store(gradients().at(row, column), weight * d);
       }
-    sum_.drain();
-    // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 1);
-      row_sum[half] += __shfl_xor_sync(full_warp, row_sum[half], 2);
-      if (lane() % 4 == 0) row_parts_[Grid::slot() * Rows + Grid::row() + fragment_row(2 * half)] = row_sum[half];
-    }
   }
 
-  /// D of one logit, with the loss into the sum.
-  template <bool weighted>
-  SPARSEXMC_DEVICE float gradient(float z, bool positive, int64_t row) {
-    const float d = loss_gradient<exact>(loss_, z, positive, scale_, sum_);
-    if (!weighted || !positive) return d;
-    const float weight = positive_weights_[row];
-    sum_.add((weight - 1.0f) * positive_loss(loss_, z));
-    return weight * d;
-  }
-
+  static SPARSEXMC_DEVICE void store(bfloat16* to, float x) { *to = to_bfloat16(x); }
+  static SPARSEXMC_DEVICE void store(float* to, float x) { *to = x; }
   static SPARSEXMC_DEVICE void store_pair(bfloat16* to, float a, float b) {
     *reinterpret_cast<uint32_t*>(to) = pack_bfloat16(a, b);
   }
@@ -97,7 +103,6 @@ class TileLoss {
 
   Loss loss_;
   float scale_;
-  const float* positive_weights_;
   T* gradients_;
   float* row_parts_;
   LossSum sum_;

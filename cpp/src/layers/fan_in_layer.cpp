@@ -82,7 +82,7 @@ void FanInLayer::set_biases(Context& context, const std::vector<float>& biases, 
 
 void FanInLayer::set_positive_weights(Context& context, const std::vector<float>& weights, const uint32_t* ids) {
   for (size_t i = 0; i < shapes_.size() && !weights.empty(); ++i)
-    write_rows(context, const_cast<float*>(segments_[i].positive_weights), shapes_[i], weights, ids);
+    write_rows(context, segments_[i].positive_weights, shapes_[i], weights, ids);
 }
 
 kernels::FanInStep FanInLayer::common_step(const void* xt, const BatchSizes& sizes,
