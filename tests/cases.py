@@ -61,6 +61,8 @@ class Case:
     dropout: float = 0.0
     nonzeros: int | None = None  # per row of sparse input; None: dense embeddings
     permuted: bool = False  # label_order is a random permutation
+    weighted: bool = False  # positives have weights
+    clusters: int | None = None  # of a meta-classifier
     tolerance: Tolerance = ROUNDING
 
     @property
@@ -86,6 +88,15 @@ class Case:
     def label_order(self) -> npt.NDArray[np.int64] | None:
         """Internal row -> user label id."""
         return self.rng("order").permutation(self.num_labels) if self.permuted else None
+
+    def positive_weights(self) -> npt.NDArray[np.float32] | None:
+        """By user label id, from 1/4 to 16."""
+        exponents = self.rng("positive weights").uniform(-2, 4, self.num_labels)
+        return np.exp2(exponents).astype(np.float32) if self.weighted else None
+
+    def label_clusters(self) -> npt.NDArray[np.int64] | None:
+        """Cluster of every user label id."""
+        return None if self.clusters is None else self.rng("clusters").permutation(self.num_labels) % self.clusters
 
     def features(self, step: int = 0, rows: int | None = None) -> npt.NDArray[np.float32] | sp.csr_matrix:
         """Embeddings [rows, in_features], or CSR rows with an empty row, unsorted and repeated columns."""
@@ -189,6 +200,16 @@ CASES = [
         nonzeros=80,
         permuted=True,
     ),
+    # Weights of positives.
+    Case("weighted_dense", 31, 100, None, batch=64, weighted=True, permuted=True),
+    Case("weighted_g1", 100, 100, 5, group_size=1, batch=130, weighted=True, loss="squared_hinge", tolerance=MARGIN),
+    Case("weighted_g17", 100, 100, 5, group_size=17, dense_labels=7, batch=33, weighted=True, permuted=True),
+    # The meta-classifier, over embeddings and over both kinds of hidden layer.
+    Case("auxiliary_g3", 31, 100, 5, group_size=3, batch=33, clusters=9, optimizer=MOMENTUM, permuted=True),
+    Case("auxiliary_hinge", 100, 100, 5, dense_labels=7, loss="squared_hinge", clusters=40, tolerance=MARGIN),
+    Case("auxiliary_hidden", 31, 100, 5, hidden=64, dropout=0.3, clusters=1, optimizer=ADAM_DECAY, tolerance=RATIO),
+    Case("auxiliary_sparse", 50, 100, 3, group_size=1, hidden=33, nonzeros=9, weighted=True, clusters=33),
 ]
 
+AUXILIARY = (0.4, 5)  # weight at the first step of a meta-classifier, number of steps
 BY_NAME = {case.name: case for case in CASES}

@@ -45,6 +45,13 @@ FAST = [
     "two_segments_hinge",
     "hidden_dropout",
     "sparse_adam",
+    "weighted_dense",
+    "weighted_g1",
+    "weighted_g17",
+    "auxiliary_g3",
+    "auxiliary_hinge",
+    "auxiliary_hidden",
+    "auxiliary_sparse",
 ]
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import reference as ref
 import sparsexmc as sx
-from cases import Case, LabelRows, Tolerance
+from cases import AUXILIARY, Case, LabelRows, Tolerance
 
 Arrays = dict[str, npt.NDArray]
 ROUNDOFF = 2.0**-24  # of fp32, as a share of the value
@@ -35,6 +35,8 @@ def arguments(case: Case) -> dict[str, Any]:
         "group_size": case.group_size,
         "dense_labels": case.dense_labels,
         "label_order": case.label_order(),
+        "positive_weights": case.positive_weights(),
+        "auxiliary": None if case.clusters is None else meta_classifier(case),
         "hidden": hidden,
         "sparse_input": case.nonzeros is not None,
         "loss": case.loss,
@@ -45,6 +47,15 @@ def arguments(case: Case) -> dict[str, Any]:
         "seed": 11,
         **ON_DEVICE,
     }
+
+
+def plan_of(case: Case, **overrides: Any) -> sx.MemoryPlan:
+    return sx.plan(**{key: value for key, value in (arguments(case) | overrides).items() if key != "label_order"})
+
+
+def meta_classifier(case: Case) -> sx.MetaClassifier:
+    weight, steps = AUXILIARY
+    return sx.MetaClassifier(case.label_clusters(), weight=weight, steps=steps)
 
 
 def optimizer(settings: ref.Sgd | ref.Adam) -> sx.SGD | sx.Adam:
@@ -62,6 +73,7 @@ def oracle(case: Case, classifier: sx.Classifier, **overrides: Any) -> ref.Refer
         "optimizer": case.optimizer,
         "dropout": case.dropout,
         "seed": 11,
+        "auxiliary": (0.0, 1) if case.clusters is None else AUXILIARY,
     }
     return ref.Reference(tensors(classifier), **(settings | overrides))
 

@@ -111,13 +111,32 @@ class Schedule:
         return self.final_share + (1.0 - self.final_share) * left
 
 
-def label_loss(kind: str, z: Array, positive: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Loss and its derivative by the logit, elementwise."""
+def label_loss(
+    kind: str, z: Array, positive: npt.NDArray[np.bool_], weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Loss and its derivative by the logit, elementwise; `weights` [labels] multiply both where a label is positive."""
     y = np.where(positive, 1.0, -1.0)
+    factor = 1.0 if weights is None else np.where(positive, weights, 1.0)
     if kind == "bce":  # log(1 + exp(-y z))
-        return np.logaddexp(0.0, -y * z), -y * np.exp(-np.logaddexp(0.0, y * z))
+        return factor * np.logaddexp(0.0, -y * z), factor * -y * np.exp(-np.logaddexp(0.0, y * z))
     margin = np.maximum(0.0, 1.0 - y * z)  # squared hinge
-    return margin**2, -2.0 * y * margin
+    return factor * margin**2, factor * -2.0 * y * margin
+
+
+def best_constant_logit(kind: str, counts: npt.ArrayLike, instances: int, weights: npt.ArrayLike = 1.0) -> Array:
+    """The logit z with the least weights p loss(1, z) + (1 - p) loss(0, z), p = (counts + 1/2) / (instances + 1)."""
+    p = (np.asarray(counts, dtype=np.float64) + 0.5) / (instances + 1)
+    positive, negative = np.asarray(weights) * p, 1.0 - p
+    if kind == "bce":
+        return np.log(positive) - np.log(negative)
+    return (positive - negative) / (positive + negative)
+
+
+def propensity_weights(counts: npt.ArrayLike, instances: int, a: float = 0.55, b: float = 1.5) -> Array:
+    """2 / p - 1 with the propensity p = 1 / (1 + C (n + b)^-a), C = (ln N - 1)(b + 1)^a."""
+    c = (math.log(instances) - 1.0) * (b + 1.0) ** a
+    p = 1.0 / (1.0 + c * (np.asarray(counts, dtype=np.float64) + b) ** -a)
+    return 2.0 / p - 1.0
 
 
 def positives_matrix(labels: Sequence[Sequence[int]], num_labels: int) -> npt.NDArray[np.bool_]:
@@ -155,6 +174,8 @@ class Reference:
     dropout: float = 0.0
     seed: int = 0
     step: int = 0
+    auxiliary: tuple[float, int] = (0.0, 1)  # weight of the meta-classifier at step 0, step at which it is 0
+    auxiliary_loss: float = 0.0  # of the last gradients()
 
     def __post_init__(self) -> None:
         floating = {name for name, value in self.state.items() if np.issubdtype(value.dtype, np.floating)}
@@ -194,8 +215,13 @@ class Reference:
             scores[:, self.state["label_order"][self.rows(i)].astype(np.int64)] = z
         return scores
 
+    def auxiliary_weight(self) -> float:
+        """Of the meta-classifier's loss in the total: half a cosine down to 0."""
+        start, steps = self.auxiliary
+        return start * 0.5 * (1.0 + math.cos(math.pi * self.step / steps)) if self.step < steps else 0.0
+
     def gradients(self, x: Features, labels: Sequence[Sequence[int]]) -> tuple[float, State]:
-        """Loss and the gradient of every trained tensor and of "x", at the present state and step."""
+        """Total loss and its gradient by every trained tensor and by "x", at the present state and step."""
         dense = (x.toarray() if sp.issparse(x) else np.asarray(x)).astype(np.float64)
         h, slope = self.hidden(x, training=True)
         order = self.state["label_order"].astype(np.int64)
@@ -203,7 +229,8 @@ class Reference:
         total, grads, dh = 0.0, {}, np.zeros_like(h)
         for i in self.segments:
             w = self.matrix(i)
-            loss, d = label_loss(self.loss, h @ w.T + self.state[f"segments.{i}.bias"], positive[:, self.rows(i)])
+            weights, truth = self.state.get(f"segments.{i}.positive_weights"), positive[:, self.rows(i)]
+            loss, d = label_loss(self.loss, h @ w.T + self.state[f"segments.{i}.bias"], truth, weights)
             d /= len(h)
             total += loss.sum() / len(h)
             dh += d @ w
@@ -212,6 +239,16 @@ class Reference:
                 rows = np.arange(len(dw))
                 dw = dw[rows[:, None], indices.astype(np.int64)[rows // self.group_size]]
             grads[f"segments.{i}.weights"], grads[f"segments.{i}.bias"] = dw, d.sum(axis=0)
+        self.auxiliary_loss, weight = 0.0, self.auxiliary_weight()
+        if weight > 0.0:
+            w, clusters = self.state["auxiliary.weights"], self.state["auxiliary.clusters"].astype(np.int64)
+            truth = positives_matrix([clusters[list(ids)].tolist() for ids in labels], len(w))
+            loss, d = label_loss("bce", h @ w.T + self.state["auxiliary.bias"], truth)
+            self.auxiliary_loss = loss.sum() / len(h)
+            d *= weight / len(h)
+            total += weight * self.auxiliary_loss
+            dh += d @ w
+            grads["auxiliary.weights"], grads["auxiliary.bias"] = d.T @ h, d.sum(axis=0)
         if "hidden.weight" in self.state:
             dz = dh * slope
             grads["hidden.weight"], grads["hidden.bias"] = dense.T @ dz, dz.sum(axis=0)
@@ -220,8 +257,9 @@ class Reference:
         return total, grads
 
     def train_step(self, x: Features, labels: Sequence[Sequence[int]]) -> tuple[float, Array]:
-        """Loss and gradient of x, both with the parameters from before the update."""
+        """Main loss and the gradient of the total by x, both with the parameters from before the update."""
         loss, grads = self.gradients(x, labels)
+        loss -= self.auxiliary_weight() * self.auxiliary_loss
         dx = grads.pop("x")
         lr = self.optimizer.lr * self.schedule.factor(self.step)
         for name, grad in grads.items():

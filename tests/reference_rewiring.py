@@ -59,7 +59,8 @@ def group_gradient_norms(
     for h, labels in kept:
         z = h @ model.matrix(segment).T + model.state[f"segments.{segment}.bias"]
         positive = positives_matrix(labels, len(model.state["label_order"]))[:, order]
-        mean += (label_loss(model.loss, z, positive)[1] / len(h)).T @ h / len(kept)
+        weights = model.state.get(f"segments.{segment}.positive_weights")
+        mean += (label_loss(model.loss, z, positive, weights)[1] / len(h)).T @ h / len(kept)
     size = model.group_size
     return np.stack([np.abs(mean[start : start + size]).sum(axis=0) for start in range(0, len(mean), size)])
 

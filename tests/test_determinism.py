@@ -22,6 +22,8 @@ NAMES = [
     "two_segments_large",
     "hidden_dropout",
     "sparse_dropout",
+    "auxiliary_hinge",
+    "auxiliary_sparse",
 ]
 each_case = pytest.mark.parametrize("case", [BY_NAME[name] for name in NAMES], ids=NAMES)
 REWIRINGS = {

@@ -28,6 +28,11 @@ NAMES = [
     "hidden_small",
     "hidden_hinge",
     "sparse_small",
+    "weighted_dense",
+    "weighted_g1",
+    "weighted_g17",
+    "auxiliary_hinge",
+    "auxiliary_hidden",
 ]
 each_case = pytest.mark.parametrize(
     "case",
@@ -54,7 +59,7 @@ def test_gradients_match_finite_differences_of_the_oracle(case: Case) -> None:
     gradients = {
         name: before[name].astype(np.float64) - after[name]
         for name in before
-        if name.endswith(("weights", "weight", "bias"))
+        if name.endswith((".weights", ".weight", ".bias"))
     }
     inputs = np.array(x.toarray() if sp.issparse(x) else x, dtype=np.float64)
     if grad is not None:

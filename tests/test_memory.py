@@ -11,7 +11,7 @@ import pytest
 
 import sparsexmc as sx
 from cases import ADAM, BY_NAME, CASES, MOMENTUM, SGD, Case
-from harness import arguments, assert_follows, assert_same_bits, build, csr, optimizer, oracle, tensors, train
+from harness import assert_follows, assert_same_bits, build, csr, optimizer, oracle, plan_of, tensors, train
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 REWIRINGS = {
@@ -24,10 +24,6 @@ def resident_bytes() -> int:
     """Memory of this process that is in use now."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def plan_of(case: Case, **overrides: Any) -> sx.MemoryPlan:
-    return sx.plan(**{key: value for key, value in (arguments(case) | overrides).items() if key != "label_order"})
 
 
 def assert_within_plan(case: Case, **overrides: Any) -> None:

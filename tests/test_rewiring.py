@@ -20,7 +20,7 @@ from harness import Arrays, build, csr, oracle, tensors
 METHODS = ["set", "rigl"]
 SCOPES = ["layer", "group"]
 CASES = ["g1_adam", "g1_large", "g3_padding", "g16_large", "g17_odd", "g32_adam", "g64_mostly_padding", "wide_g16"]
-CASES += ["two_segments_large", "two_segments_hinge", "hidden_dropout", "sparse_dropout"]
+CASES += ["weighted_g17", "two_segments_large", "two_segments_hinge", "hidden_dropout", "sparse_dropout"]
 
 
 @dataclass

@@ -41,14 +41,25 @@ def test_initial_state(case: Case) -> None:
             shapes[f"segments.{i}.indices"] = (-(-rows[kind] // case.group_size), fan_in)
     if case.hidden:
         shapes |= {"hidden.weight": (case.in_features, case.hidden), "hidden.bias": (case.hidden,)}
+    if case.clusters:
+        shapes |= {"auxiliary.weights": (case.clusters, case.layer_features), "auxiliary.bias": (case.clusters,)}
     for name, shape in list(shapes.items()):
         if name.endswith(("weights", "weight", "bias")):
             shapes |= {f"optimizer.{name}.{slot}": shape for slot in case.optimizer.slots}
+    if case.clusters:
+        shapes["auxiliary.clusters"] = (case.num_labels,)
+    if case.weighted:
+        shapes |= {f"segments.{i}.positive_weights": (rows[kind],) for i, kind in enumerate(segments)}
     assert {name: value.shape for name, value in state.items()} == shapes
     for name, value in state.items():
         if name.endswith(".indices"):
             assert value.dtype == (np.uint16 if case.layer_features <= 65536 else np.uint32)
             assert (np.diff(value.astype(np.int64), axis=1) > 0).all() and value.max() < case.layer_features
+        elif name.endswith(".positive_weights"):
+            ids = state["label_order"][oracle(case, classifier).rows(int(name[len("segments.")]))]
+            np.testing.assert_array_equal(value, case.positive_weights()[ids])
+        elif name == "auxiliary.clusters":
+            np.testing.assert_array_equal(value, case.label_clusters())
         elif name == "label_order":
             assert value.dtype.kind in "iu" and np.array_equal(np.sort(value), np.arange(case.num_labels))
         else:

@@ -37,7 +37,8 @@ struct Segment {
   bool wide_indices = false;            // uint32 instead of uint16
   float* weight_state[2] = {};          // momentum, or first and second moment; laid out as weights
   float* bias_state[2] = {};
-  int64_t rows = 0;  // labels; rows [rows, groups * group_size) are padding
+  float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
+  int64_t rows = 0;                   // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
   int64_t group_size = 1;
   int64_t fan_in = 0;
@@ -55,7 +56,7 @@ struct Positive {
 /// earlier segment left), so results do not depend on the number of threads.
 struct FanInStep {
   float* dx_parts = nullptr;     // [parts, H, ldx]
-  double* loss_parts = nullptr;  // [StepSizes::losses], added to (set by the first segment of the step)
+  double* loss_parts = nullptr;  // [StepSizes::losses], added to, or set if zero_loss
   Segment segment;               // updated
   void* scratch = nullptr;       // StepSizes::scratch_bytes
   const void* xt = nullptr;      // [H, ldx] of `compute`
@@ -67,7 +68,9 @@ struct FanInStep {
   int64_t parts = 1;
   int64_t label_tile = 0;  // rows handled together where a kernel tiles labels; 0: its own choice
   bool zero_dx = true;     // first segment of the step
+  bool zero_loss = true;   // first segment whose loss goes into loss_parts
   Loss loss = Loss::bce;
+  float loss_scale = 1.0f;  // factor on the gradients of the loss, not on what loss_parts report
   OptimizerStep optimizer;
   int64_t first_row = 0;        // of the segment in the internal order; with seed and step it keys the rounding
   uint64_t seed = 0, step = 0;  // of bf16 weights
@@ -88,11 +91,13 @@ StepSizes step_sizes(Cuda, const Machine& machine, const Segment* segments, int6
 void fan_in_step(Cpu, Context& context, const FanInStep& p);
 void fan_in_step(Cuda, Context& context, const FanInStep& p);
 
-/// dx[h, b] = sum over parts, in order, into part 0; *loss = the sum of the losses, in order.
+/// dx[h, b] = sum over parts, in order, into part 0; *loss = the sum of its parts, in order.
 struct ReduceParts {
   float* dx_parts = nullptr;  // [parts, H, ldx]
   double* loss = nullptr;
   const double* loss_parts = nullptr;
+  double* auxiliary_loss = nullptr;  // the same for a second loss; null: there is none
+  const double* auxiliary_parts = nullptr;
   int64_t in_features = 0, batch = 0, ldx = 0;
   int64_t parts = 1;  // as FanInStep
   DType compute = DType::float32;

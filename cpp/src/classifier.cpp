@@ -6,11 +6,12 @@
 
 #include "classifier_impl.h"
 #include "dtypes.h"
+#include "label_data.h"
 #include "visit_device.h"
 
 namespace sparsexmc {
 
-Classifier::Impl::Impl(const ClassifierConfig& wanted, const int64_t* order, const int64_t* label_counts)
+Classifier::Impl::Impl(const ClassifierConfig& wanted, const LabelData& given, bool restored)
     : config(wanted),
       memory_plan(plan(config)),
       context(std::make_unique<Context>(Device::parse(config.device), config.num_threads, config.memory_limit)),
@@ -24,13 +25,27 @@ Classifier::Impl::Impl(const ClassifierConfig& wanted, const int64_t* order, con
       features(config.hidden ? buffers.get<void>("batch.features") : inputs),
       outcome(buffers.get<StepOutcome>("batch.outcome")) {
   const DeviceGuard guard(context->device());
-  labels.initialise(order, label_counts);
+  labels.initialise(given.order, given.counts);
+  if (config.num_instances > 0) {
+    counts.emplace("label_counts", config.num_labels, *context, buffers);
+    for (int64_t label = 0; label < config.num_labels; ++label)
+      counts->data()[label] = restored ? 0 : static_cast<uint32_t>(given.counts[label]);
+  }
+  if (config.auxiliary) {
+    clusters.emplace(config, *context, buffers);
+    clusters->initialise(given.clusters, labels.rows());
+  }
   visit_device(context->device(), [&](auto tag) {
     for (const MemoryEntry& entry : memory_plan.entries)
       if (entry.name.starts_with("optimizer."))
         kernels::fill_zero(tag, *context, buffers.get<void>(entry.name), entry.bytes);
   });
   output.initialise(*context);
+  if (!restored) {
+    const std::vector<float> weights = positive_weights(config, given);
+    output.set_positive_weights(*context, weights, labels.ids());
+    output.set_biases(*context, starting_biases(config, given, weights), labels.ids());
+  }
   if (config.hidden) {
     hidden.emplace(config, buffers, compute);
     hidden->initialise(*context);
@@ -38,8 +53,13 @@ Classifier::Impl::Impl(const ClassifierConfig& wanted, const int64_t* order, con
   progress.lr = config.optimizer.lr();
 }
 
-Classifier::Classifier(const ClassifierConfig& config, const int64_t* label_order, const int64_t* label_counts)
-    : impl_(std::make_unique<Impl>(config, label_order, label_counts)) {}
+Classifier::Classifier(const ClassifierConfig& config, const LabelData& labels) {
+  config.check();
+  check_label_data(config, labels);
+  impl_ = std::make_unique<Impl>(config, labels, false);
+}
+Classifier::Classifier(const ClassifierConfig& config, Restored)
+    : impl_(std::make_unique<Impl>(config, LabelData{}, true)) {}
 Classifier::~Classifier() = default;
 Classifier::Classifier(Classifier&&) noexcept = default;
 Classifier& Classifier::operator=(Classifier&&) noexcept = default;

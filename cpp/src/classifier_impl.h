@@ -9,7 +9,9 @@
 
 #include "buffers.h"
 #include "device_guard.h"
+#include "host_table.h"
 #include "kept_batches.h"
+#include "label_clusters.h"
 #include "label_order.h"
 #include "layers/fan_in_layer.h"
 #include "layers/hidden_layer.h"
@@ -20,7 +22,8 @@
 namespace sparsexmc {
 
 struct Classifier::Impl {
-  Impl(const ClassifierConfig& config, const int64_t* order, const int64_t* label_counts);
+  /// @param labels is complete, or the model is restored from tensors
+  Impl(const ClassifierConfig& config, const LabelData& labels, bool restored);
 
   /// Runs what the user calls: on the model's device, and never again after the device has failed, as the state is then
   /// unknown.
@@ -47,7 +50,7 @@ struct Classifier::Impl {
   void gather(const TensorView& embeddings, int64_t first, const BatchSizes& sizes);
   /// Top-k in slices of batch_size; `stage(first, sizes)` puts the output layer's input into `inputs`.
   template <class Stage>
-  void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage);
+  void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, const float* label_weights, Stage&& stage);
 
   /// Factor on the features that a hidden layer reads.
   float input_scale() const { return config.hidden ? static_cast<float>(config.hidden->input_scale) : 1.0f; }
@@ -65,6 +68,8 @@ struct Classifier::Impl {
   std::optional<HiddenLayer> hidden;
   KeptBatches kept;
   LabelOrder labels;
+  std::optional<HostTable> counts;        // training frequency by user label id
+  std::optional<LabelClusters> clusters;  // of the meta-classifier
   StepResults results;
   Progress progress;    // pending steps count as trained
   std::string failure;  // of the device; then nothing works any more

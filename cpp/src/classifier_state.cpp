@@ -17,13 +17,36 @@ namespace {
 struct Stored {
   NamedTensor tensor;
   void* data;
-  enum class Layout { plain, grouped, order, kept_inputs, kept_positives } layout;
+  enum class Layout { plain, grouped, order, table, kept_inputs, kept_positives } layout;
   const SegmentShape* segment;  // grouped weights, indices and biases
   size_t kept = 0;              // number of the kept batch
+  uint32_t most = 0;            // of a table: the largest number allowed
 };
 
-std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfig& config,
-                                   const std::vector<SegmentShape>& shapes, const KeptBatches& kept) {
+/// Where the tensors of a model are found.
+struct Sources {
+  const Buffers& buffers;
+  const ClassifierConfig& config;
+  const std::vector<SegmentShape>& shapes;
+  const std::optional<SegmentShape> auxiliary;
+  const KeptBatches& kept;
+  uint32_t *counts, *clusters;  // tables by user label id, or null
+};
+
+template <class Impl>
+Sources sources(Impl& m) {
+  return {m.buffers,
+          m.config,
+          m.output.shapes(),
+          auxiliary_shape(m.config),
+          m.kept,
+          m.counts ? m.counts->data() : nullptr,
+          m.clusters ? m.clusters->table().data() : nullptr};
+}
+
+/// They point into `from`.
+std::vector<Stored> stored_tensors(const Sources& from) {
+  const auto& [buffers, config, shapes, auxiliary, kept, counts, clusters] = from;
   std::vector<Stored> list;
   const std::vector<std::string> slots = state_slots(config.optimizer);
   const auto add = [&](const std::string& name, DType dtype, std::vector<int64_t> shape, Stored::Layout layout,
@@ -41,13 +64,30 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
       add(s.name + ".indices", s.wide_indices ? DType::uint32 : DType::uint16, {s.groups, s.fan_in},
           Stored::Layout::plain, &s);
     add_trained(s.name + ".bias", DType::float32, {s.rows}, Stored::Layout::plain, &s);
+    if (config.positive_weights != PositiveWeights::none)
+      add(s.name + ".positive_weights", DType::float32, {s.rows}, Stored::Layout::plain, &s);
   }
   if (config.hidden) {
     add_trained("hidden.weight", DType::float32, {config.in_features, config.hidden->features}, Stored::Layout::plain,
                 nullptr);
     add_trained("hidden.bias", DType::float32, {config.hidden->features}, Stored::Layout::plain, nullptr);
   }
+  const auto add_table = [&](const std::string& name, uint32_t* data, int64_t most) {
+    list.push_back({{name, DType::uint32, {config.num_labels}},
+                    data,
+                    Stored::Layout::table,
+                    nullptr,
+                    0,
+                    static_cast<uint32_t>(most)});
+  };
+  if (auxiliary) {
+    const SegmentShape& s = *auxiliary;
+    add_trained("auxiliary.weights", config.weight_dtype, {s.rows, s.fan_in}, Stored::Layout::grouped, &s);
+    add_trained("auxiliary.bias", DType::float32, {s.rows}, Stored::Layout::plain, &s);
+    add_table("auxiliary.clusters", clusters, s.rows - 1);
+  }
   add("label_order", DType::int64, {config.num_labels}, Stored::Layout::order, nullptr);
+  if (counts != nullptr) add_table("label_counts", counts, config.num_instances);
   const std::vector<KeptBatchSize> sizes = kept.sizes();
   for (size_t i = 0; i < sizes.size(); ++i) {
     const std::string name = "optimizer.kept." + std::to_string(i);
@@ -65,9 +105,8 @@ std::vector<Stored> stored_tensors(const Buffers& buffers, const ClassifierConfi
   return list;
 }
 
-Stored find(const Buffers& buffers, const ClassifierConfig& config, const std::vector<SegmentShape>& shapes,
-            const KeptBatches& kept, const std::string& name) {
-  for (Stored& s : stored_tensors(buffers, config, shapes, kept))
+Stored find(const Sources& from, const std::string& name) {
+  for (Stored& s : stored_tensors(from))
     if (s.tensor.name == name) return s;
   throw ArgumentError("tensor \"" + name + "\": this model has none of that name; tensors() lists them");
 }
@@ -137,6 +176,13 @@ void check_indices(const Index* indices, const SegmentShape& s) {
     }
 }
 
+void check_table(const uint32_t* numbers, const Stored& s) {
+  for (int64_t label = 0; label < s.tensor.shape[0]; ++label)
+    if (numbers[label] > s.most)
+      throw ArgumentError(s.tensor.name + ": " + std::to_string(numbers[label]) + " for label " +
+                          std::to_string(label) + "; numbers must lie in 0.." + std::to_string(s.most));
+}
+
 void check_kept(const kernels::Positive* positives, int64_t count, const ClassifierConfig& config) {
   for (int64_t i = 0; i < count; ++i)
     if (positives[i].row >= config.num_labels || positives[i].column >= config.batch_size)
@@ -156,8 +202,7 @@ std::vector<NamedTensor> Classifier::tensors() const {
   return impl_->run([&] {
     impl_->settle(true);
     std::vector<NamedTensor> list;
-    for (Stored& s : stored_tensors(impl_->buffers, impl_->config, impl_->output.shapes(), impl_->kept))
-      list.push_back(std::move(s.tensor));
+    for (Stored& s : stored_tensors(sources(*impl_))) list.push_back(std::move(s.tensor));
     return list;
   });
 }
@@ -166,7 +211,8 @@ void Classifier::read(const std::string& name, void* out, std::optional<DType> d
   Impl& m = *impl_;
   m.run([&] {
     m.settle(true);
-    const Stored s = find(m.buffers, m.config, m.output.shapes(), m.kept, name);
+    const Sources from = sources(m);
+    const Stored s = find(from, name);
     const DType out_dtype = host_dtype(s, dtype);
     switch (s.layout) {
       case Stored::Layout::plain:
@@ -182,6 +228,7 @@ void Classifier::read(const std::string& name, void* out, std::optional<DType> d
       case Stored::Layout::kept_inputs:
         m.kept.read_inputs(s.kept, static_cast<float*>(out));
         break;
+      case Stored::Layout::table:
       case Stored::Layout::kept_positives:
         std::memcpy(out, s.data, s.tensor.bytes());
         break;
@@ -193,7 +240,8 @@ void Classifier::write(const std::string& name, const void* data, std::optional<
   Impl& m = *impl_;
   m.run([&] {
     m.settle(true);
-    const Stored s = find(m.buffers, m.config, m.output.shapes(), m.kept, name);
+    const Sources from = sources(m);
+    const Stored s = find(from, name);
     const DType data_dtype = host_dtype(s, dtype);
     switch (s.layout) {
       case Stored::Layout::plain:
@@ -207,6 +255,10 @@ void Classifier::write(const std::string& name, const void* data, std::optional<
         break;
       case Stored::Layout::order:
         m.labels.set(static_cast<const int64_t*>(data));
+        break;
+      case Stored::Layout::table:
+        check_table(static_cast<const uint32_t*>(data), s);
+        std::memcpy(s.data, data, s.tensor.bytes());
         break;
       case Stored::Layout::kept_inputs:
         m.kept.write_inputs(s.kept, static_cast<const float*>(data));

@@ -16,7 +16,8 @@ namespace {
 
 constexpr int64_t max_layer_features = 131072;
 constexpr int64_t max_sparse_features = std::numeric_limits<int32_t>::max();  // columns are int32 in the kernels
-constexpr int64_t max_labels = 4294967294;  // ids are uint32, and the largest one marks an empty place
+constexpr int64_t max_labels = 4294967294;     // ids are uint32, and the largest one marks an empty place
+constexpr int64_t max_instances = 4294967295;  // frequencies are kept as uint32
 constexpr int64_t max_group_size = 1024;
 constexpr int64_t max_batch_size = int64_t{1} << 20;
 constexpr int64_t max_per_instance = int64_t{1} << 31;  // keeps batch_size times this far below 2^63
@@ -119,6 +120,20 @@ void check_rewiring(const Rewiring& rewiring) {
   check_range("rewiring.grow_batches", rewiring.grow_batches, 1, any);
 }
 
+void check_positive_weights(const ClassifierConfig& c) {
+  check_not_negative("propensity.a", c.propensity.a);
+  check_positive("propensity.b", c.propensity.b);
+  if (c.positive_weights == PositiveWeights::propensity && c.num_instances < 3)
+    refuse("num_instances", c.num_instances,
+           ", but positive_weights are from propensities, which need label_counts of at least 3 training instances");
+}
+
+void check_auxiliary(const MetaClassifier& auxiliary, int64_t num_labels) {
+  check_range("auxiliary.clusters", auxiliary.clusters, 1, num_labels);
+  check_positive("auxiliary.weight", auxiliary.weight);
+  check_range("auxiliary.steps", auxiliary.steps, 1, any);
+}
+
 /// 1 at share 0, 0 at share 1, along half a cosine.
 double half_cosine(double share) { return 0.5 * (1.0 + std::cos(std::numbers::pi * share)); }
 
@@ -143,6 +158,10 @@ double Rewiring::fraction_at(int64_t step) const {
   return fraction * half_cosine(std::clamp(share, 0.0, 1.0));
 }
 
+double MetaClassifier::weight_at(int64_t step) const {
+  return step >= steps ? 0.0 : weight * half_cosine(static_cast<double>(step) / static_cast<double>(steps));
+}
+
 void ClassifierConfig::check() const {
   check_sizes(*this);
   check_optimizer(optimizer);
@@ -154,8 +173,15 @@ void ClassifierConfig::check() const {
           "rewiring=None");
     check_rewiring(*rewiring);
   }
-  if (!std::isfinite(static_cast<float>(initial_bias)))
-    refuse("initial_bias", initial_bias, "; use a finite number that fp32 can hold");
+  if (!std::isfinite(static_cast<float>(initial_bias.value)))
+    refuse("initial_bias", initial_bias.value, "; use a finite number that fp32 can hold");
+  check_range("num_instances", num_instances, 0, max_instances);
+  check_positive_weights(*this);
+  if (auxiliary) check_auxiliary(*auxiliary, num_labels);
+  if (initial_bias.kind == InitialBias::Kind::frequency && num_instances == 0)
+    throw ArgumentError(
+        "initial_bias is \"frequency\", but num_instances is 0; give the number of training instances and "
+        "label_counts");
   check_range("batch_size", batch_size, 1, max_batch_size);
   check_range("labels_per_instance", labels_per_instance, 1, max_per_instance);
   check_range("features_per_instance", features_per_instance, 1, max_per_instance);

@@ -20,9 +20,11 @@ using Json = nlohmann::ordered_json;  // written in the order of the fields
 constexpr std::array<const char*, 2> names(Loss) { return {"bce", "squared_hinge"}; }
 constexpr std::array<const char*, 2> names(OptimizerKind) { return {"sgd", "adam"}; }
 constexpr std::array<const char*, 3> names(ScheduleKind) { return {"constant", "linear", "cosine"}; }
+constexpr std::array<const char*, 3> names(PositiveWeights) { return {"none", "propensity", "array"}; }
 constexpr std::array<const char*, 2> names(RewiringMethod) { return {"set", "rigl"}; }
 constexpr std::array<const char*, 2> names(RewiringScope) { return {"layer", "group"}; }
 constexpr std::array<const char*, 2> names(FractionSchedule) { return {"constant", "cosine"}; }
+constexpr std::array<const char*, 3> names(InitialBias::Kind) { return {nullptr, "frequency", "array"}; }
 // Null: not for a configuration.
 constexpr std::array<const char*, 3> names(DType) { return {"float32", nullptr, "bfloat16"}; }
 
@@ -71,6 +73,19 @@ void fields(Archive& archive, Rewiring& rewiring) {
 }
 
 template <class Archive>
+void fields(Archive& archive, Propensity& propensity) {
+  archive.field("a", propensity.a);
+  archive.field("b", propensity.b);
+}
+
+template <class Archive>
+void fields(Archive& archive, MetaClassifier& auxiliary) {
+  archive.field("clusters", auxiliary.clusters);
+  archive.field("weight", auxiliary.weight);
+  archive.field("steps", auxiliary.steps);
+}
+
+template <class Archive>
 void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("in_features", config.in_features);
   archive.field("num_labels", config.num_labels);
@@ -80,12 +95,16 @@ void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("hidden", config.hidden);
   archive.field("sparse_input", config.sparse_input);
   archive.field("loss", config.loss);
+  archive.field("positive_weights", config.positive_weights);
+  archive.field("propensity", config.propensity);
+  archive.field("auxiliary", config.auxiliary);
   archive.field("optimizer", config.optimizer);
   archive.field("schedule", config.schedule);
   archive.field("rewiring", config.rewiring);
   archive.field("weight_dtype", config.weight_dtype);
   archive.field("compute_dtype", config.compute_dtype);
   archive.field("initial_bias", config.initial_bias);
+  archive.field("num_instances", config.num_instances);
   archive.field("batch_size", config.batch_size);
   archive.field("labels_per_instance", config.labels_per_instance);
   archive.field("features_per_instance", config.features_per_instance);
@@ -112,6 +131,8 @@ class Writer {
   static Json encode(T& value) {
     if constexpr (is_optional<T>) {
       return value ? encode(*value) : Json();
+    } else if constexpr (std::same_as<T, InitialBias>) {  // a number, or the name of the kind
+      return value.kind == InitialBias::Kind::constant ? Json(value.value) : encode(value.kind);
     } else if constexpr (std::is_enum_v<T>) {
       const char* name = names(value).at(static_cast<size_t>(value));
       return name != nullptr ? Json(name) : Json();
@@ -144,6 +165,12 @@ class Reader {
     if constexpr (is_optional<T>) {
       out.reset();
       if (!json.is_null()) decode(json, path, out.emplace());
+    } else if constexpr (std::same_as<T, InitialBias>) {
+      out = InitialBias();
+      if (json.is_number())
+        out.value = json.get<double>();
+      else
+        decode(json, path, out.kind);
     } else if constexpr (std::same_as<T, bool>) {
       if (!json.is_boolean()) refuse(path, json, "true or false");
       out = json.get<bool>();

@@ -45,10 +45,6 @@ void LabelOrder::set(const int64_t* order) {
 }
 
 void LabelOrder::initialise(const int64_t* order, const int64_t* counts) {
-  for (int64_t l = 0; counts != nullptr && l < num_labels_; ++l)
-    if (counts[l] < 0)
-      throw ArgumentError("label_counts: " + std::to_string(counts[l]) + " for label " + std::to_string(l) +
-                          "; counts must be >= 0");
   if (order != nullptr) return set(order);
   std::vector<int64_t> own(static_cast<size_t>(num_labels_));
   std::iota(own.begin(), own.end(), int64_t{0});

@@ -16,7 +16,7 @@ class LabelOrder {
   /// Checks and takes it.
   void set(const int64_t* order);
   /// `order`, or where it is null falling counts (null: all equal), then rising ids.
-  /// @throws ArgumentError also for a negative count
+  /// @throws ArgumentError
   void initialise(const int64_t* order, const int64_t* counts);
 
   int64_t size() const { return num_labels_; }

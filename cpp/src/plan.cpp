@@ -77,6 +77,19 @@ void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Ta
   }
 }
 
+/// @returns its segment
+template <class Tag>
+kernels::Segment plan_auxiliary(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
+  const std::vector<std::string> slots = state_slots(config.optimizer);
+  const SegmentShape s = *auxiliary_shape(config);
+  b.add_trained("auxiliary.weights", s.weights(), config.weight_dtype, slots);
+  b.add_trained("auxiliary.bias", s.padded_rows(), DType::float32, slots);
+  if (target.is_cpu) b.add("auxiliary.clusters", config.num_labels, sizeof(uint32_t));
+  b.add("auxiliary.positives", (target.is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance,
+        sizeof(kernels::Positive));
+  return segment_sizes(s, config.weight_dtype);
+}
+
 template <class Tag>
 void plan_topk(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
                const kernels::TopKSizes& sizes) {
@@ -106,21 +119,27 @@ MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
   const std::vector<std::string> slots = state_slots(config.optimizer);
   PlanBuilder b;
   std::vector<kernels::Segment> segments;
+  int64_t biases = 0;
   for (const SegmentShape& s : segment_shapes(config)) {
     b.add_trained(s.name + ".weights", s.weights(), config.weight_dtype, slots);
     if (!s.dense) b.add(s.name + ".indices", s.groups * s.fan_in, s.wide_indices ? sizeof(uint32_t) : sizeof(uint16_t));
     b.add_trained(s.name + ".bias", s.padded_rows(), DType::float32, slots);
+    if (config.positive_weights != PositiveWeights::none) b.add(s.name + ".positive_weights", s.rows, sizeof(float));
     segments.push_back(segment_sizes(s, config.weight_dtype));
+    biases += s.padded_rows();
   }
   const auto count = static_cast<int64_t>(segments.size());
+  if (config.auxiliary) segments.push_back(plan_auxiliary(b, config, target));
   const kernels::StepSizes step =
-      kernels::step_sizes(target.tag, target.machine, segments.data(), count, config.batch_size, target.compute);
+      kernels::step_sizes(target.tag, target.machine, segments.data(), static_cast<int64_t>(segments.size()),
+                          config.batch_size, target.compute);
   b.add("label_order", config.num_labels, sizeof(uint32_t));
   if (target.is_cpu) b.add("label_rows", config.num_labels, sizeof(uint32_t));
+  if (target.is_cpu && config.num_instances > 0) b.add("label_counts", config.num_labels, sizeof(uint32_t));
   if (config.hidden) plan_hidden(b, config, target);
   b.add("batch.inputs", config.layer_features() * target.ldx, dtype_size(target.compute));
-  b.add("batch.gradients", step.dx_floats, sizeof(float));
-  b.add("batch.losses", step.losses, sizeof(double));
+  b.add("batch.gradients", std::max(step.dx_floats, biases), sizeof(float));  // see FanInLayer::weigh_labels
+  b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
   b.add("batch.outcome", 1, sizeof(StepOutcome));
   b.add("batch.positives", (target.is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance,
         sizeof(kernels::Positive));

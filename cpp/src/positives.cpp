@@ -31,17 +31,17 @@ void check_labels(const LabelsView& labels, int64_t num_labels) {
   }
 }
 
-std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView& labels, const uint32_t* label_rows,
-                                             const std::vector<SegmentShape>& segments) {
+std::vector<SegmentPositives> sort_positives(Buffers& buffers, const std::string& buffer, const LabelsView& labels,
+                                             const uint32_t* label_rows, const std::vector<SegmentShape>& segments) {
   const int64_t count = labels.indptr[labels.rows] - labels.indptr[0];
-  Positive* list = buffers.host<Positive>("batch.positives", 2 * std::max<int64_t>(count, 1));
+  Positive* list = buffers.host<Positive>(buffer, 2 * std::max<int64_t>(count, 1));
   int64_t n = 0;
   for (int64_t b = 0; b < labels.rows; ++b)
     for (int64_t i = labels.indptr[b]; i < labels.indptr[b + 1]; ++i)
       list[n++] = {label_rows[labels.indices[i]], static_cast<uint32_t>(b)};
   std::vector<SegmentPositives> lists = split_positives(list, list + count, count, segments);
   const int64_t unique = lists.back().host + lists.back().count - list;
-  const Positive* uploaded = buffers.upload<Positive>("batch.positives", list, unique);
+  const Positive* uploaded = buffers.upload<Positive>(buffer, list, unique);
   for (SegmentPositives& l : lists) l.data = uploaded + (l.host - list);
   return lists;
 }

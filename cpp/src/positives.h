@@ -19,10 +19,10 @@ struct SegmentPositives {
 void check_labels(const LabelsView& labels, int64_t num_labels);
 
 /// Sorts checked labels by (internal row, instance), drops duplicates, and makes rows relative to their segment.
-/// @param label_rows internal row of every user id
-/// @returns one list per segment, in the buffer "batch.positives"
-std::vector<SegmentPositives> sort_positives(Buffers& buffers, const LabelsView& labels, const uint32_t* label_rows,
-                                             const std::vector<SegmentShape>& segments);
+/// @param buffer name of the buffer that gets the lists  @param label_rows internal row of every user id
+/// @returns one list per segment
+std::vector<SegmentPositives> sort_positives(Buffers& buffers, const std::string& buffer, const LabelsView& labels,
+                                             const uint32_t* label_rows, const std::vector<SegmentShape>& segments);
 
 /// Sorts `count` entries with internal rows, in `list`, in the same way; the lists are not on a device yet.
 /// @param spare room for as many

@@ -3,6 +3,7 @@
 
 #include "arguments.h"
 #include "classifier_impl.h"
+#include "label_data.h"
 #include "visit_device.h"
 
 namespace sparsexmc {
@@ -23,8 +24,10 @@ void Classifier::Impl::gather(const TensorView& embeddings, int64_t first, const
 }
 
 template <class Stage>
-void Classifier::Impl::topk(int64_t rows, int64_t k, float* scores, int64_t* ids, Stage&& stage) {
+void Classifier::Impl::topk(int64_t rows, int64_t k, float* scores, int64_t* ids, const float* label_weights,
+                            Stage&& stage) {
   settle(true);
+  if (label_weights != nullptr) output.weigh_labels(*context, label_weights, labels.ids());
   for (int64_t first = 0; first < rows; first += config.batch_size) {
     const int64_t batch = std::min(config.batch_size, rows - first), places = batch * k;
     const BatchSizes sizes{batch, leading_dimension(batch)};
@@ -36,7 +39,8 @@ void Classifier::Impl::topk(int64_t rows, int64_t k, float* scores, int64_t* ids
     visit_device(context->device(), [&](auto tag) {
       kernels::fill_zero(tag, *context, outcome, sizeof *outcome);
       stage(first, sizes);
-      output.topk(*context, scores_out, ids_out, lists, inputs, labels.device_ids(), sizes, k);
+      output.topk(*context, scores_out, ids_out, lists, inputs, labels.device_ids(), sizes, k,
+                  label_weights != nullptr);
       if (on_cpu()) return;
       StepOutcome seen;
       kernels::read_device(tag, *context, &seen, outcome, sizeof seen);
@@ -47,28 +51,31 @@ void Classifier::Impl::topk(int64_t rows, int64_t k, float* scores, int64_t* ids
   }
 }
 
-void Classifier::topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids) {
+void Classifier::topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids,
+                      const float* label_weights) {
   Impl& m = *impl_;
   check_embeddings(embeddings, m.config, m.context->device());
   check_k(k, m.config.num_labels);
+  if (label_weights != nullptr) check_positive_numbers("label_weights", label_weights, m.config.num_labels);
   const auto stage = [&](int64_t first, const BatchSizes& sizes) {
     m.gather(embeddings, first, sizes);
     if (m.on_cpu() && m.outcome->nonfinite != 0) refuse_nonfinite(OnNonfinite::raise, "embeddings");
     if (m.hidden) m.hidden->forward(*m.context, m.inputs, m.features, sizes);
   };
-  m.run([&] { m.topk(embeddings.rows, k, scores, ids, stage); });
+  m.run([&] { m.topk(embeddings.rows, k, scores, ids, label_weights, stage); });
 }
 
-void Classifier::topk(const CsrView& features, int64_t k, float* scores, int64_t* ids) {
+void Classifier::topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights) {
   Impl& m = *impl_;
   check_sparse(features, m.config);
   check_k(k, m.config.num_labels);
+  if (label_weights != nullptr) check_positive_numbers("label_weights", label_weights, m.config.num_labels);
   const auto stage = [&](int64_t first, const BatchSizes& sizes) {
     const SparseBatch batch = stage_features(m.buffers, features, first, sizes.batch, m.input_scale(), false);
     if (!batch.finite) refuse_nonfinite(OnNonfinite::raise, "features");
     m.hidden->forward(*m.context, m.inputs, batch, sizes);
   };
-  m.run([&] { m.topk(features.rows, k, scores, ids, stage); });
+  m.run([&] { m.topk(features.rows, k, scores, ids, label_weights, stage); });
 }
 
 }  // namespace sparsexmc

@@ -7,6 +7,8 @@ namespace {
 
 constexpr int64_t dense_group = 32;  // labels per group of a dense segment: enough to run at the speed of the registers
 
+int64_t dense_group_size(int64_t rows) { return std::min(dense_group, std::max<int64_t>(rows, 2)); }
+
 }  // namespace
 
 std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config) {
@@ -18,9 +20,15 @@ std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config) {
     shapes.push_back({"segments." + std::to_string(shapes.size()), first, rows, group, ceil_div(rows, group), fan_in,
                       features, dense, features > 65536});
   };
-  add(0, dense_rows, std::min(dense_group, std::max<int64_t>(dense_rows, 2)), features, true);
+  add(0, dense_rows, dense_group_size(dense_rows), features, true);
   if (config.fan_in) add(dense_rows, config.num_labels - dense_rows, config.group_size, *config.fan_in, false);
   return shapes;
+}
+
+std::optional<SegmentShape> auxiliary_shape(const ClassifierConfig& config) {
+  if (!config.auxiliary) return std::nullopt;
+  const int64_t rows = config.auxiliary->clusters, group = dense_group_size(rows), features = config.layer_features();
+  return SegmentShape{"auxiliary", 0, rows, group, ceil_div(rows, group), features, features, true, false};
 }
 
 kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace sparsexmc {
 
 /// One segment of the output layer: a range of the internal label order.
 struct SegmentShape {
-  std::string name;   // "segments.<i>"
+  std::string name;   // "segments.<i>", or "auxiliary"
   int64_t first_row;  // in the internal order
   int64_t rows;
   int64_t group_size;
@@ -28,6 +29,9 @@ struct SegmentShape {
 
 /// Dense first, then fan-in; a part without labels is left out.
 std::vector<SegmentShape> segment_shapes(const ClassifierConfig& config);
+
+/// The meta-classifier as a dense segment of its own, whose rows are clusters; none without one.
+std::optional<SegmentShape> auxiliary_shape(const ClassifierConfig& config);
 
 /// The sizes of a segment as the kernels see them, without its arrays.
 kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype);

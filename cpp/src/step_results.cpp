@@ -52,6 +52,7 @@ StepResults::Settled StepResults::settle(bool wait, Step& step) {
   result.skipped = outcome.nonfinite != 0;
   if (result.skipped) return Settled::nonfinite;
   result.loss = outcome.loss / static_cast<double>(step.batch);
+  result.auxiliary_loss = outcome.auxiliary_loss / static_cast<double>(step.batch);
   return Settled::trained;
 }
 

@@ -11,8 +11,9 @@ namespace sparsexmc {
 
 /// What a step leaves on the device.
 struct StepOutcome {
-  double loss;         // summed over labels and instances
-  uint32_t nonfinite;  // not 0: the batch held NaN or Inf, and nothing was changed
+  double loss;            // summed over labels and instances
+  double auxiliary_loss;  // summed over clusters and instances
+  uint32_t nonfinite;     // not 0: the batch held NaN or Inf, and nothing was changed
 };
 
 /// Steps in the order of their calls, each under a ticket: 1, 2, 3... A step is pending until settle() has found its

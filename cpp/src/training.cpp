@@ -55,7 +55,9 @@ int64_t Classifier::Impl::start(const LabelsView& batch_labels, int64_t batch, O
   if (config.hidden) sizes.dropout = static_cast<float>(config.hidden->dropout);
   sizes.step = static_cast<uint64_t>(progress.step);
   if (!on_cpu() && !config.sparse_input) sizes.skip = &outcome->nonfinite;
-  const auto positives = sort_positives(buffers, batch_labels, labels.rows(), output.shapes());
+  const auto positives = sort_positives(buffers, "batch.positives", batch_labels, labels.rows(), output.shapes());
+  std::optional<AuxiliaryStep> auxiliary;
+  if (clusters) auxiliary = clusters->stage(batch_labels, progress.step);
   if (keep) kept.reserve(positives);
   if (!on_cpu()) results.reserve();
   visit_device(context->device(), [&](auto tag) { kernels::fill_zero(tag, *context, outcome, sizeof *outcome); });
@@ -65,11 +67,14 @@ int64_t Classifier::Impl::start(const LabelsView& batch_labels, int64_t batch, O
   }
 
   const kernels::OptimizerStep optimizer = optimizer_step();
-  float* dx = output.step(*context, &outcome->loss, inputs, positives, sizes, optimizer);
+  float* dx =
+      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, auxiliary, sizes, optimizer);
   backward(std::as_const(sizes), dx, optimizer);
   ++progress.step;
   if (keep) kept.keep(inputs, batch, sizes.ldx, positives, output.shapes(), labels);
-  const int64_t ticket = on_cpu() ? results.add(StepResult{.loss = outcome->loss / static_cast<double>(batch)})
+  const auto instances = static_cast<double>(batch);
+  const int64_t ticket = on_cpu() ? results.add(StepResult{.loss = outcome->loss / instances,
+                                                           .auxiliary_loss = outcome->auxiliary_loss / instances})
                                   : results.add({.batch = batch, .on_nonfinite = on_nonfinite, .kept = keep}, outcome);
   rewire_if_due(sizes);
   return ticket;

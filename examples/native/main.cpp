@@ -109,7 +109,7 @@ void run(const Arguments& arguments) {
   // The frequency of the labels decides which of them are dense.
   std::vector<int64_t> counts(config.num_labels);
   for (const int32_t label : train_data.labels.indices) ++counts[label];
-  sparsexmc::Classifier classifier(config, nullptr, counts.data());
+  sparsexmc::Classifier classifier(config, {.counts = counts.data()});
   train(classifier, train_data);
 
   const int64_t k = std::min<int64_t>(5, config.num_labels);

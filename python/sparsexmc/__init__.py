@@ -4,9 +4,10 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
+from ._label_options import MetaClassifier, Propensity
 from ._step import StepResult
 from .classifier import Classifier, load
-from .clustering import cluster_labels
+from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
@@ -30,13 +31,16 @@ __all__ = [
     "History",
     "MemoryPlan",
     "MemoryPlanError",
+    "MetaClassifier",
     "Neighbors",
+    "Propensity",
     "Regrouping",
     "Rewiring",
     "Schedule",
     "StepResult",
     "Votes",
     "__version__",
+    "cluster_ids",
     "cluster_labels",
     "data",
     "errors",

@@ -15,6 +15,8 @@ from ._gradient import gradient_like
 from .errors import ArgumentError, DTypeError
 
 Indices = npt.NDArray[Any]  # int32 or int64
+Scores = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
 
 
 class DenseFeatures:
@@ -34,9 +36,9 @@ class DenseFeatures:
         gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
         return engine.start_step(b.tensor, indptr, indices, target, skip, b.stream, b.caller_stream), gradient
 
-    def topk(self, engine: _core.Classifier, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> None:
-        """Fill `scores` and `ids`, both [rows, k]."""
-        engine.topk(self._borrowed.tensor, scores, ids, self._borrowed.stream)
+    def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
+        """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
+        engine.topk(self._borrowed.tensor, scores, ids, label_weights, self._borrowed.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,10 @@ class SparseFeatures:
         features = (self.indptr, self.indices, self.values, self.cols)
         return engine.start_sparse_step(*features, indptr, indices, skip, self.stream), None
 
-    def topk(self, engine: _core.Classifier, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> None:
-        """Fill `scores` and `ids`, both [rows, k]."""
-        engine.topk_sparse(self.indptr, self.indices, self.values, self.cols, scores, ids, self.stream)
+    def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
+        """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
+        features = (self.indptr, self.indices, self.values, self.cols)
+        engine.topk_sparse(*features, scores, ids, label_weights, self.stream)
 
 
 Features = DenseFeatures | SparseFeatures
@@ -135,6 +138,16 @@ def label_array(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray
     if array.shape != (num_labels,):
         raise ArgumentError(f"{name} has {len(array)} entries, but there are num_labels={num_labels}")
     return array.astype(np.int64, copy=False)
+
+
+def label_numbers(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.float32]:
+    """`value` as float32 [num_labels]; any real numbers are taken."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise DTypeError(f"{name} has dtype {array.dtype}; give one real number per label, such as float32")
+    if array.shape != (num_labels,):
+        raise ArgumentError(f"{name} has shape {array.shape}, but there are num_labels={num_labels}")
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def index_array(name: str, value: Any) -> Indices:

@@ -62,6 +62,14 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
     return found
 
 
+def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
+    """Training frequency [num_labels] of every label id; None for a model that does not know it."""
+    for name, dtype, shape in _tensors(engine):
+        if name == "label_counts":
+            return _read(engine, name, dtype, shape).astype(np.int64)
+    return None
+
+
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
     """`names` as a list; ArgumentError unless there is one line of text per label, which UTF-8 can store."""
     names = list(names)

@@ -21,6 +21,8 @@ class StepResult:
         grad: gradient of `loss` with respect to the embeddings, of their shape, dtype and kind (NumPy array, torch
             tensor, CuPy array, else an array with `__dlpack__`), zeros if the batch was skipped; None for sparse
             features or if it was not asked for.
+        auxiliary_loss: of the meta-classifier, before its weight: summed over the clusters, averaged over the
+            instances; 0 without one and once its weight is 0.
         skipped: the batch held NaN or Inf and nothing changed.
         rewired: connections were replaced after this step.
     """
@@ -34,6 +36,10 @@ class StepResult:
     @property
     def loss(self) -> float:
         return self._step.result()[0]
+
+    @property
+    def auxiliary_loss(self) -> float:
+        return self._step.result()[3]
 
     @property
     def grad(self) -> Any:

@@ -15,7 +15,8 @@ from . import _core, _cuda, _state
 from ._checks import require_choice, require_int
 from ._dlpack import Place
 from ._filter import Blanked, Ranking, blanked_labels, drop, widest
-from ._inputs import Features, features_input, label_array, labels_input
+from ._inputs import Features, features_input, label_array, label_numbers, labels_input
+from ._label_options import MetaClassifier, Propensity
 from ._step import StepResult
 from ._streams import stream_handle
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
@@ -38,14 +39,21 @@ class Classifier:
         group_size: consecutive labels that share one set of features; 1 is fan-in per label.
         dense_labels: share (float) or number (int) of the most frequent labels that read all features; 0: none.
         label_counts: [num_labels] training frequency of each label, for `dense_labels` and the internal order.
+        num_instances: number of training instances that `label_counts` are of; the model then keeps both.
         label_order: [num_labels] label ids in internal order, for example from clustering; overrides `label_counts`.
         hidden: units of a hidden layer (ReLU) between input and output layer, or `Hidden(...)`; None: none.
         sparse_input: the hidden layer reads scipy CSR rows of `in_features` columns instead of dense embeddings.
+        auxiliary: `MetaClassifier(...)`, which helps the encoder or the hidden layer early in training; None: none.
         loss: "bce" or "squared_hinge"; summed over the labels, averaged over the instances of the batch.
+        positive_weights: [num_labels] factor > 0 on the loss of each label's positives, or "propensity" or
+            `Propensity(A, B)`: 2 / p - 1 for labels whose positives are often missing, p from `label_counts` and
+            `num_instances` (Qaraei et al., WWW 2021); None: 1.
         optimizer: `SGD(...)` or `Adam(...)`.
         schedule: factor on the learning rate over the steps.
         rewiring: `Rewiring(...)`, or None for connections that stay.
-        initial_bias: bias of every label at the start; about the log-odds of a label starts calmer with "bce".
+        initial_bias: bias of every label at the start, a number or an array [num_labels]; or "frequency": the constant
+            logit of least loss for a label with n = `label_counts` of N = `num_instances`, with "bce" the log-odds
+            ln((n + 1/2) / (N - n + 1/2)), within +-ln(2 N + 1) also at n = 0 and n = N.
         weight_dtype: storage of the output layer's weights: "float32", or on a GPU "bfloat16", rounded stochastically.
         compute_dtype: what the products read, sums are float32: "float32", or on a GPU "bfloat16"; "auto": float32 on
             the CPU, bfloat16 on a GPU.
@@ -76,14 +84,17 @@ class Classifier:
         group_size: int = 16,
         dense_labels: float | int = 0.05,
         label_counts: npt.ArrayLike | None = None,
+        num_instances: int | None = None,
         label_order: npt.ArrayLike | None = None,
         hidden: int | Hidden | None = None,
         sparse_input: bool = False,
+        auxiliary: MetaClassifier | None = None,
         loss: str = "bce",
+        positive_weights: str | Propensity | npt.ArrayLike | None = None,
         optimizer: SGD | Adam = _DEFAULT_OPTIMIZER,
         schedule: Schedule = _DEFAULT_SCHEDULE,
         rewiring: Rewiring | None = _DEFAULT_REWIRING,
-        initial_bias: float = 0.0,
+        initial_bias: float | str | npt.ArrayLike = 0.0,
         weight_dtype: str = "float32",
         compute_dtype: str = "auto",
         state_dtype: str = "float32",
@@ -103,9 +114,12 @@ class Classifier:
             fan_in=fan_in,
             group_size=group_size,
             dense_labels=dense_labels,
+            num_instances=num_instances,
             hidden=hidden,
             sparse_input=sparse_input,
+            auxiliary=auxiliary,
             loss=loss,
+            positive_weights=positive_weights,
             optimizer=optimizer,
             schedule=schedule,
             rewiring=rewiring,
@@ -125,7 +139,7 @@ class Classifier:
         order = None if label_order is None else label_array("label_order", label_order, num_labels)
         counts = None if label_counts is None else label_array("label_counts", label_counts, num_labels)
         _cuda.prepare(device)
-        self._set_engine(_core.Classifier(config.to_json(), order, counts), device)
+        self._set_engine(_core.Classifier(config.to_json(), order, counts, *config.label_arrays()), device)
         self.stream = stream
 
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
@@ -202,7 +216,9 @@ class Classifier:
 
     # ---- prediction ----
 
-    def topk(self, embeddings: Any, k: int = 5, *, filter: Any = None) -> Ranking:
+    def topk(
+        self, embeddings: Any, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+    ) -> Ranking:
         """The k best labels of every row, for any number of rows; waits for them.
 
         Args:
@@ -210,10 +226,13 @@ class Classifier:
             k: number of labels, 1 <= k <= num_labels.
             filter: scipy CSR [n, num_labels] whose nonzeros are never predicted, see `sparsexmc.data.read_filter`. It
                 takes time and memory for k plus the largest number of such labels of a row.
+            label_weights: [num_labels] w > 0: ranks by logit + ln w (Menon et al., "Long-tail learning via logit
+                adjustment", ICLR 2021). Where sigmoid(z) is about exp(z), as it is for rare labels, that ranks by
+                w * sigmoid(z), with w = 1 / propensity (or a power of it) as propensity-scored metrics do.
 
         Returns:
-            scores [n, k] float32 logits, falling, and ids [n, k] int64 label ids; ties go to the smaller id. A row
-            that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
+            scores [n, k] float32 logits (+ ln w), falling, and ids [n, k] int64 label ids; ties go to the smaller id.
+            A row that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
 
         Raises:
             ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
@@ -221,19 +240,21 @@ class Classifier:
         require_int("k", k, 1)
         if k > self.num_labels:
             raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        weights = None if label_weights is None else label_numbers("label_weights", label_weights, self.num_labels)
         features = self._features("embeddings", embeddings)
         if filter is None:
-            return self._topk(features, k)
-        return self._filtered_topk(features, k, blanked_labels("filter", filter, features.rows, self.num_labels))
+            return self._topk(features, k, weights)
+        blanked = blanked_labels("filter", filter, features.rows, self.num_labels)
+        return self._filtered_topk(features, k, blanked, weights)
 
-    def _filtered_topk(self, features: Features, k: int, blanked: Blanked) -> Ranking:
-        return drop(self._topk(features, widest(blanked, k, self.num_labels)), blanked, k, self.num_labels)
+    def _filtered_topk(self, features: Features, k: int, blanked: Blanked, weights: Any = None) -> Ranking:
+        return drop(self._topk(features, widest(blanked, k, self.num_labels), weights), blanked, k, self.num_labels)
 
-    def _topk(self, features: Features, k: int) -> Ranking:
+    def _topk(self, features: Features, k: int, weights: npt.NDArray[np.float32] | None = None) -> Ranking:
         scores = np.empty((features.rows, k), np.float32)
         ids = np.empty((features.rows, k), np.int64)
         if features.rows:
-            features.topk(self._engine, scores, ids)
+            features.topk(self._engine, scores, ids, weights)
         return scores, ids
 
     # ---- state ----
@@ -252,6 +273,16 @@ class Classifier:
     def num_labels(self) -> int:
         """Number of labels."""
         return int(self._config["num_labels"])
+
+    @property
+    def label_counts(self) -> npt.NDArray[np.int64] | None:
+        """[num_labels] training frequency of each label, if it was given together with `num_instances`."""
+        return _state.read_label_counts(self._engine)
+
+    @property
+    def num_instances(self) -> int | None:
+        """Number of training instances, if it was given."""
+        return int(self._config["num_instances"]) or None
 
     @property
     def batch_size(self) -> int:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from . import _core
-from ._checks import require_choice
+from ._checks import require_choice, require_int
 from ._dlpack import HOST, borrow_matrix
+from ._inputs import index_array
 from ._sparse import label_matrix, sparse_features
 from .config import ClassifierConfig
 from .errors import ArgumentError, DTypeError
@@ -75,6 +76,26 @@ def cluster_labels(
     if method == "random":
         np.random.Generator(np.random.Philox(seed)).shuffle(order[dense:])
     return order
+
+
+def cluster_ids(label_order: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
+    """The cluster of every label when each `size` labels in a row of `label_order` are one, for `MetaClassifier`.
+
+    Args:
+        label_order: [L] label ids, a permutation; from `cluster_labels(..., group_size=size, dense_labels=0)` the
+            clusters are labels that are alike.
+        size: labels per cluster.
+
+    Returns:
+        [L] int64, by label id.
+    """
+    require_int("size", size, 1)
+    order = index_array("label_order", np.asarray(label_order))
+    if not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise ArgumentError(f"label_order must hold every id of 0..{len(order) - 1} once")
+    clusters = np.empty(len(order), np.int64)
+    clusters[order] = np.arange(len(order)) // size
+    return clusters
 
 
 def _as_classifier(

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ._checks import parse_bytes, require_choice, require_int, require_number
+from ._inputs import label_numbers
+from ._label_options import MetaClassifier, Propensity
 from .errors import ArgumentError
 
 
@@ -174,13 +177,16 @@ class ClassifierConfig:
     fan_in: int | None = 64
     group_size: int = 16
     dense_labels: float | int = 0.05
+    num_instances: int | None = None
     hidden: Hidden | int | None = None
     sparse_input: bool = False
+    auxiliary: MetaClassifier | None = None
     loss: str = "bce"
+    positive_weights: str | Propensity | npt.ArrayLike | None = None
     optimizer: SGD | Adam = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Schedule)
     rewiring: Rewiring | None = field(default_factory=Rewiring)
-    initial_bias: float = 0.0
+    initial_bias: float | str | npt.ArrayLike = 0.0
     weight_dtype: str = "float32"
     compute_dtype: str = "auto"
     state_dtype: str = "float32"
@@ -203,7 +209,8 @@ class ClassifierConfig:
         if not isinstance(self.hidden, Hidden | int | np.integer | None):
             raise ArgumentError(f"hidden={self.hidden!r} must be a number of units, sx.Hidden(...) or None")
         for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),
-                            ("rewiring", (Rewiring, type(None)))):  # fmt: skip
+                            ("rewiring", (Rewiring, type(None))),
+                            ("auxiliary", (MetaClassifier, type(None)))):  # fmt: skip
             if not isinstance(getattr(self, name), kinds):
                 raise ArgumentError(
                     f"{name}={getattr(self, name)!r} must be one of "
@@ -215,7 +222,7 @@ class ClassifierConfig:
             raise ArgumentError(f'state_dtype={self.state_dtype!r} is not available yet; use "float32"')
         if not isinstance(self.device, str):
             raise ArgumentError(f'device={self.device!r} must be text: "auto", "cpu", "cuda" or "cuda:<index>"')
-        require_number("initial_bias", self.initial_bias, -math.inf)
+        self._check_label_numbers()
         if self.num_threads is not None:
             require_int("num_threads", self.num_threads, 0)
         require_int("seed", self.seed, 0)
@@ -228,17 +235,49 @@ class ClassifierConfig:
         if self.dense_labels > self.num_labels:
             raise ArgumentError(f"dense_labels={self.dense_labels} is more than num_labels={self.num_labels}")
 
+    def _check_label_numbers(self) -> None:
+        if self.num_instances is not None:
+            require_int("num_instances", self.num_instances, 1)
+        if isinstance(self.initial_bias, str):
+            require_choice("initial_bias", self.initial_bias, ["frequency"])
+        elif np.ndim(self.initial_bias) == 0:
+            require_number("initial_bias", self.initial_bias, -math.inf)
+        if isinstance(self.positive_weights, str):
+            require_choice("positive_weights", self.positive_weights, ["propensity"])
+        self.label_arrays()
+
+    def label_arrays(self) -> tuple[npt.NDArray[Any] | None, ...]:
+        """The arrays [num_labels] among the fields: initial_bias and positive_weights (float32), clusters (int64)."""
+        bias, weights = self.initial_bias, self.positive_weights
+        constant = isinstance(bias, str) or np.ndim(bias) == 0
+        given = None
+        if not (weights is None or isinstance(weights, str | Propensity)):
+            given = label_numbers("positive_weights", weights, self.num_labels)
+        return (
+            None if constant else label_numbers("initial_bias", bias, self.num_labels),
+            given,
+            None if self.auxiliary is None else self.auxiliary._cluster_array(self.num_labels),
+        )
+
     def to_json(self) -> str:
         """The configuration as the engine reads it. Without a tail (fan_in=None) there is nothing to rewire."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state_dtype"}
         share = self.dense_labels
         dense_labels = share if isinstance(share, (int, np.integer)) else round(float(share) * self.num_labels)
         hidden = self.hidden if isinstance(self.hidden, Hidden | None) else Hidden(self.hidden)
+        weights = self.positive_weights
+        bias, positive_weights, _ = self.label_arrays()
+        propensity = weights if isinstance(weights, Propensity) else Propensity()
         has_tail = self.fan_in is not None and dense_labels < self.num_labels
         settings |= {
             "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
             "dense_labels": dense_labels if self.fan_in is not None else 0,
             "hidden": None if hidden is None else hidden._engine(),
+            "num_instances": self.num_instances or 0,
+            "auxiliary": self.auxiliary and self.auxiliary._engine(self.num_instances, self.batch_size),
+            "initial_bias": self.initial_bias if bias is None else "array",
+            "positive_weights": "array" if positive_weights is not None else "propensity" if weights else "none",
+            "propensity": {"a": propensity.A, "b": propensity.B},
             "optimizer": self.optimizer._engine(),
             "schedule": self.schedule._engine(),
             "rewiring": self.rewiring._engine() if self.rewiring is not None and has_tail else None,

@@ -187,7 +187,10 @@ def _train_epoch(
 
 def _log_step(classifier: Classifier, epoch: int, step: int, result: StepResult, log: MetricsFile) -> None:
     if step % _STEPS_PER_LINE == 0:
-        log.write({"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr})
+        line = {"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr}
+        if classifier.config["auxiliary"] is not None:
+            line["auxiliary_loss"] = result.auxiliary_loss
+        log.write(line)
     if result.rewired:
         for r in [r for r in classifier.rewirings if r.step == step]:
             names = ("step", "segment", "changed", "score_dropped", "score_grown")

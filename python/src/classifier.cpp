@@ -28,9 +28,16 @@ namespace sparsexmc::python {
 namespace {
 
 using Numbers = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Weights = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Entries = std::vector<std::pair<std::string, size_t>>;
+
+/// Null for None.
+template <class Array>
+auto data_of(const std::optional<Array>& array) {
+  return array ? array->data() : nullptr;
+}
 
 /// @throws ArgumentError unless both are [rows, k] @returns k
 int64_t check_outputs(const Scores& scores, const Ids& ids, int64_t rows) {
@@ -39,7 +46,8 @@ int64_t check_outputs(const Scores& scores, const Ids& ids, int64_t rows) {
   return static_cast<int64_t>(ids.shape(1));
 }
 
-void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const Ids& ids, StreamHandle stream) {
+void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const Ids& ids,
+          const std::optional<Weights>& label_weights, StreamHandle stream) {
   const TensorView x = embeddings.matrix();
   const int64_t k = check_outputs(scores, ids, x.rows);
   engine.call_on(stream, [&](Classifier& c) {
@@ -49,16 +57,18 @@ void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const 
       TensorView slice = x;
       slice.rows = std::min(rows, x.rows - first);
       slice.data = static_cast<char*>(x.data) + static_cast<size_t>(first * x.cols) * dtype_size(x.dtype);
-      c.topk(reachable_copy(c, "embeddings", slice).view, k, scores.data() + first * k, ids.data() + first * k);
+      c.topk(reachable_copy(c, "embeddings", slice).view, k, scores.data() + first * k, ids.data() + first * k,
+             data_of(label_weights));
     }
   });
 }
 
 void topk_sparse(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
-                 const Scores& scores, const Ids& ids, StreamHandle stream) {
+                 const Scores& scores, const Ids& ids, const std::optional<Weights>& label_weights,
+                 StreamHandle stream) {
   const CsrView x = features_view(indptr, indices, values, cols);
   const int64_t k = check_outputs(scores, ids, x.rows);
-  engine.call_on(stream, [&](Classifier& c) { c.topk(x, k, scores.data(), ids.data()); });
+  engine.call_on(stream, [&](Classifier& c) { c.topk(x, k, scores.data(), ids.data(), data_of(label_weights)); });
 }
 
 Entries pairs(const std::vector<MemoryEntry>& entries) {
@@ -126,17 +136,22 @@ void bind_classifier(nb::module_& m) {
       nb::arg("config"), "Entries (name, bytes) and table of the memory plan.");
 
   nb::class_<Step>(m, "Step", "A training step, which may still run.")
-      .def("result", &Step::result, "Loss, skipped, rewired; waits for them. NaN or Inf in the batch raises here.");
+      .def("result", &Step::result,
+           "Loss, skipped, rewired, auxiliary loss; waits for them. NaN or Inf in the batch raises here.");
 
   nb::class_<Engine>(m, "Classifier", "The C++ classifier; see sparsexmc.Classifier.")
       .def(
           "__init__",
-          [](Engine* self, const std::string& config, std::optional<Numbers> order, std::optional<Numbers> counts) {
+          [](Engine* self, const std::string& config, std::optional<Numbers> order, std::optional<Numbers> counts,
+             std::optional<Weights> bias, std::optional<Weights> positive_weights, std::optional<Numbers> clusters) {
             const nb::gil_scoped_release release;
-            new (self) Engine(Classifier(ClassifierConfig::from_json(config), order ? order->data() : nullptr,
-                                         counts ? counts->data() : nullptr));
+            const LabelData labels{data_of(order), data_of(counts), data_of(bias), data_of(positive_weights),
+                                   data_of(clusters)};
+            new (self) Engine(Classifier(ClassifierConfig::from_json(config), labels));
           },
-          nb::arg("config"), nb::arg("label_order").noconvert().none(), nb::arg("label_counts").noconvert().none())
+          nb::arg("config"), nb::arg("label_order").noconvert().none(), nb::arg("label_counts").noconvert().none(),
+          nb::arg("initial_bias").noconvert().none(), nb::arg("positive_weights").noconvert().none(),
+          nb::arg("clusters").noconvert().none(), "Arrays hold one number per label.")
       .def_static(
           "load",
           [](const std::string& path, const std::string& device, int num_threads) {
@@ -158,10 +173,10 @@ void bind_classifier(nb::module_& m) {
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("label_indptr").noconvert(),
            nb::arg("label_indices").noconvert(), nb::arg("skip_nonfinite"), nb::arg("stream"))
       .def("topk", &topk, nb::arg("embeddings"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
-           nb::arg("stream"))
+           nb::arg("label_weights").noconvert().none(), nb::arg("stream"))
       .def("topk_sparse", &topk_sparse, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
-           nb::arg("stream"))
+           nb::arg("label_weights").noconvert().none(), nb::arg("stream"))
       .def(
           "device_array",
           [](Engine& engine, const std::string& name, int64_t rows, int64_t cols, const std::string& dtype) {

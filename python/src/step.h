@@ -39,7 +39,7 @@ class Step {
   void copy_gradient_to(Tensor target, Reachable gradient);
 
   /// Loss, skipped, rewired; waits for them. @throws ArgumentError see Classifier::finish_step
-  std::tuple<double, bool, bool> result();
+  std::tuple<double, bool, bool, double> result();
 
  private:
   Engine* engine_ = nullptr;

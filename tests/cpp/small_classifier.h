@@ -36,7 +36,7 @@ inline ClassifierConfig small_config(OptimizerKind optimizer) {
 inline Classifier make_classifier(OptimizerKind optimizer = OptimizerKind::adam) {
   std::vector<int64_t> order(num_labels);
   std::iota(order.rbegin(), order.rend(), 0);
-  return Classifier(small_config(optimizer), order.data());
+  return Classifier(small_config(optimizer), {.order = order.data()});
 }
 
 inline void train(Classifier& classifier, int steps) {

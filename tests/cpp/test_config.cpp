@@ -121,6 +121,17 @@ TEST_SUITE("config") {
         {"rewiring.stop is 0", [](auto& c) { c.rewiring = Rewiring{.fraction_schedule = FractionSchedule::cosine}; }},
         {"rewiring.grow_batches is 0;", [](auto& c) { c.rewiring = Rewiring{.grow_batches = 0}; }},
         {"initial_bias is nan;", [](auto& c) { c.initial_bias = not_a_number; }},
+        {"initial_bias is \"frequency\", but num_instances is 0",
+         [](auto& c) { c.initial_bias.kind = InitialBias::Kind::frequency; }},
+        {"num_instances is -1;", [](auto& c) { c.num_instances = -1; }},
+        {"num_instances is 2, but positive_weights",
+         [](auto& c) { c.positive_weights = PositiveWeights::propensity, c.num_instances = 2; }},
+        {"propensity.a is -1;", [](auto& c) { c.propensity.a = -1; }},
+        {"propensity.b is 0;", [](auto& c) { c.propensity.b = 0; }},
+        {"auxiliary.clusters is 0;", [](auto& c) { c.auxiliary = MetaClassifier{0, 0.4, 1}; }},
+        {"auxiliary.clusters is 10001; use 1..10000", [](auto& c) { c.auxiliary = MetaClassifier{10001, 0.4, 1}; }},
+        {"auxiliary.weight is 0;", [](auto& c) { c.auxiliary = MetaClassifier{1, 0.0, 1}; }},
+        {"auxiliary.steps is 0;", [](auto& c) { c.auxiliary = MetaClassifier{1}; }},
         {"batch_size is 0;", [](auto& c) { c.batch_size = 0; }},
         {"batch_size is 1048577;", [](auto& c) { c.batch_size = 1048577; }},
         {"labels_per_instance is 0; use 1", [](auto& c) { c.labels_per_instance = 0; }},
@@ -157,6 +168,15 @@ TEST_SUITE("config") {
     CHECK(cosine.factor(2) == doctest::Approx(0.5 + std::sqrt(0.125)));
     CHECK(cosine.factor(4) == doctest::Approx(0.5));
     CHECK(cosine.factor(8) == 0.0);
+  }
+
+  TEST_CASE("the weight of a meta-classifier falls along half a cosine") {
+    const MetaClassifier auxiliary{10, 0.4, 100};
+    CHECK(auxiliary.weight_at(0) == 0.4);
+    CHECK(auxiliary.weight_at(50) == doctest::Approx(0.2));
+    CHECK(auxiliary.weight_at(99) > 0.0);
+    CHECK(auxiliary.weight_at(100) == 0.0);
+    CHECK(auxiliary.weight_at(1000) == 0.0);
   }
 
   TEST_CASE("rewiring is due every interval within start and stop, never before the first step") {

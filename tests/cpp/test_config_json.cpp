@@ -29,6 +29,10 @@ ClassifierConfig unusual() {
   c.weight_dtype = DType::bfloat16;
   c.compute_dtype = DType::float32;
   c.initial_bias = -4.6;
+  c.num_instances = 8;
+  c.positive_weights = PositiveWeights::propensity;
+  c.propensity = {0.6, 2.6};
+  c.auxiliary = MetaClassifier{12, 0.3, 345};
   c.batch_size = 77;
   c.labels_per_instance = 5;
   c.features_per_instance = 6;
@@ -86,7 +90,16 @@ TEST_SUITE("config_json") {
     CHECK(read.rewiring->stop == c.rewiring->stop);
     CHECK(read.rewiring->scope == c.rewiring->scope);
     CHECK(read.rewiring->grow_batches == c.rewiring->grow_batches);
-    CHECK(read.initial_bias == c.initial_bias);
+    CHECK(read.initial_bias.kind == InitialBias::Kind::constant);
+    CHECK(read.initial_bias.value == c.initial_bias.value);
+    CHECK(read.num_instances == c.num_instances);
+    CHECK(read.positive_weights == c.positive_weights);
+    CHECK(read.propensity.a == c.propensity.a);
+    CHECK(read.propensity.b == c.propensity.b);
+    REQUIRE(read.auxiliary.has_value());
+    CHECK(read.auxiliary->clusters == c.auxiliary->clusters);
+    CHECK(read.auxiliary->weight == c.auxiliary->weight);
+    CHECK(read.auxiliary->steps == c.auxiliary->steps);
     CHECK(read.batch_size == c.batch_size);
     CHECK(read.labels_per_instance == c.labels_per_instance);
     CHECK(read.features_per_instance == c.features_per_instance);
@@ -95,6 +108,16 @@ TEST_SUITE("config_json") {
     CHECK(read.memory_limit == c.memory_limit);
     CHECK(read.seed == c.seed);
     CHECK(read.device == c.device);
+  }
+
+  TEST_CASE("an initial bias is a number or the name of its kind") {
+    using Kind = InitialBias::Kind;
+    CHECK(ClassifierConfig::from_json(R"({"initial_bias": -2})").initial_bias.value == -2.0);
+    CHECK(ClassifierConfig::from_json(R"({"initial_bias": "frequency"})").initial_bias.kind == Kind::frequency);
+    ClassifierConfig c;
+    c.initial_bias.kind = Kind::array;
+    CHECK(ClassifierConfig::from_json(c.to_json()).initial_bias.kind == Kind::array);
+    CHECK(refusal(R"({"initial_bias": "often"})").find("\"frequency\" or \"array\"") != std::string::npos);
   }
 
   TEST_CASE("missing keys keep the defaults, null gives none, whole numbers serve as floats") {

@@ -15,6 +15,16 @@
 
 namespace sparsexmc {
 
+/// What a classifier is told about its labels when it is made: arrays of num_labels by user label id, unless said
+/// otherwise; null: not given.
+struct LabelData {
+  const int64_t* order = nullptr;       ///< internal row -> user id, a permutation; null: by falling counts, then by id
+  const int64_t* counts = nullptr;      ///< training frequency, at most config.num_instances if that is known
+  const float* initial_bias = nullptr;  ///< finite; for InitialBias::Kind::array
+  const float* positive_weights = nullptr;  ///< finite and > 0; for PositiveWeights::array
+  const int64_t* clusters = nullptr;  ///< of the meta-classifier; null: equally long runs of rows of the internal order
+};
+
 /// What one rewiring did to a segment.
 struct RewiringRecord {
   int64_t step;
@@ -25,8 +35,9 @@ struct RewiringRecord {
 };
 
 struct StepResult {
-  double loss = 0.0;     ///< summed over labels, averaged over the instances
-  bool skipped = false;  ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
+  double loss = 0.0;            ///< summed over labels, averaged over the instances
+  double auxiliary_loss = 0.0;  ///< of the meta-classifier, before its weight; 0 without it and when its weight is 0
+  bool skipped = false;         ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
   bool rewired = false;
 };
 
@@ -63,12 +74,8 @@ struct NamedTensor {
 class Classifier {
  public:
   /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
-  /// @param label_order num_labels user ids, internal row -> user id: a permutation; null: by falling label_counts,
-  ///        then by id
-  /// @param label_counts training frequency per user id, or null
   /// @throws ArgumentError, MemoryPlanError, DeviceError
-  explicit Classifier(const ClassifierConfig& config, const int64_t* label_order = nullptr,
-                      const int64_t* label_counts = nullptr);
+  explicit Classifier(const ClassifierConfig& config, const LabelData& labels = {});
   ~Classifier();
   Classifier(Classifier&&) noexcept;
   Classifier& operator=(Classifier&&) noexcept;
@@ -105,8 +112,9 @@ class Classifier {
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
-  void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids);
-  void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids);
+  /// @param label_weights null, or num_labels positive numbers w by user label id: scores are logit + ln w then
+  void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
+  void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
 
   /// Base learning rate (before the schedule's factor); settable between steps.
   double lr() const;
@@ -145,6 +153,10 @@ class Classifier {
   static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
 
  private:
+  struct Restored {};
+  /// Of a checkpoint, which brings what LabelData would as tensors.
+  Classifier(const ClassifierConfig& config, Restored);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

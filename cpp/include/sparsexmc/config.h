@@ -89,6 +89,45 @@ struct Rewiring {
   int64_t kept_batches() const { return method == RewiringMethod::rigl ? std::min(grow_batches, interval) : 0; }
 };
 
+/// Bias of every label at the start.
+struct InitialBias {
+  enum class Kind {
+    constant,   ///< `value`
+    frequency,  ///< the constant logit of least loss on the training data, from LabelData::counts (see label_data.h)
+    array       ///< LabelData::initial_bias
+  };
+  Kind kind = Kind::constant;
+  double value = 0.0;
+
+  InitialBias() = default;
+  InitialBias(double constant) : value(constant) {}  // NOLINT(google-explicit-constructor): a number is a bias
+};
+
+/// Factor on the loss of each label's positives, so that rare labels, whose positives are often missing from the data,
+/// weigh more.
+enum class PositiveWeights {
+  none,        ///< 1
+  propensity,  ///< 2 / p - 1 with the propensity p (Qaraei et al. 2021), from LabelData::counts (see label_data.h)
+  array        ///< LabelData::positive_weights
+};
+
+/// Propensity of a label on n of N instances: 1 / (1 + C (n + b)^-a), C = (ln N - 1)(b + 1)^a (Jain et al. 2016).
+struct Propensity {
+  double a = 0.55;
+  double b = 1.5;
+};
+
+/// A dense layer over clusters of labels on the input of the output layer, which shapes what is in front of both early
+/// in training (Ullah et al. 2024). Its loss is the BCE of "the instance has a positive in this cluster", summed over
+/// clusters and averaged over instances as the main loss is over labels; the total is main + weight_at(step) * it.
+struct MetaClassifier {
+  int64_t clusters = 0;  ///< their number
+  double weight = 0.4;   ///< at the first step; falls to 0 along half a cosine
+  int64_t steps = 0;     ///< from this step on the weight is 0, and the layer rests
+
+  double weight_at(int64_t step) const;
+};
+
 struct ClassifierConfig {
   int64_t in_features = 0;  ///< width of the embeddings, or number of sparse features
   int64_t num_labels = 0;
@@ -98,13 +137,17 @@ struct ClassifierConfig {
   std::optional<Hidden> hidden;
   bool sparse_input = false;  ///< the hidden layer reads CSR rows
   Loss loss = Loss::bce;
+  PositiveWeights positive_weights = PositiveWeights::none;
+  Propensity propensity;  ///< for PositiveWeights::propensity
+  std::optional<MetaClassifier> auxiliary;
   OptimizerConfig optimizer;
   Schedule schedule;
   std::optional<Rewiring> rewiring;
   DType weight_dtype = DType::float32;  ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
   std::optional<DType> compute_dtype;   ///< what products read; none: float32 on the CPU, bfloat16 on CUDA
-  double initial_bias = 0.0;            ///< of every label; with BCE a value near the log-odds of a label starts calmer
-  int64_t batch_size = 256;             ///< the largest batch a step may bring
+  InitialBias initial_bias;             ///< with BCE a value near the log-odds of a label starts calmer
+  int64_t num_instances = 0;  ///< of the training data; 0: not known. Known, the model keeps it and LabelData::counts
+  int64_t batch_size = 256;   ///< the largest batch a step may bring
   int64_t labels_per_instance = 128;    ///< the plan reserves for batch_size times this many positives
   int64_t features_per_instance = 512;  ///< the same for the nonzeros of sparse input
   int64_t topk = 100;                   ///< the plan reserves for this k

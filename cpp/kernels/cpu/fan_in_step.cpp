@@ -76,10 +76,8 @@ void fan_in_step(ThreadPool& threads, const FanInStep& p) {
   const int64_t scratch_floats = worker_scratch(p.segment);
   parallel_for(threads, p.parts, [&](int64_t i, int worker) {
     float* dx = p.dx_parts + i * dx_floats;
-    if (p.zero_dx) {
-      __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));
-      p.loss_parts[i] = 0.0;
-    }
+    if (p.zero_dx) __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));
+    if (p.zero_loss) p.loss_parts[i] = 0.0;
     float* scratch = fp32(p.scratch) + worker * scratch_floats;
     const int64_t first = p.segment.groups * i / p.parts, last = p.segment.groups * (i + 1) / p.parts;
     double total = 0.0;
@@ -102,9 +100,13 @@ void reduce_parts(ThreadPool& threads, const ReduceParts& p) {
       store(p.dx_parts + i, total);
     }
   });
-  double loss = 0.0;
-  for (int64_t part = 0; part < p.parts; ++part) loss += p.loss_parts[part];
-  *p.loss = loss;
+  const auto sum_losses = [&](const double* losses) {
+    double sum = 0.0;
+    for (int64_t part = 0; part < p.parts; ++part) sum += losses[part];
+    return sum;
+  };
+  *p.loss = sum_losses(p.loss_parts);
+  if (p.auxiliary_loss != nullptr) *p.auxiliary_loss = sum_losses(p.auxiliary_parts);
 }
 
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

@@ -38,9 +38,9 @@ struct GroupScratch {
 /// become zero.
 /// @param cursor first positive of this group
 template <Loss loss>
-inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_t valid_rows, int64_t first_row,
-                       int64_t first_column, int64_t columns, int64_t batch, const Positive* positives,
-                       int64_t positives_end, int64_t cursor, float scale, double& total) {
+inline void group_loss(float* d, float* db, const float* z, const kernels::Segment& segment, int64_t rows,
+                       int64_t valid_rows, int64_t first_row, int64_t first_column, int64_t columns, int64_t batch,
+                       const Positive* positives, int64_t positives_end, int64_t cursor, float scale, double& total) {
   const int64_t whole = smaller(columns, (batch - first_column) / width * width);
   constexpr int lanes = 4;  // independent running sums, so that their latencies overlap
   constexpr int64_t rows_per_flush = 32 / (strip_columns / (lanes * width));  // half of what LossSum allows, for tails
@@ -68,7 +68,8 @@ inline void group_loss(float* d, float* db, const float* z, int64_t rows, int64_
     for (; cursor < positives_end && positives[cursor].row == first_row + g; ++cursor) {
       const int64_t column = static_cast<int64_t>(positives[cursor].column) - first_column;
       if (column < 0 || column >= columns) continue;
-      const float right = positive_logit<loss>(zg[column], dg[column], scale, total);
+      const float weight = positive_weight(segment, first_row + g);
+      const float right = positive_logit<loss>(zg[column], dg[column], scale, weight, total);
       row_gradient += right - dg[column];
       dg[column] = right;
     }
@@ -89,7 +90,7 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   const int64_t rows = segment.group_size, first_row = group * rows;
   const int64_t valid_rows = smaller(rows, segment.rows - first_row);
   const int64_t all_columns = round_up(p.batch, column_padding);
-  const float scale = 1.0f / static_cast<float>(p.batch);
+  const float scale = p.loss_scale / static_cast<float>(p.batch);
   float* weights = fp32(segment.weights);
   const float* w = weights + group * segment.fan_in * rows;
   const float* xt = fp32(p.xt);
@@ -99,8 +100,8 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   for (int64_t b = 0; b < all_columns; b += strip_columns) {
     const int64_t columns = smaller(strip_columns, all_columns - b);
     group_logits(s.z, strip_columns, segment, group, xt + b, p.ldx, columns);
-    group_loss<loss>(s.d, s.db, s.z, rows, valid_rows, first_row, b, columns, p.batch, p.positives, p.num_positives,
-                     cursor, scale, total);
+    group_loss<loss>(s.d, s.db, s.z, segment, rows, valid_rows, first_row, b, columns, p.batch, p.positives,
+                     p.num_positives, cursor, scale, total);
     transpose_block(s.dt, s.ldg, s.d, strip_columns, rows, columns);
     int64_t offset[feature_block];
     for (int64_t f = 0; f < segment.fan_in; f += feature_block) {

@@ -58,16 +58,21 @@ SPARSEXMC_INLINE Vec negative_vector(Vec z, float scale, VecI mask, LossSum& tot
 }
 
 /// Corrects one logit that negative_vector took for a negative: returns the right d, adds the difference of the losses.
+/// @param weight of this positive; 1 changes no bit
 template <Loss loss>
-SPARSEXMC_INLINE float positive_logit(float z, float d, float scale, double& total) {
+SPARSEXMC_INLINE float positive_logit(float z, float d, float scale, float weight, double& total) {
   if constexpr (loss == Loss::bce) {
     total -= static_cast<double>(z);  // log(1 + e^-z) = log(1 + e^z) - z
+    if (weight != 1.0f) {
+      const float own = larger(-z, 0.0f) + __builtin_log1pf(__builtin_expf(z > 0.0f ? -z : z));  // log(1 + e^-z)
+      total += (static_cast<double>(weight) - 1.0) * static_cast<double>(own);
+    }
     // For large z the subtraction would cancel: -sigma(-z) is exact there.
-    return z > 0.0f ? -scale * (1.0f / (1.0f + __builtin_expf(z))) : d - scale;
+    return weight * (z > 0.0f ? -scale * (1.0f / (1.0f + __builtin_expf(z))) : d - scale);
   } else {
     const float wrong = larger(1.0f + z, 0.0f), right = larger(1.0f - z, 0.0f);
-    total += static_cast<double>(right) * right - static_cast<double>(wrong) * wrong;
-    return -2.0f * scale * right;
+    total += static_cast<double>(weight) * right * right - static_cast<double>(wrong) * wrong;
+    return weight * (-2.0f * scale * right);
   }
 }
 

@@ -60,7 +60,8 @@ struct LabelScratch {
 template <Loss loss, int V, class Index>
 SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* label_loss, const float* w, float bias,
                                   const Index* index, int64_t fan_in, const float* xt, int64_t ldx, int64_t valid,
-                                  const Positive* begin, const Positive* end, int64_t first_column, float scale) {
+                                  const Positive* begin, const Positive* end, float positive_weight,
+                                  int64_t first_column, float scale) {
   Vec z[V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) z[v] = broadcast(bias);
@@ -91,7 +92,8 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
     for (int v = 0; v < V; ++v) store(logits + v * width, z[v]);
     for (const Positive* p = begin; p != end; ++p) {
       const int64_t c = static_cast<int64_t>(p->column) - first_column;
-      if (c >= 0 && c < V * width) d_out[c] = positive_logit<loss>(logits[c], d_out[c], scale, *label_loss);
+      if (c >= 0 && c < V * width)
+        d_out[c] = positive_logit<loss>(logits[c], d_out[c], scale, positive_weight, *label_loss);
     }
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) d[v] = load(d_out + v * width);
@@ -190,7 +192,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
                             const Index* indices, double& total) {
   const kernels::Segment& segment = p.segment;
   const int64_t fan_in = segment.fan_in, labels = last - first, count = labels * fan_in;
-  const float scale = 1.0f / static_cast<float>(p.batch);
+  const float scale = p.loss_scale / static_cast<float>(p.batch);
   float* weights = fp32(segment.weights);
   const float* w = weights + first * fan_in;
   const float* xt = fp32(p.xt);
@@ -212,7 +214,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
                            segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
-                           p.positives + begin, p.positives + cursor, b, scale);
+                           p.positives + begin, p.positives + cursor, positive_weight(segment, first + l), b, scale);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

@@ -20,4 +20,9 @@ SPARSEXMC_HD int64_t first_positive(const Positive* positives, int64_t count, in
   return low;
 }
 
+/// Factor on the loss of the positives of a row.
+SPARSEXMC_HD float positive_weight(const kernels::Segment& s, int64_t row) {
+  return s.positive_weights == nullptr ? 1.0f : s.positive_weights[row];
+}
+
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

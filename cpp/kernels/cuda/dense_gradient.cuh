@@ -93,8 +93,8 @@ class DenseGradient {
           warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                           LogitGrid::column(), chunk_features);
       }
-      loss.apply(z, loader.bias(), positives, tile.valid,
-                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)));
+      loss.apply(z, loader.bias(), positives, tile,
+                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)), s_.positive_weights);
       __syncthreads();
       copy_gradients<true>(loss.gradients(), gradients_of(k) + first_column, Rows, a_.ldx);
     }

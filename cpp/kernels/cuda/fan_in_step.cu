@@ -100,8 +100,10 @@ void fan_in_step(Cuda, Context& context, const FanInStep& p) {
   a.parts = layout.parts;
   a.column_tiles = layout.column_tiles;
   a.window = layout.window;
-  a.first_segment = p.zero_dx;
+  a.zero_dx = p.zero_dx;
+  a.zero_loss = p.zero_loss;
   a.loss = p.loss;
+  a.scale = p.loss_scale / static_cast<float>(p.batch);
   a.update = {p.optimizer, p.seed, p.step, p.first_row};
   a.skip = p.skip;
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);
@@ -111,8 +113,7 @@ void fan_in_step(Cuda, Context& context, const FanInStep& p) {
 
 void reduce_parts(Cuda, Context& context, const ReduceParts& p) {
   const StepLayout layout = step_layout(machine(Cuda{}, context.device(), 0), p.in_features, p.batch, p.compute);
-  const ReduceArguments a{p.dx_parts,    p.loss, p.loss_parts, layout.parts, layout.parts * layout.column_tiles,
-                          p.in_features, p.ldx,  p.batch,      p.skip};
+  const ReduceArguments a{p, layout.parts, layout.parts * layout.column_tiles};
   launch(static_cast<cudaStream_t>(context.stream().handle),
          Launch{ceil_div(p.in_features * p.ldx, block_threads), block_threads}, &reduce_parts_kernel, a,
          "reduce_parts_kernel");

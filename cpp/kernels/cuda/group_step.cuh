@@ -30,8 +30,9 @@ struct GroupStepArguments {
   double* loss_parts;  // [parts * column_tiles]
   int64_t parts, column_tiles;
   int64_t window;  // features whose dX a block holds: all, or those from blockIdx.y * window on
-  bool first_segment;
+  bool zero_dx, zero_loss;
   Loss loss;
+  float scale;  // of the gradients: loss_scale / batch
   UpdateArguments update;
   const uint32_t* skip;
 };
@@ -137,9 +138,9 @@ group_step_kernel(const GroupStepArguments p) {
 
   InputGradient<Columns> dx(shared + Room::dx, first_feature, features);
   float* dx_part = p.dx_parts + part * p.segment.in_features * p.ldx + first_column;
-  dx.load(dx_part, p.ldx, p.first_segment);
+  dx.load(dx_part, p.ldx, p.zero_dx);
   PositiveBits<Rows, Columns> positives(shared + Room::positives, p.positives, p.num_positives, first_row);
-  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, 1.0f / static_cast<float>(p.batch));
+  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale);
   typename Types::Update update(shared + Room::update, p.segment, p.update,
                                 with_update ? static_cast<int>(p.column_tiles) : 1);
   typename Types::template Loader<true> loader(shared + Room::loader, p.segment,
@@ -156,7 +157,7 @@ group_step_kernel(const GroupStepArguments p) {
         warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                         LogitGrid::column(), chunk_features);
     }
-    loss.apply(z, loader.bias(), positives, tile.valid, columns);
+    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights);
     __syncthreads();
 
     for (int chunk = loader.chunks() - 1; chunk >= 0; --chunk) {
@@ -188,7 +189,7 @@ group_step_kernel(const GroupStepArguments p) {
   dx.store(dx_part, p.ldx);
   const double total = block_sum(loss.loss(), reinterpret_cast<double*>(shared + Room::sums));
   if (threadIdx.x == 0 && blockIdx.y == 0)
-    p.loss_parts[blockIdx.x] = total + (p.first_segment ? 0.0 : p.loss_parts[blockIdx.x]);
+    p.loss_parts[blockIdx.x] = total + (p.zero_loss ? 0.0 : p.loss_parts[blockIdx.x]);
 }
 
 }  // namespace sparsexmc::cuda

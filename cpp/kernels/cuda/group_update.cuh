@@ -72,7 +72,7 @@ group_update_kernel(const GroupUpdateArguments arguments) {
   const Tile<T, Columns> inputs{reinterpret_cast<T*>(shared + Room::inputs)};
   PositiveBits<Rows, Columns> positives(shared + Room::positives, p.positives, p.num_positives,
                                         Source::tile(p.segment, range.first).first_row);
-  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, 1.0f / static_cast<float>(p.batch));
+  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale);
   typename Types::Update update(shared + Room::update, p.segment, p.update, 1);
   typename Types::template Loader<false> loader(shared + Room::loader, p.segment, xt, p.ldx, range, column_tiles);
   const bool one_chunk = loader.chunks() == 1;
@@ -92,8 +92,8 @@ group_update_kernel(const GroupUpdateArguments arguments) {
           warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                           LogitGrid::column(), chunk_features);
       }
-      loss.apply(z, loader.bias(), positives, tile.valid,
-                 static_cast<int>(smaller<int64_t>(Columns, p.batch - first_column)));
+      loss.apply(z, loader.bias(), positives, tile, static_cast<int>(smaller<int64_t>(Columns, p.batch - first_column)),
+                 p.segment.positive_weights);
       __syncthreads();
       if (threadIdx.x < Rows) bias_gradient += loss.bias_gradient(static_cast<int>(threadIdx.x));
       if (!one_chunk)

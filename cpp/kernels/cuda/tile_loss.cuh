@@ -21,10 +21,13 @@ class TileLoss {
 
   SPARSEXMC_DEVICE Gradients gradients() const { return {gradients_}; }
 
-  /// D of this warp's logits, and the loss. Rows behind `valid` and columns behind `columns` become zero.
+  /// D of this warp's logits, and the loss. Rows that are no labels and columns behind `columns` become zero.
+  /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
   SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
-                              const PositiveBits<Rows, Columns>& positives, int valid, int columns) {
+                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                              const float* positive_weights) {
     if (!Grid::active()) return;
+    const int valid = tile.valid;
     const Gradients to = gradients();
     float row_sum[2] = {};
 #pragma unroll
@@ -43,6 +46,7 @@ class TileLoss {
         }
         store_pair(to.at(row, column), d[0], d[1]);
       }
+    if (positive_weights != nullptr) weigh(z, bias, positives, tile, columns, positive_weights, row_sum);
     sum_.drain();
     // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
 #pragma unroll
@@ -67,6 +71,29 @@ class TileLoss {
  private:
   static constexpr bool exact = sizeof(T) == 4;
 
+  /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
+  /// weights do not pay for it.
+  SPARSEXMC_DEVICE void weigh(const float (&z)[Grid::width][4], const float* bias,
+                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                              const float* positive_weights, float (&row_sum)[2]) {
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = Grid::row() + fragment_row(i), column = Grid::column() + 8 * n + fragment_column(i);
+        if (row >= tile.valid || column >= columns || !positives.has(row, column)) continue;
+        LossSum own;
+        const float d = loss_gradient<exact>(loss_, z[n][i] + bias[row], true, scale_, own);
+        own.drain();
+        const float weight = positive_weights[tile.first_row + row];
+        sum_.add((weight - 1.0f) * static_cast<float>(own.total()));
+        row_sum[i / 2] += (weight - 1.0f) * d;
+        store(gradients().at(row, column), weight * d);
+      }
+  }
+
+  static SPARSEXMC_DEVICE void store(bfloat16* to, float x) { *to = to_bfloat16(x); }
+  static SPARSEXMC_DEVICE void store(float* to, float x) { *to = x; }
   static SPARSEXMC_DEVICE void store_pair(bfloat16* to, float a, float b) {
     *reinterpret_cast<uint32_t*>(to) = pack_bfloat16(a, b);
   }

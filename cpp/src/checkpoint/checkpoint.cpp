@@ -58,7 +58,7 @@ FileRecord write_text(const Directory& directory, const char* name, const std::s
 int64_t count_parameters(const std::vector<NamedTensor>& tensors) {
   int64_t parameters = 0;
   for (const NamedTensor& tensor : tensors)
-    if (!is_optimizer_state(tensor) && is_float(tensor.dtype))
+    if (!is_optimizer_state(tensor) && is_float(tensor.dtype) && !tensor.name.ends_with(".positive_weights"))
       parameters += static_cast<int64_t>(tensor.bytes() / dtype_size(tensor.dtype));
   return parameters;
 }
@@ -107,7 +107,7 @@ using TensorIndex = std::map<std::string, TensorPlace>;
 
 /// May the stored tensor be written to the model's? The output layer's weights may be of another precision.
 bool fits(const NamedTensor& stored, const NamedTensor& expected) {
-  const bool converts = expected.name.starts_with("segments.") && expected.name.ends_with(".weights") &&
+  const bool converts = !is_optimizer_state(expected) && expected.name.ends_with(".weights") &&
                         is_float(stored.dtype) && is_float(expected.dtype);
   return stored.shape == expected.shape && (stored.dtype == expected.dtype || converts);
 }
@@ -179,7 +179,7 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
     config.weight_dtype = DType::float32;
     config.compute_dtype.reset();
   }
-  Classifier classifier(config);
+  Classifier classifier(config, Restored{});
   try {
     classifier.set_progress(manifest.progress);
   } catch (const ArgumentError& error) {

@@ -1,10 +1,11 @@
 """The configuration of a run: a TOML file, `--set` overrides, and their translation into arguments of the Python API.
 
 Sections: [model] holds arguments of `sparsexmc.Classifier`, with the tables [model.hidden], [model.optimizer],
-[model.schedule] and [model.rewiring] for its configuration objects; [training] holds arguments of `Classifier.fit`;
-[data] says how features are prepared: tfidf, and for raw text arguments of `TextVectorizer.fit`; [neighbors] holds
-arguments of `Votes`, and enabled. The keys are those of the Python API, read off its signatures, so that the two cannot
-drift apart. TOML has no null: the word "none" stands for Python's None.
+[model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights] (of propensities) for its
+configuration objects; [training] holds arguments of `Classifier.fit`; [data] says how features are prepared: tfidf, and
+for raw text arguments of `TextVectorizer.fit`; [neighbors] holds arguments of `Votes`, and enabled. The keys are those
+of the Python API, read off its signatures, so that the two cannot drift apart. TOML has no null: the word "none" stands
+for Python's None.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ LABEL_ORDERS = [FREQUENCY, "semantic", "random"]
 """What model.label_order may be: the methods of `sparsexmc.cluster_labels`."""
 
 # What a single value stands for where a table may stand: hidden = 1024 means hidden = {features = 1024}.
-SHORTHAND = {"hidden": "features", "optimizer": "name", "schedule": "kind", "rewiring": "method"}
+SHORTHAND = {
+    "hidden": "features",
+    "optimizer": "name",
+    "schedule": "kind",
+    "rewiring": "method",
+    "auxiliary": "clusters",
+}
 # These arguments come from the data or from options of the command line.
 NOT_IN_MODEL = {"self", "label_counts", "stream"}
 NOT_IN_TEXT = {"cls", "texts"}
@@ -75,6 +82,8 @@ def normalise(config: Config) -> Config:
     model = config.get("model")
     if not isinstance(model, dict):
         return config
+    if model.get("positive_weights") == "propensity":
+        model = model | {"positive_weights": {}}
     written_out = {
         key: {SHORTHAND[key]: value} if key in SHORTHAND and not isinstance(value, dict) and value != NONE else value
         for key, value in model.items()
@@ -168,7 +177,14 @@ def _object_types(model: Mapping[str, Any]) -> dict[str, type]:
     name = optimizer.get("name", "sgd") if isinstance(optimizer, dict) else "sgd"
     if name not in optimizers:
         raise UsageError(f'model.optimizer.name is {name!r}; write "sgd" or "adam"')
-    return {"optimizer": optimizers[name], "hidden": sx.Hidden, "schedule": sx.Schedule, "rewiring": sx.Rewiring}
+    return {
+        "optimizer": optimizers[name],
+        "hidden": sx.Hidden,
+        "schedule": sx.Schedule,
+        "rewiring": sx.Rewiring,
+        "auxiliary": sx.MetaClassifier,
+        "positive_weights": sx.Propensity,
+    }
 
 
 def _construct(kind: type, key: str, table: Mapping[str, Any]) -> Any:

@@ -43,6 +43,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     model: Config = {
         "in_features": X.shape[1],
         "num_labels": num_labels,
+        "num_instances": instances,
         "sparse_input": sparse,
         "fan_in": 64 if many_labels else "none",
         "group_size": 16,
@@ -83,9 +84,13 @@ def for_steps(model: Config, total_steps: int) -> Config:
     """`model` with the steps that follow from the length of the training.
 
     A schedule that falls reaches its end with the training. Rewiring happens a dozen times, or every 1000 steps, and
-    fades until three quarters of the training, so that the connections grown last still train.
+    fades until three quarters of the training, so that the connections grown last still train. A
+    meta-classifier rests after half of it.
     """
     model = dict(model)
+    auxiliary = model.get("auxiliary")
+    if isinstance(auxiliary, dict) and not {"steps", "epochs"} & auxiliary.keys():
+        model["auxiliary"] = {"steps": max(total_steps // 2, 1), **auxiliary}
     schedule = model.get("schedule")
     if isinstance(schedule, dict) and schedule.get("kind", "constant") != "constant":
         model["schedule"] = {"total_steps": max(total_steps, _int(schedule.get("warmup_steps")) + 1), **schedule}

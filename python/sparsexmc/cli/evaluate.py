@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, model_inputs, neighbors, preparation, reporting
+from . import inputs, label_weights, model_inputs, neighbors, preparation, reporting
 from .config import UsageError
 from .tables import count, metric_table
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reporting.add_arguments(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
     inputs.add_device_argument(parser)
+    label_weights.add_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; shares, not percent")
 
 
@@ -117,7 +118,11 @@ def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifie
         X = preparation.prepare(task.X, classifier, path)
     else:
         X, _ = model_inputs.load_features(args.data, classifier, path, demo=args.demo)
-    ranker = neighbors.load(path, classifier, args.threads, wanted=not args.no_neighbors)
+    ranker: neighbors.Ranker
+    if path == args.model and args.label_weights is not None:
+        ranker = label_weights.load(args.label_weights, classifier, path, args.A, args.B)
+    else:
+        ranker = neighbors.load(path, classifier, args.threads, wanted=not args.no_neighbors)
     ids = predict_ids(ranker, X, max(task.cutoffs), blanked)
     return classifier, model_inputs.translate(ids, ids_of)
 

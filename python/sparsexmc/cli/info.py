@@ -65,7 +65,16 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
         f"products in {config['compute_dtype']}" if config.get("compute_dtype") else "products as the device likes"
     )
     rows.append(["weights", f"{config.get('weight_dtype', 'float32')}, {products}"])
-    rows.append(["loss", config["loss"]])
+    rows.append(["loss", config["loss"] + _positive_weights(config)])
+    if config.get("auxiliary"):
+        auxiliary = config["auxiliary"]
+        rows.append(
+            [
+                "meta-classifier",
+                f"{count(auxiliary['clusters'], 'cluster')}, weight {auxiliary['weight']:g} falling to 0 over "
+                f"{count(auxiliary['steps'], 'step')}",
+            ]
+        )
     optimizer = dict(config["optimizer"])
     settings = ", ".join(f"{key} {value:g}" for key, value in optimizer.items() if key != "kind")
     rows.append(["optimizer", f"{optimizer['kind']}, {settings}"])
@@ -81,11 +90,21 @@ def describe_features(model: str) -> str:
     return weights if vectorizer is None else f"{weights} of {count(len(vectorizer.terms), 'term')} of raw text"
 
 
+def _positive_weights(config: dict[str, Any]) -> str:
+    propensity = config.get("propensity", {})
+    return {
+        "propensity": ", positives weighted by propensity (A = {a:g}, B = {b:g})",
+        "array": ", positives weighted by label",
+    }.get(config.get("positive_weights", "none"), "").format(**propensity)
+
+
 def _facts(path: str, classifier: Classifier, config: dict[str, Any], features: str) -> list[list[str]]:
     from sparsexmc.memory import format_bytes
 
     rows = [["model", path], ["labels", f"{classifier.num_labels:,}" + (", named" if classifier.label_names else "")]]
     rows += describe(config)
+    if classifier.num_instances is not None:
+        rows.append(["frequencies", f"known, of {count(classifier.num_instances, 'training instance')}"])
     rows.append(["features", features])
     skipped = (
         f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""

@@ -13,6 +13,7 @@ import json
 from typing import Any
 
 from . import config as cfg
+from . import defaults
 
 # Options that name arguments of sparsexmc.plan one to one.
 NUMBERS = {
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         config = cfg.merge(config, cfg.parse_override(text))
     cfg.check(config)
     config["model"].pop("schedule", None)  # holds no memory, and may wait for a number of steps
+    config["model"] = defaults.for_steps(config["model"], 1)
     for name in ("in_features", "num_labels"):
         if name not in config["model"]:
             raise cfg.UsageError(f"the plan needs {name}; give --{name.replace('_', '-')} or a --config that has it")

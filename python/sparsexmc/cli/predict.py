@@ -1,10 +1,10 @@
 """Write the best labels of every instance, one line an instance, best first.
 
 A line is name:score, name:score, ... separated by tabs; without names, or with --ids, id:score,id:score,... Scores are
-probabilities with the votes of the model's neighbors added, or logits where it has none. A file that ends in .npz gets
-a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one matrix of features (.npz or .npy) or, for
-a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of the data's filter file or of --filter are
-blanked before ranking; a line is shorter where too few labels are left.
+probabilities with the votes of the model's neighbors added, or logits where it has none or --label-weights are given. A
+file that ends in .npz gets a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one matrix of
+features (.npz or .npy) or, for a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of the data's
+filter file or of --filter are blanked before ranking; a line is shorter where too few labels are left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, model_inputs, neighbors
+from . import inputs, label_weights, model_inputs, neighbors
 from .config import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     neighbors.add_argument(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
     inputs.add_device_argument(parser)
+    label_weights.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
     names = None if args.ids or as_matrix else _printable(classifier.label_names)
     X, blanked = model_inputs.load_features(args.data, classifier, args.model, demo=args.demo, filter_file=args.filter)
     k = min(DEFAULT_K, classifier.num_labels) if args.k is None else args.k
-    ranker = neighbors.load(args.model, classifier, args.threads, wanted=not args.no_neighbors)
+    ranker: neighbors.Ranker
+    if args.label_weights is not None:
+        ranker = label_weights.load(args.label_weights, classifier, args.model)
+    else:
+        ranker = neighbors.load(args.model, classifier, args.threads, wanted=not args.no_neighbors)
     batches = _batches(ranker, X, k, blanked)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))

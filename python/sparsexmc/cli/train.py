@@ -7,9 +7,10 @@ its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
-[model.schedule] and [model.rewiring], and label_order = "frequency" | "semantic" | "random"; [training] arguments of
-Classifier.fit; [neighbors] enabled = true | false, count, power, weight ("tune": chosen on the held-out instances),
-doubt; [data] tfidf = true | false, and for raw text ngrams, min_df, max_features, lowercase, token_pattern.
+[model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights], and label_order = "frequency" |
+"semantic" | "random"; [training] arguments of Classifier.fit; [neighbors] enabled = true | false, count, power, weight
+("tune": chosen on the held-out instances), doubt; [data] tfidf = true | false, and for raw text ngrams, min_df,
+max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
@@ -163,7 +164,12 @@ def _prepare(dataset: Dataset, vectorizer: TextVectorizer | None, wanted: cfg.Co
     for part in (own, wanted, {"data": {"tfidf": tfidf}}):
         config = cfg.merge(config, part)
     cfg.check(config)
-    for name, size in (("in_features", dataset.num_features), ("num_labels", dataset.num_labels)):
+    sizes = {
+        "in_features": dataset.num_features,
+        "num_labels": dataset.num_labels,
+        "num_instances": dataset.Y.shape[0],
+    }
+    for name, size in sizes.items():
         if config["model"][name] != size:
             raise cfg.UsageError(f"model.{name} is {config['model'][name]}, but the data has {size}; leave it out")
     weights = TfIdf.fit(dataset.X) if tfidf else None

@@ -43,7 +43,7 @@ struct Gathered {
 
 template <class Device>
 Gathered gather(Context& context, const std::vector<float>& x, DType dtype, int64_t batch, int64_t features,
-                DType compute) {
+                DType compute, float scale = 0.75f) {
   std::vector<char> bytes = embeddings(x, dtype);
   GatherColumns p;
   p.ldx = leading_dimension(Device{}, batch);
@@ -56,7 +56,7 @@ Gathered gather(Context& context, const std::vector<float>& x, DType dtype, int6
   p.batch = batch;
   p.features = features;
   p.compute = compute;
-  p.scale = 0.75f;
+  p.scale = scale;
   gather_columns(Device{}, context, p);
   result.xt = xt.values();
   return result;
@@ -168,8 +168,8 @@ TEST_CASE("gather_columns finds NaN and Inf, also where only bf16 overflows") {
       CHECK(gather<Cuda>(context, x, dtype, 33, 33, DType::bfloat16).nonfinite == 1);
     }
   const std::vector<float> large = {std::numeric_limits<float>::max()};
-  CHECK(gather<Cuda>(context, large, DType::float32, 1, 1, DType::float32).nonfinite == 0);
-  CHECK(gather<Cuda>(context, large, DType::float32, 1, 1, DType::bfloat16).nonfinite == 1);
+  CHECK(gather<Cuda>(context, large, DType::float32, 1, 1, DType::float32, 1.0f).nonfinite == 0);
+  CHECK(gather<Cuda>(context, large, DType::float32, 1, 1, DType::bfloat16, 1.0f).nonfinite == 1);
 }
 
 TEST_CASE("scatter_columns equals the CPU's; skipped: zeros") {
