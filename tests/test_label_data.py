@@ -103,6 +103,13 @@ def test_weights_of_one_change_no_bit(name: str) -> None:
     assert_same_bits(state, tensors(plain))
 
 
+def test_weights_go_with_their_labels_into_other_groups() -> None:
+    case = BY_NAME["weighted_g17"]
+    classifier = build(case)
+    classifier.regroup()
+    np.testing.assert_array_equal(by_label(classifier, "positive_weights"), case.positive_weights())
+
+
 # ---- weights at prediction ----
 
 

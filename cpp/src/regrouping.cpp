@@ -32,11 +32,13 @@ class Regrouping {
         values_(static_cast<size_t>(s_.rows * s_.fan_in)),
         moved_(values_.size()) {}
 
-  void run(const std::vector<std::string>& slots) {
+  /// @param weighted positives have weights, which go with their labels
+  void run(const std::vector<std::string>& slots, bool weighted) {
     classifier_.read(s_.name + ".indices", old_.data());
     classifier_.read(s_.name + ".weights", values_.data(), DType::float32);
     choose_features();
     classifier_.write(s_.name + ".indices", new_.data());
+    if (weighted) move(s_.name + ".positive_weights", false);
     for (const std::string tensor : {".weights", ".bias"}) {
       const bool weights = tensor == ".weights";
       move(s_.name + tensor, weights);
@@ -119,10 +121,11 @@ void Classifier::regroup(const int64_t* order) {
   for (int64_t row = 0; row < tail.rows; ++row)
     from[row] = m.labels.rows()[order[tail.first_row + row]] - tail.first_row;
   const std::vector<std::string> slots = state_slots(m.config.optimizer);
+  const bool weighted = m.config.positive_weights != PositiveWeights::none;
   if (tail.wide_indices)
-    Regrouping<uint32_t>(*this, tail, std::move(from)).run(slots);
+    Regrouping<uint32_t>(*this, tail, std::move(from)).run(slots, weighted);
   else
-    Regrouping<uint16_t>(*this, tail, std::move(from)).run(slots);
+    Regrouping<uint16_t>(*this, tail, std::move(from)).run(slots, weighted);
   m.run([&] { m.labels.set(order); });
 }
 

@@ -23,6 +23,7 @@ from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from .errors import ArgumentError
 from .fit import fit
 from .memory import Memory, format_bytes
+from .regrouping import regroup
 
 _DEFAULT_OPTIMIZER = SGD()
 _DEFAULT_SCHEDULE = Schedule()
@@ -193,26 +194,7 @@ class Classifier:
 
     fit = fit
 
-    def regroup(self, label_order: npt.ArrayLike | None = None, *, seed: int = 0) -> None:
-        """Put the labels of the tail into other groups, in the middle of training.
-
-        A group then reads the features with the largest sum of |weight| over its new labels. A label keeps weight and
-        optimizer state where it read the feature before; elsewhere they are zero. Label ids stay as they are.
-
-        Args:
-            label_order: [num_labels] label ids in internal order, as for `Classifier`; it begins with the dense labels
-                as they are. None: labels with similar weights share a group, as `cluster_labels` finds them.
-            seed: of the clustering.
-
-        Raises:
-            ArgumentError: not such an order, or every label is dense; the model is as before the call.
-        """
-        require_int("seed", seed, 0)
-        if label_order is None:
-            order = self._engine.order_by_weights(seed)
-        else:
-            order = label_array("label_order", label_order, self.num_labels)
-        self._engine.regroup(order)
+    regroup = regroup
 
     # ---- prediction ----
 
