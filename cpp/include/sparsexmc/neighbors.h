@@ -26,7 +26,7 @@ void nearest_instances(const CsrView& postings, const CsrView& queries, int64_t 
 /// votes with similarity^power for each of its labels, v is the sum of a label's votes and s that of all neighbors.
 struct Votes {
   double power = 2.0;
-  double weight = 1.0;
+  double weight = 0.2;
   double doubt = 0.0;  ///< >= 0; neighbors that are all far away count for less
 };
 

@@ -18,6 +18,8 @@ SMALL_OUTPUT = 2_000
 TINY_DATA, SMALL_DATA = 4_000, 20_000
 # From here on a network of 2,000 hidden units no longer overfits within a few epochs, and a high rate pays.
 LARGE_DATA = 40_000
+# Rows of more tokens than this move a hidden unit further per step: they overfit at the rate that suits short ones.
+LONG_ROW = 40
 MAX_DENSE_LABELS = 20_000
 # Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
@@ -38,6 +40,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     instances, num_labels = Y.shape
     sparse, small, large = sp.issparse(X), instances < SMALL_DATA, instances >= LARGE_DATA
     many_labels = num_labels >= SMALL_OUTPUT
+    long_rows = sparse and X.nnz > LONG_ROW * instances
     width = 2048 if sparse and many_labels else 1024
     batch_size = min(instances, 32 if instances < TINY_DATA else 128 if small else 256)
     model: Config = {
@@ -58,9 +61,10 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         del model["group_size"], model["dense_labels"], model["label_order"]
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
-    dropout = 0.5 if small else 0.3 if large and sparse else 0.2 if large else 0.4
+    dropout = 0.5 if small or long_rows else 0.4 if not large else 0.3 if sparse else 0.2
     model["hidden"] = {"features": width, "dropout": dropout, "input_scale": _input_scale(X, small)}
-    optimizer: Config = {"name": "adam", "lr": 1.5e-3 if small else 3e-3 if not sparse else 5e-3 if large else 2e-3}
+    rate = 1.5e-3 if small or long_rows else 3e-3 if not sparse else 5e-3 if large else 2e-3
+    optimizer: Config = {"name": "adam", "lr": rate}
     if not small:
         optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
     model["optimizer"] = optimizer
@@ -68,7 +72,10 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/decisions.md).
     model["rewiring"] = "none"
     model["seed"] = 0
-    training: Config = {"epochs": 30 if small else 5 if large else 6, "validation": "none" if small else 0.05}
+    training: Config = {
+        "epochs": 30 if small else 5 if large and not long_rows else 6,
+        "validation": "none" if small else 0.05,
+    }
     if not small:
         training["validation_metric"] = "nDCG@5" if num_labels >= 5 else "P@1"  # steadier than P@1 on few instances
     return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}

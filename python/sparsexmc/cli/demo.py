@@ -26,6 +26,7 @@ CONFIG: Config = {
         "batch_size": 256,
     },
     "training": {"epochs": 6, "validation": "none"},
+    "neighbors": {"weight": 0.1},
 }
 
 SHOWN = 10
