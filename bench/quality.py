@@ -55,7 +55,7 @@ def row(name: str, outs: list[Path], data: Path) -> tuple[dict[str, object], dic
     line["P@1 spread"] = f"{np.ptp([score['P@1'] for score in scores]):.2f}" if len(outs) > 1 else "one seed"
     line["training s"] = f"{np.mean([run['training_seconds'] for run in told]):.1f}"
     line["peak memory"] = common.mib(max(run["peak_bytes"] for run in told))
-    line["model"] = common.mib(np.mean([run["model_bytes"] for run in told]))
+    line["model"] = common.mib(np.mean([run["model_bytes"] for run in told])) if "model_bytes" in told[0] else ""
     layers = {run["settings"].get("output_layer_bytes") for run in told} - {None}
     line["output layer"] = common.mib(max(layers)) if layers else ""
     return line, {"scores": scores, "runs": told}
@@ -97,7 +97,9 @@ def main() -> None:
         ]
         if missing:
             notes.append("No result: " + "; ".join(missing) + ".")
-        common.report(f"quality, {data.name}", f"Quality: {data.name}", notes, [lines], figures, args.out)
+        common.report(
+            f"quality, {data.name}", f"Quality: {data.name}", notes, [lines] if lines else [], figures, args.out
+        )
 
 
 if __name__ == "__main__":

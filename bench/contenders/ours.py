@@ -90,6 +90,7 @@ def main() -> None:
     np.savez_compressed(alone.with_name(alone.name + ".npz"), ids=best(contender.classifier, load(args.data, "tst").X))
     told = json.loads(args.out.with_name(args.out.name + ".json").read_text())
     told["method"] += ", network alone"
+    del told["prediction_seconds"], told["model_bytes"]  # those of the two together
     alone.with_name(alone.name + ".json").write_text(json.dumps(told, indent=2) + "\n")
 
 

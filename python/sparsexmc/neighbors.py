@@ -143,11 +143,14 @@ class Neighbors:
         found = self.search(X)
         embeddings = X if embeddings is None else embeddings
         if filter is None:
-            return self._rank(self._candidates(classifier, embeddings, k), *found, k)
+            return self._rank(self.votes, self._candidates(classifier, embeddings, k), *found, k)
         blanked = blanked_labels("filter", filter, X.shape[0], self.num_labels)
         width = widest(blanked, k, self.num_labels)
         return drop(
-            self._rank(self._candidates(classifier, embeddings, width), *found, width), blanked, k, self.num_labels
+            self._rank(self.votes, self._candidates(classifier, embeddings, width), *found, width),
+            blanked,
+            k,
+            self.num_labels,
         )
 
     def tune(
@@ -169,8 +172,7 @@ class Neighbors:
         before = self.votes
         for power in (before.power, 1.5 * before.power):
             for weight in _WEIGHTS:
-                self.votes = replace(before, power=power, weight=weight)
-                _, ids = self._rank(candidates, *found, k)
+                _, ids = self._rank(replace(before, power=power, weight=weight), candidates, *found, k)
                 tried[power, weight] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
         power, weight = max(tried, key=lambda key: (tried[key], -key[1]))
         self.votes = replace(before, power=power, weight=weight)
@@ -202,7 +204,7 @@ class Neighbors:
         return classifier.topk(embeddings, min(max(_CANDIDATES, k), self.num_labels))
 
     def _rank(
-        self, candidates: tuple[Floats, Ids] | None, cosines: Floats, instances: Ids, k: int
+        self, votes: Votes, candidates: tuple[Floats, Ids] | None, cosines: Floats, instances: Ids, k: int
     ) -> tuple[Floats, Ids]:
         rows = len(instances)
         logits, ids = candidates or (np.empty((rows, 0), np.float32), np.empty((rows, 0), np.int64))
@@ -211,7 +213,7 @@ class Neighbors:
         scores, best = np.empty((rows, k), np.float32), np.empty((rows, k), np.int64)
         _core.rank_with_votes(
             logits, ids, cosines, instances, self._labels.indptr, self._labels.indices, self.num_labels,
-            self.votes.power, self.votes.weight, self.votes.doubt, scores, best, self._threads,
+            votes.power, votes.weight, votes.doubt, scores, best, self._threads,
         )  # fmt: skip
         return scores, best
 
