@@ -77,7 +77,7 @@ def test_predictions_follow_the_weights(model: Path, data: Path, capsys: pytest.
 
 def test_evaluate_with_weights(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports = []
-    for options in (["--no-neighbors"], ["--label-weights", "propensity:0"], ["--label-weights", "propensity:2"]):
+    for options in (["--network-alone"], ["--label-weights", "propensity:0"], ["--label-weights", "propensity:2"]):
         assert main(["evaluate", str(model), str(data), "--json", *options]) == 0
         reports.append(json.loads(capsys.readouterr().out)["metrics"])
     assert reports[0] == reports[1] != reports[2]

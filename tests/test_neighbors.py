@@ -1,4 +1,4 @@
-"""Nearest training instances and their votes, against plain NumPy."""
+"""Nearest training instances, against plain NumPy."""
 
 from __future__ import annotations
 
@@ -67,60 +67,10 @@ def test_equal_neighbors_come_by_number(problem: tuple[Any, sp.csr_matrix, Any])
     assert sx.Neighbors(X, Y).search(queries, 1)[1][row] == 3
 
 
-@pytest.mark.parametrize(
-    "votes", [sx.Votes(), sx.Votes(7, 3.0, 1.5, 0.7), sx.Votes(N, 0.0, 0.3), sx.Votes(5, 2.0, 0.0)]
-)
-def test_ranking_is_the_formula(problem: tuple[Any, sp.csr_matrix, Any], votes: sx.Votes) -> None:
-    X, Y, queries = problem
-    neighbors = sx.Neighbors(X, Y, votes)
-    hidden = sx.Hidden(8) if sp.issparse(X) else None
-    classifier = sx.Classifier(D, L, fan_in=4, hidden=hidden, sparse_input=sp.issparse(X), rewiring=None, device="cpu")
-    scores, ids = neighbors.topk(classifier, queries, L)
-
-    logits, order = classifier.topk(queries, L)
-    expected = np.zeros((QUERIES, L))
-    np.put_along_axis(expected, order, 1 / (1 + np.exp(-logits.astype(np.float64))), 1)
-    similarities, instances = neighbors.search(queries)
-    weights = np.where(instances >= 0, np.maximum(similarities, 0).astype(np.float64) ** votes.power, 0)
-    share = np.zeros((QUERIES, L))
-    for row in range(QUERIES):
-        share[row] = weights[row] @ (Y[np.maximum(instances[row], 0)] != 0).toarray()
-    total = weights.sum(axis=1, keepdims=True)
-    expected += votes.weight * np.divide(share, total + votes.doubt, out=np.zeros_like(share), where=total > 0)
-
-    np.testing.assert_allclose(scores, np.take_along_axis(expected, ids, 1), rtol=1e-5)
-    assert (np.diff(scores, axis=1) <= 0).all()
-    assert (np.sort(ids, axis=1) == np.arange(L)).all()
-    few_scores, few = neighbors.topk(classifier, queries, 3)
-    assert (few == ids[:, :3]).all() and (few_scores == scores[:, :3]).all()
-
-
-def test_votes_alone_and_rows_without_neighbors(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
-    X, Y, queries = problem
-    scores, ids = sx.Neighbors(X, Y, sx.Votes(5)).topk(None, queries, L)
-    assert ((ids >= 0) == (scores > 0)).all()
-    if sp.issparse(X):
-        assert (ids[4] == -1).all()  # an empty query
-
-
 def test_results_do_not_depend_on_threads(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
     X, Y, queries = problem
-    one, three = (sx.Neighbors(X, Y, num_threads=threads).topk(None, queries, 5) for threads in (1, 3))
+    one, three = (sx.Neighbors(X, Y, num_threads=threads).search(queries, 5) for threads in (1, 3))
     assert all((a == b).all() for a, b in zip(one, three, strict=True))
-
-
-def test_tuning_takes_votes_where_they_help(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
-    X, Y, _ = problem
-    truth = sp.csr_matrix(Y[:50])
-    hidden = sx.Hidden(8) if sp.issparse(X) else None
-    classifier = sx.Classifier(D, L, fan_in=4, hidden=hidden, sparse_input=sp.issparse(X), rewiring=None, device="cpu")
-    neighbors = sx.Neighbors(X, Y)
-    tried = neighbors.tune(classifier, X[:50], truth)  # an untrained classifier, and a memory that knows the answers
-    votes = neighbors.votes
-    assert votes.weight > 0 and tried[votes.power, votes.weight] == max(tried.values())
-    wrong = sx.Neighbors(X, sp.csr_matrix(np.roll(Y.toarray(), 1, axis=1)))
-    wrong.tune(classifier, X[:50], sp.csr_matrix((50, L), dtype=np.float32))  # nothing to hit: all are equal
-    assert wrong.votes.weight == 0
 
 
 def test_saved_and_loaded(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Path) -> None:
@@ -129,7 +79,7 @@ def test_saved_and_loaded(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Pat
     neighbors.save(tmp_path / "neighbors.npz")
     loaded = sx.Neighbors.load(tmp_path / "neighbors.npz")
     assert loaded.votes == neighbors.votes and loaded.nbytes == neighbors.nbytes
-    assert all((a == b).all() for a, b in zip(loaded.topk(None, queries), neighbors.topk(None, queries), strict=True))
+    assert all((a == b).all() for a, b in zip(loaded.search(queries), neighbors.search(queries), strict=True))
     assert [path.name for path in tmp_path.iterdir()] == ["neighbors.npz"]
     content = (tmp_path / "neighbors.npz").read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"PK\x03\x04 something else"):
@@ -151,13 +101,9 @@ def test_bad_input_is_named(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
         sx.Neighbors(X, Y, 0.5)  # type: ignore[arg-type]
     with pytest.raises(sx.ArgumentError, match="votes.weight=-1"):
         sx.Votes(weight=-1)
-    with pytest.raises(sx.ArgumentError, match="k=38"):
-        neighbors.topk(None, queries, L + 1)
     with pytest.raises(sx.ArgumentError, match="61 features"):
         neighbors.search(queries[:, :-1])
     with pytest.raises(sx.DTypeError, match="X must be"):
         neighbors.search(queries.toarray() if sp.issparse(X) else sp.csr_matrix(queries.astype(np.float32)))
-    with pytest.raises(sx.ArgumentError, match="classifier has 5 labels"):
-        neighbors.topk(sx.Classifier(D, 5, fan_in=None, device="cpu"), queries)
     with pytest.raises((sx.ArgumentError, sx.DTypeError), match="X"):
         sx.Neighbors(X * np.float32("nan"), Y)

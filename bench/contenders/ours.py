@@ -2,7 +2,7 @@
 
     python -m contenders.ours VARIANT DATA OUT [--seed 0] [--threads 2]
 
-One training gives two results: ``OUT``, and ``OUT-alone`` for the network without its neighbours. The training sees the
+One training gives two results: ``OUT``, and ``OUT-alone`` for the network alone. The training sees the
 training part alone.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from sparsexmc.cli import ensemble
 from sparsexmc.cli import main as command_line
-from sparsexmc.cli import neighbors
 
 from .contender import Ids, K, Matrix, Split, load, measure
 
@@ -33,7 +33,8 @@ VARIANTS = {
     "ours-rigl": ["model.rewiring.method=rigl"],
 }
 BATCH = 4096
-MODEL_FILES = ("model.safetensors", "neighbors.npz")  # what prediction needs; the optimizer's state is for resuming
+# What prediction needs; the optimizer's state is for resuming.
+MODEL_FILES = ("model.safetensors", "linear.npz", "neighbors.npz")
 
 
 class Ours:
@@ -60,7 +61,7 @@ class Ours:
 
     def finish(self) -> int:
         self.classifier = sx.load(self.model, num_threads=self.threads)
-        self.ranker = neighbors.load(str(self.model), self.classifier, self.threads)
+        self.ranker = ensemble.load(str(self.model), self.classifier, self.threads)
         layer = {name: size for name, size in self.classifier.memory.plan.items() if "segment" in name}
         self.settings |= {"output_layer_bytes": sum(layer.values()), "run": (self.model / "run.toml").read_text()}
         return sum((self.model / name).stat().st_size for name in MODEL_FILES if (self.model / name).exists())
@@ -69,7 +70,7 @@ class Ours:
         return best(self.ranker, X)
 
 
-def best(ranker: neighbors.Ranker, X: Matrix) -> Ids:
+def best(ranker: ensemble.Ranker, X: Matrix) -> Ids:
     """The K best labels of each row."""
     X = sp.csr_matrix(X, dtype=np.float32) if sp.issparse(X) else X
     return np.concatenate([ranker.topk(X[begin : begin + BATCH], K)[1] for begin in range(0, X.shape[0], BATCH)])

@@ -9,8 +9,10 @@ from ._step import StepResult
 from .classifier import Classifier, load
 from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
+from .ensemble import Ensemble
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
+from .linear import Linear
 from .memory import MemoryPlan, plan
 from .neighbors import Neighbors
 from .regrouping import Regrouping
@@ -26,9 +28,11 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DeviceError",
+    "Ensemble",
     "Error",
     "Hidden",
     "History",
+    "Linear",
     "MemoryPlan",
     "MemoryPlanError",
     "MetaClassifier",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
+from . import _core
 from .errors import ArgumentError, DTypeError
 
 
@@ -49,6 +51,31 @@ def label_matrix(name: str, matrix: Any) -> sp.csr_matrix:
     binary.sum_duplicates()
     binary.data[:] = 1
     return binary
+
+
+def unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """The rows of a float32 CSR matrix at length 1; empty ones stay empty."""
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1), np.float64)).ravel()
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    data = (matrix.data * np.repeat(scale, np.diff(matrix.indptr))).astype(np.float32)
+    return sp.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def search(
+    postings: sp.csr_matrix, queries: sp.csr_matrix, count: int, threads: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The `count` columns of `postings` [D, columns] with the largest positive product with each query [n, D].
+
+    Returns:
+        products [n, count], falling, and columns [n, count]; 0 and -1 where there are fewer.
+    """
+    shape = queries.shape[0], count
+    products, columns = np.empty(shape, np.float32), np.empty(shape, np.int64)
+    _core.largest_products(
+        postings.indptr, postings.indices, postings.data, postings.shape[1],
+        queries.indptr, queries.indices, queries.data, products, columns, threads,
+    )  # fmt: skip
+    return products, columns
 
 
 def _checked(name: str, matrix: Any) -> sp.csr_matrix:

@@ -10,6 +10,7 @@ void bind_tensor(nanobind::module_& m);
 void bind_device_array(nanobind::module_& m);
 void bind_classifier(nanobind::module_& m);
 void bind_cluster_labels(nanobind::module_& m);
+void bind_linear(nanobind::module_& m);
 void bind_metrics(nanobind::module_& m);
 void bind_neighbors(nanobind::module_& m);
 void bind_data(nanobind::module_& m);

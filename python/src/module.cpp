@@ -26,6 +26,7 @@ NB_MODULE(_core, m) {
   sparsexmc::python::bind_device_array(m);
   sparsexmc::python::bind_classifier(m);
   sparsexmc::python::bind_cluster_labels(m);
+  sparsexmc::python::bind_linear(m);
   sparsexmc::python::bind_metrics(m);
   sparsexmc::python::bind_neighbors(m);
   sparsexmc::python::bind_data(m);

@@ -1,12 +1,12 @@
-// Nearest instances, and rankings with their votes.
+// Search in an inverted index, and rankings with the votes of neighbors.
 #include "sparsexmc/neighbors.h"
 
-#include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include "bindings.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/inverted_index.h"
 #include "views.h"
 
 namespace nb = nanobind;
@@ -17,38 +17,32 @@ namespace {
 template <class T>
 using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-/// Lets Ctrl-C through, for this may take minutes.
-void raise_signals() {
-  const nb::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
-}
-
 template <class A, class B>
 void check_same_shape(const char* a_name, const A& a, const char* b_name, const B& b) {
   if (a.shape(0) != b.shape(0) || a.shape(1) != b.shape(1))
     throw ArgumentError(std::string(a_name) + " and " + b_name + " differ in shape");
 }
 
-void nearest(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
-             const Indices& query_indptr, const Indices& query_indices, const Values& query_values,
-             const Matrix<float>& similarities, const Matrix<int64_t>& instances, int num_threads) {
+void search(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
+            const Indices& query_indptr, const Indices& query_indices, const Values& query_values,
+            const Matrix<float>& products, const Matrix<int64_t>& columns, int num_threads) {
   const CsrView postings = features_view(indptr, indices, values, cols);
   const CsrView queries = features_view(query_indptr, query_indices, query_values, postings.rows);
-  check_same_shape("similarities", similarities, "instances", instances);
-  if (static_cast<int64_t>(instances.shape(0)) != queries.rows)
-    throw ArgumentError("instances has another number of rows than the queries");
+  check_same_shape("products", products, "columns", columns);
+  if (static_cast<int64_t>(columns.shape(0)) != queries.rows)
+    throw ArgumentError("columns has another number of rows than the queries");
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
-  nearest_instances(postings, queries, static_cast<int64_t>(instances.shape(1)), similarities.data(), instances.data(),
-                    pool, raise_signals);
+  largest_products(postings, queries, nullptr, static_cast<int64_t>(columns.shape(1)), products.data(), columns.data(),
+                   pool, raise_signals);
 }
 
-void rank(const Matrix<const float>& logits, const Matrix<const int64_t>& ids, const Matrix<const float>& similarities,
-          const Matrix<const int64_t>& instances, const Indices& indptr, const Indices& indices, int64_t num_labels,
-          double power, double weight, double doubt, const Matrix<float>& scores, const Matrix<int64_t>& best,
-          int num_threads) {
+void rank(const Matrix<const float>& candidates, const Matrix<const int64_t>& ids,
+          const Matrix<const float>& similarities, const Matrix<const int64_t>& instances, const Indices& indptr,
+          const Indices& indices, int64_t num_labels, double power, double weight, double doubt,
+          const Matrix<float>& scores, const Matrix<int64_t>& best, int num_threads) {
   const LabelsView labels = labels_view(indptr, indices);
-  check_same_shape("logits", logits, "ids", ids);
+  check_same_shape("candidates", candidates, "ids", ids);
   check_same_shape("similarities", similarities, "instances", instances);
   check_same_shape("scores", scores, "best", best);
   if (instances.shape(0) != ids.shape(0) || best.shape(0) != ids.shape(0))
@@ -56,7 +50,7 @@ void rank(const Matrix<const float>& logits, const Matrix<const int64_t>& ids, c
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
   const auto width = [](const auto& matrix) { return static_cast<int64_t>(matrix.shape(1)); };
-  rank_with_votes(logits.data(), ids.data(), width(ids), similarities.data(), instances.data(), width(instances),
+  rank_with_votes(candidates.data(), ids.data(), width(ids), similarities.data(), instances.data(), width(instances),
                   static_cast<int64_t>(ids.shape(0)), labels, num_labels, {power, weight, doubt}, width(best),
                   scores.data(), best.data(), pool);
 }
@@ -64,17 +58,16 @@ void rank(const Matrix<const float>& logits, const Matrix<const int64_t>& ids, c
 }  // namespace
 
 void bind_neighbors(nb::module_& m) {
-  m.def(
-      "nearest_instances", &nearest, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
-      nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("query_indptr").noconvert(),
-      nb::arg("query_indices").noconvert(), nb::arg("query_values").noconvert(), nb::arg("similarities").noconvert(),
-      nb::arg("instances").noconvert(), nb::arg("num_threads"),
-      "Fills similarities and instances [n, count] with the nearest of each query; features transposed, in CSR form.");
-  m.def("rank_with_votes", &rank, nb::arg("logits").noconvert(), nb::arg("ids").noconvert(),
+  m.def("largest_products", &search, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
+        nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("query_indptr").noconvert(),
+        nb::arg("query_indices").noconvert(), nb::arg("query_values").noconvert(), nb::arg("products").noconvert(),
+        nb::arg("columns").noconvert(), nb::arg("num_threads"),
+        "Fills products and columns [n, count] with the largest of each query; postings and queries in CSR form.");
+  m.def("rank_with_votes", &rank, nb::arg("candidates").noconvert(), nb::arg("ids").noconvert(),
         nb::arg("similarities").noconvert(), nb::arg("instances").noconvert(), nb::arg("indptr").noconvert(),
         nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("power"), nb::arg("weight"), nb::arg("doubt"),
         nb::arg("scores").noconvert(), nb::arg("best").noconvert(), nb::arg("num_threads"),
-        "Fills scores and best [n, k] with sigmoid(logit) and the votes of neighbors added up.");
+        "Fills scores and best [n, k] with the candidates' scores and the votes of neighbors added up.");
 }
 
 }  // namespace sparsexmc::python

@@ -3,20 +3,11 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "sparsexmc/csr_matrix.h"
 #include "sparsexmc/tensor_view.h"
 
 namespace sparsexmc {
-
-/// A sparse matrix that owns its arrays. Columns ascend within a row, each once.
-struct CsrMatrix {
-  int64_t rows = 0;
-  int64_t cols = 0;
-  std::vector<int64_t> indptr;  ///< [rows + 1]
-  std::vector<int32_t> indices;
-  std::vector<float> values;  ///< empty for labels: every entry is a 1
-};
 
 struct RepositoryData {
   CsrMatrix features;

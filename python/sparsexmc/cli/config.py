@@ -3,9 +3,9 @@
 Sections: [model] holds arguments of `sparsexmc.Classifier`, with the tables [model.hidden], [model.optimizer],
 [model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights] (of propensities) for its
 configuration objects; [training] holds arguments of `Classifier.fit`; [data] says how features are prepared: tfidf, and
-for raw text arguments of `TextVectorizer.fit`; [neighbors] holds arguments of `Votes`, and enabled. The keys are those
-of the Python API, read off its signatures, so that the two cannot drift apart. TOML has no null: the word "none" stands
-for Python's None.
+for raw text arguments of `TextVectorizer.fit`; [linear] holds arguments of `Linear` and [neighbors] those of `Votes`,
+both also enabled. The keys are those of the Python API, read off its signatures, so that the two cannot drift apart.
+TOML has no null: the word "none" stands for Python's None.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def check(config: Config) -> None:
     """Raises UsageError for an unknown section or key (naming the closest known one) or a section that is no table."""
     import sparsexmc
 
-    _check_keys(config, {"model", "training", "data", "neighbors"}, "section", "")
+    _check_keys(config, {"model", "training", "data", "linear", "neighbors"}, "section", "")
     for section in config:
         _check_table(config[section], section)
     model = config.get("model", {})
@@ -122,6 +122,8 @@ def check(config: Config) -> None:
             _check_keys(model[key], known, "key", f"model.{key}.")
     _check_keys(config.get("training", {}), parameters(sparsexmc.Classifier.fit) - NOT_IN_TRAINING, "key", "training.")
     _check_keys(config.get("data", {}), {"tfidf"} | text_keys(), "key", "data.")
+    linear = parameters(sparsexmc.Linear.__init__) - {"X", "Y", "num_threads"}
+    _check_keys(config.get("linear", {}), linear | {"enabled"}, "key", "linear.")
     votes = {field.name for field in dataclasses.fields(sparsexmc.Votes)}
     _check_keys(config.get("neighbors", {}), votes | {"enabled"}, "key", "neighbors.")
     if config.get("data", {}).get("tfidf", False) not in (True, False):

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 # Below this many labels a sparse output layer saves nothing worth having.
 SMALL_OUTPUT = 2_000
-# Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout. And one in twenty
-# would be too few to tell which epoch was the best.
+# Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout.
 TINY_DATA, SMALL_DATA = 4_000, 20_000
+# Of fewer instances one in twenty would be too few to tell which epoch or which weight of linear classifiers was best.
+LEAST_TO_HOLD_OUT = 10_000
 # From here on a network of 2,000 hidden units no longer overfits within a few epochs, and a high rate pays.
 LARGE_DATA = 40_000
 # Rows of more tokens than this move a hidden unit further per step: they overfit at the rate that suits short ones.
 LONG_ROW = 40
 MAX_DENSE_LABELS = 20_000
+HIDDEN = 1024
 # Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
 MAX_NEIGHBORS = 2_000_000
+# Linear classifiers take some 5,000 bytes per instance while they train.
+MAX_LINEAR = 2_000_000
 
 
 def for_data(X: Any, Y: sp.csr_matrix) -> Config:
@@ -41,7 +45,6 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     sparse, small, large = sp.issparse(X), instances < SMALL_DATA, instances >= LARGE_DATA
     many_labels = num_labels >= SMALL_OUTPUT
     long_rows = sparse and X.nnz > LONG_ROW * instances
-    width = 2048 if sparse and many_labels else 1024
     batch_size = min(instances, 32 if instances < TINY_DATA else 128 if small else 256)
     model: Config = {
         "in_features": X.shape[1],
@@ -62,7 +65,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     if sparse:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
     dropout = 0.5 if small or long_rows else 0.4 if not large else 0.3 if sparse else 0.2
-    model["hidden"] = {"features": width, "dropout": dropout, "input_scale": _input_scale(X, small)}
+    model["hidden"] = {"features": HIDDEN, "dropout": dropout, "input_scale": _input_scale(X, small)}
     rate = 1.5e-3 if small or long_rows else 3e-3 if not sparse else 5e-3 if large else 2e-3
     optimizer: Config = {"name": "adam", "lr": rate}
     if not small:
@@ -73,12 +76,19 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     model["rewiring"] = "none"
     model["seed"] = 0
     training: Config = {
-        "epochs": 30 if small else 5 if large and not long_rows else 6,
-        "validation": "none" if small else 0.05,
+        "epochs": 30 if small else 4,
+        "validation": "none" if instances < LEAST_TO_HOLD_OUT else 0.05,
     }
-    if not small:
+    if instances >= LEAST_TO_HOLD_OUT:
         training["validation_metric"] = "nDCG@5" if num_labels >= 5 else "P@1"  # steadier than P@1 on few instances
-    return {"model": model, "training": training, "neighbors": _neighbors(instances, sparse)}
+    beside = {"linear": _linear(instances, sparse), "neighbors": _neighbors(instances, sparse)}
+    return {"model": model, "training": training, **beside}
+
+
+def _linear(instances: int, sparse: bool) -> Config:
+    if instances > MAX_LINEAR or not sparse:
+        return {"enabled": False}
+    return {"enabled": True, "cost": "tune", "negatives": 100, "rounds": 4, "threshold": 0.1, "weight": "tune"}
 
 
 def _neighbors(instances: int, sparse: bool) -> Config:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, label_weights, model_inputs, neighbors, preparation, reporting
+from . import ensemble, inputs, label_weights, model_inputs, preparation, reporting
 from .config import UsageError
 from .tables import count, metric_table
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_data_arguments(parser)
     parser.add_argument("--train", metavar="DATA", help="training data whose label frequencies give the propensities")
     model_inputs.add_filter_argument(parser)
-    neighbors.add_argument(parser)
+    ensemble.add_argument(parser)
     parser.add_argument("-A", type=float, default=A, help="of the propensities (default %(default)s; Amazon sets 0.6)")
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
     parser.add_argument("-k", type=int, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
@@ -118,16 +118,16 @@ def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifie
         X = preparation.prepare(task.X, classifier, path)
     else:
         X, _ = model_inputs.load_features(args.data, classifier, path, demo=args.demo)
-    ranker: neighbors.Ranker
+    ranker: ensemble.Ranker
     if path == args.model and args.label_weights is not None:
         ranker = label_weights.load(args.label_weights, classifier, path, args.A, args.B)
     else:
-        ranker = neighbors.load(path, classifier, args.threads, wanted=not args.no_neighbors)
+        ranker = ensemble.load(path, classifier, args.threads, wanted=not args.network_alone)
     ids = predict_ids(ranker, X, max(task.cutoffs), blanked)
     return classifier, model_inputs.translate(ids, ids_of)
 
 
-def predict_ids(ranker: neighbors.Ranker, X: Any, k: int, blanked: Any = None) -> npt.NDArray[np.int64]:
+def predict_ids(ranker: ensemble.Ranker, X: Any, k: int, blanked: Any = None) -> npt.NDArray[np.int64]:
     """The k best label ids [n, k] of every row of `X`, without the pairs of the CSR matrix `blanked` [n, L]."""
     import numpy as np
 

@@ -23,7 +23,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         "--label-weights",
         metavar="W",
         help="propensity or propensity:ALPHA: rank by logit + ALPHA ln(1 / propensity), which favours rare labels; "
-        "neighbors do not vote then",
+        "the network alone predicts then",
     )
 
 

@@ -1,7 +1,7 @@
 """Write the best labels of every instance, one line an instance, best first.
 
 A line is name:score, name:score, ... separated by tabs; without names, or with --ids, id:score,id:score,... Scores are
-probabilities with the votes of the model's neighbors added, or logits where it has none or --label-weights are given. A
+the sums of `sparsexmc.Ensemble`, or logits where the model is a network alone or --label-weights are given. A
 file that ends in .npz gets a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one matrix of
 features (.npz or .npy) or, for a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of the data's
 filter file or of --filter are blanked before ranking; a line is shorter where too few labels are left.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, label_weights, model_inputs, neighbors
+from . import ensemble, inputs, label_weights, model_inputs
 from .config import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="text, or .npz for a CSR matrix; default: the terminal")
     parser.add_argument("--ids", action="store_true", help="label ids, even where the model knows names")
     model_inputs.add_filter_argument(parser)
-    neighbors.add_argument(parser)
+    ensemble.add_argument(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
     inputs.add_device_argument(parser)
     label_weights.add_argument(parser)
@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     names = None if args.ids or as_matrix else _printable(classifier.label_names)
     X, blanked = model_inputs.load_features(args.data, classifier, args.model, demo=args.demo, filter_file=args.filter)
     k = min(DEFAULT_K, classifier.num_labels) if args.k is None else args.k
-    ranker: neighbors.Ranker
+    ranker: ensemble.Ranker
     if args.label_weights is not None:
         ranker = label_weights.load(args.label_weights, classifier, args.model)
     else:
-        ranker = neighbors.load(args.model, classifier, args.threads, wanted=not args.no_neighbors)
+        ranker = ensemble.load(args.model, classifier, args.threads, wanted=not args.network_alone)
     batches = _batches(ranker, X, k, blanked)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 Batches = Iterator[tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]]
 
 
-def _batches(ranker: neighbors.Ranker, X: Any, k: int, blanked: Any) -> Batches:
+def _batches(ranker: ensemble.Ranker, X: Any, k: int, blanked: Any) -> Batches:
     for start in range(0, X.shape[0], ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         yield ranker.topk(X[rows], k, filter=None if blanked is None else blanked[rows])

@@ -8,9 +8,10 @@ its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
 [model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights], and label_order = "frequency" |
-"semantic" | "random"; [training] arguments of Classifier.fit; [neighbors] enabled = true | false, count, power, weight
-("tune": chosen on the held-out instances), doubt; [data] tfidf = true | false, and for raw text ngrams, min_df,
-max_features, lowercase, token_pattern.
+"semantic" | "random"; [training] arguments of Classifier.fit; [linear] enabled = true | false and arguments of
+sparsexmc.Linear, [neighbors] enabled and those of sparsexmc.Votes, of which cost and weight may be "tune": chosen on
+the held-out instances; [data] tfidf = true | false, and for raw text ngrams, min_df, max_features, lowercase,
+token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
@@ -29,11 +30,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as cfg
-from . import defaults, demo, evaluate, inputs, neighbors, preparation
+from . import defaults, demo, ensemble, evaluate, inputs, preparation
 from .tables import count, human_seconds, indent, metric_table
 
 if TYPE_CHECKING:
-    from sparsexmc import Classifier, History, Neighbors
+    from sparsexmc import Classifier, Ensemble, History
     from sparsexmc.data import Dataset, TextVectorizer, TfIdf
 
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise cfg.UsageError("give -o MODEL, the directory where the model goes")
     wanted = _wanted(args)
     cfg.check(wanted)
-    neighbors.check(wanted.get("neighbors", {}))
+    ensemble.check(wanted)
     output = None if args.output is None else inputs.check_model_output(args.output)
 
     start = time.perf_counter()
@@ -84,12 +85,11 @@ def run(args: argparse.Namespace) -> int:
     if args.demo and output is not None:
         classifier.save(output)
         job.complete(output)
-    memory = _neighbors(classifier, job, args.threads)
+    together = _ensemble(classifier, job, args.threads)
     seconds = time.perf_counter() - start
     if output is not None:
-        neighbors.save(output, memory)
-    ranker = classifier if memory is None else neighbors.VotingClassifier(classifier, memory)
-    _report(classifier, ranker, job, show_packages=args.demo)
+        ensemble.save(output, together)
+    _report(classifier, together or classifier, job, show_packages=args.demo)
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
         f"\ntrained {count(epochs, 'epoch')} in {human_seconds(seconds)}; peak memory "
@@ -112,8 +112,8 @@ class Job:
     config: cfg.Config
 
     def complete(self, model: Path) -> None:
-        """Puts the files of the preparation into a saved model. Neighbors come when the training is over."""
-        neighbors.save(model, None)
+        """Puts the files of the preparation into a saved model. Its other parts come when the training is over."""
+        ensemble.save(model, None)
         preparation.write(model, self.tfidf, self.config, self.vectorizer)
 
 
@@ -234,12 +234,12 @@ def _fit(
         raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
 
 
-def _neighbors(classifier: Classifier, job: Job, threads: int | None) -> Neighbors | None:
-    section, training = job.config.get("neighbors", {}), cfg.training_arguments(job.config)
-    return neighbors.learn(section, classifier, job.X, job.dataset.Y, training, threads)
+def _ensemble(classifier: Classifier, job: Job, threads: int | None) -> Ensemble | None:
+    training = cfg.training_arguments(job.config)
+    return ensemble.learn(job.config, classifier, job.X, job.dataset.Y, training, threads)
 
 
-def _report(classifier: Classifier, ranker: neighbors.Ranker, job: Job, *, show_packages: bool) -> None:
+def _report(classifier: Classifier, ranker: ensemble.Ranker, job: Job, *, show_packages: bool) -> None:
     """The metrics on the test instances, where there are any; for the demo also packages and the baseline."""
     from sparsexmc.report.scores import POPULAR, most_frequent
 

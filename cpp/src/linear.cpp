@@ -1,0 +1,211 @@
+#include "sparsexmc/linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "label_vectors.h"
+#include "linear_solver.h"
+#include "positives.h"
+#include "scalar.h"
+#include "sparse_batch.h"
+#include "sparsexmc/error.h"
+#include "sparsexmc/inverted_index.h"
+
+namespace sparsexmc {
+namespace {
+
+constexpr int64_t labels_per_item = 64;
+constexpr int64_t instances_at_a_time = 16384;  // whose hardest labels are searched for
+constexpr double mean_threshold = 0.05;         // of a mean vector of length 1, which only picks the first negatives
+constexpr int64_t most_rows = std::numeric_limits<uint32_t>::max();
+constexpr int64_t most_columns = std::numeric_limits<int32_t>::max();
+
+void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options) {
+  const auto fail = [](const char* name, const std::string& value, const char* remedy) {
+    throw ArgumentError(std::string(name) + " is " + value + "; " + remedy);
+  };
+  if (!(options.cost > 0.0 && std::isfinite(options.cost)))
+    fail("cost", std::to_string(options.cost), "give a finite number above 0");
+  if (!(options.threshold >= 0.0 && std::isfinite(options.threshold)))
+    fail("threshold", std::to_string(options.threshold), "give a finite number of at least 0");
+  if (options.negatives < 1 || options.negatives > most_columns)
+    fail("negatives", std::to_string(options.negatives), "give at least 1 per instance");
+  if (options.rounds < 1) fail("rounds", std::to_string(options.rounds), "give at least 1");
+  if (num_labels < 1 || num_labels > most_columns)
+    fail("num_labels", std::to_string(num_labels), "it must lie in 1..2147483647");
+  if (X.rows > most_rows || X.cols > most_columns)
+    throw ArgumentError("X has shape [" + std::to_string(X.rows) + ", " + std::to_string(X.cols) +
+                        "]; up to 4294967295 rows and 2147483647 features are possible");
+  if (X.rows != Y.rows)
+    throw ArgumentError("X has " + std::to_string(X.rows) + " rows and Y " + std::to_string(Y.rows) +
+                        "; pass one row of each per instance");
+  check_features(X, X.cols);
+  check_labels(Y, num_labels);
+}
+
+/// The rows at unit length, with the smallest integers.
+CsrMatrix unit_rows(const CsrView& X) {
+  CsrMatrix unit{X.rows, X.cols, {0}, {}, {}};
+  const int64_t begin = X.indptr[0], entries = X.indptr[X.rows] - begin;
+  unit.indptr.reserve(static_cast<size_t>(X.rows) + 1);
+  unit.indices.reserve(static_cast<size_t>(entries));
+  unit.values.reserve(static_cast<size_t>(entries));
+  for (int64_t row = 0; row < X.rows; ++row) {
+    double squares = 0.0;
+    for (int64_t j = X.indptr[row]; j < X.indptr[row + 1]; ++j)
+      squares += static_cast<double>(X.values[j]) * static_cast<double>(X.values[j]);
+    if (!std::isfinite(squares))
+      throw ArgumentError("X holds NaN or Inf in row " + std::to_string(row) + "; leave such rows out or repair them");
+    const double scale = squares > 0.0 ? 1.0 / std::sqrt(squares) : 0.0;
+    for (int64_t j = X.indptr[row]; scale > 0.0 && j < X.indptr[row + 1]; ++j) {
+      unit.indices.push_back(static_cast<int32_t>(X.indices[j]));
+      unit.values.push_back(static_cast<float>(X.values[j] * scale));
+    }
+    unit.indptr.push_back(static_cast<int64_t>(unit.indices.size()));
+  }
+  return unit;
+}
+
+/// Weights of all labels, written by many workers a block of labels at a time.
+class LabelWeights {
+ public:
+  LabelWeights(int64_t num_labels, int64_t num_features)
+      : num_labels_(num_labels),
+        num_features_(num_features),
+        blocks_(static_cast<size_t>(ceil_div(num_labels, labels_per_item))) {}
+
+  /// solve(label, worker) gives the weights of a label.
+  template <class Solve>
+  void fill(ThreadPool& pool, const std::function<void()>& poll, const Solve& solve) {
+    const int64_t stride = 16 * int64_t{pool.num_threads()};  // blocks between two polls
+    for (int64_t first = 0; first < blocks(); first += stride) {
+      if (poll) poll();
+      parallel_for(pool, smaller(stride, blocks() - first), [&](int64_t item, int worker) {
+        Block& block = blocks_[first + item];
+        for (int64_t label = begin(first + item); label < begin(first + item + 1); ++label) {
+          const auto weights = solve(label, worker);
+          block.weights.insert(block.weights.end(), weights.begin(), weights.end());
+          block.ends.push_back(block.weights.size());
+        }
+        block.weights.shrink_to_fit();
+      });
+    }
+  }
+
+  /// As an inverted index [num_features, num_labels]; the weights are let go on the way.
+  CsrMatrix transposed() && {
+    CsrMatrix index{num_features_, num_labels_, std::vector<int64_t>(static_cast<size_t>(num_features_) + 1), {}, {}};
+    for (const Block& block : blocks_)
+      for (const Weight& weight : block.weights) ++index.indptr[weight.feature + 1];
+    for (int64_t feature = 0; feature < num_features_; ++feature) index.indptr[feature + 1] += index.indptr[feature];
+    index.indices.resize(static_cast<size_t>(index.indptr.back()));
+    index.values.resize(static_cast<size_t>(index.indptr.back()));
+    std::vector<int64_t> next(index.indptr.begin(), index.indptr.end() - 1);
+    for (int64_t b = 0; b < blocks(); ++b) {
+      const Block block = std::exchange(blocks_[b], {});
+      int64_t label = begin(b);
+      size_t first = 0;
+      for (const size_t end : block.ends) {
+        for (size_t i = first; i < end; ++i) {
+          const int64_t slot = next[block.weights[i].feature]++;
+          index.indices[slot] = static_cast<int32_t>(label);
+          index.values[slot] = block.weights[i].value;
+        }
+        first = end;
+        ++label;
+      }
+    }
+    return index;
+  }
+
+ private:
+  struct Block {
+    std::vector<Weight> weights;
+    std::vector<size_t> ends;
+  };
+
+  int64_t blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  int64_t begin(int64_t block) const { return smaller(block * labels_per_item, num_labels_); }
+
+  int64_t num_labels_, num_features_;
+  std::vector<Block> blocks_;
+};
+
+/// For every label the instances that find it among their hardest, ascending.
+class HardNegatives {
+ public:
+  HardNegatives(const CsrMatrix& X, const CsrMatrix& index, const LabelsView& Y, int64_t count, ThreadPool& pool,
+                const std::function<void()>& poll)
+      : starts_(static_cast<size_t>(index.cols) + 1) {
+    std::vector<int32_t> hardest;
+    std::vector<int64_t> ends;
+    ends.reserve(static_cast<size_t>(X.rows));
+    std::vector<float> products(static_cast<size_t>(instances_at_a_time * count));
+    std::vector<int64_t> labels(products.size());
+    for (int64_t first = 0; first < X.rows; first += instances_at_a_time) {
+      const int64_t rows = smaller(instances_at_a_time, X.rows - first);
+      const CsrView queries{rows, X.cols, {X.indptr.data() + first, true}, {X.indices.data(), false}, X.values.data()};
+      const LabelsView positives{rows, part(Y.indptr, first), Y.indices};
+      largest_products(index.view(), queries, &positives, count, products.data(), labels.data(), pool, poll);
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t i = row * count; i < (row + 1) * count && labels[i] >= 0; ++i)
+          hardest.push_back(static_cast<int32_t>(labels[i]));
+        ends.push_back(static_cast<int64_t>(hardest.size()));
+      }
+    }
+    for (const int32_t label : hardest) ++starts_[label + 1];
+    for (size_t label = 1; label < starts_.size(); ++label) starts_[label] += starts_[label - 1];
+    instances_.resize(hardest.size());
+    std::vector<int64_t> next(starts_.begin(), starts_.end() - 1);
+    for (int64_t row = 0, i = 0; row < X.rows; ++row)
+      for (; i < ends[row]; ++i) instances_[next[hardest[i]]++] = static_cast<uint32_t>(row);
+  }
+
+  std::span<const uint32_t> of(int64_t label) const {
+    return {instances_.data() + starts_[label], static_cast<size_t>(starts_[label + 1] - starts_[label])};
+  }
+
+ private:
+  static IndexView part(IndexView array, int64_t first) {
+    const size_t size = array.is_64bit ? sizeof(int64_t) : sizeof(int32_t);
+    return {static_cast<const char*>(array.data) + static_cast<size_t>(first) * size, array.is_64bit};
+  }
+
+  std::vector<int64_t> starts_;  // [num_labels + 1]
+  std::vector<uint32_t> instances_;
+};
+
+}  // namespace
+
+CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
+                       ThreadPool& pool, const std::function<void()>& poll) {
+  check(X, Y, num_labels, options);
+  const CsrMatrix rows = unit_rows(X);
+  const LabelInstances positives(Y, num_labels);
+  std::vector<LinearSolver> solvers;
+  for (int worker = 0; worker < pool.num_threads(); ++worker) solvers.emplace_back(rows, options.cost, options.seed);
+  std::vector<std::vector<Dual>> duals(static_cast<size_t>(num_labels));
+
+  LabelWeights means(num_labels, X.cols);
+  means.fill(pool, poll,
+             [&](int64_t label, int worker) { return solvers[worker].mean(positives.of(label), mean_threshold); });
+  CsrMatrix index = std::move(means).transposed();
+  for (int64_t round = 0; round < options.rounds; ++round) {
+    const HardNegatives negatives(rows, index, Y, options.negatives, pool, poll);
+    LabelWeights weights(num_labels, X.cols);
+    weights.fill(pool, poll, [&](int64_t label, int worker) {
+      const auto own = positives.of(label);
+      if (own.empty()) return std::span<const Weight>();
+      return solvers[worker].solve(label, own, negatives.of(label), duals[label], options.threshold);
+    });
+    index = std::move(weights).transposed();
+  }
+  return index;
+}
+
+}  // namespace sparsexmc

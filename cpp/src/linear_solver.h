@@ -1,0 +1,62 @@
+// The linear classifier of one label: dual coordinate descent over its positives and chosen negatives.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sparsexmc/csr_matrix.h"
+
+namespace sparsexmc {
+
+/// An instance with its dual variable times its sign: positive for the label's instances, negative for others.
+struct Dual {
+  uint32_t instance;
+  float value;
+};
+
+struct Weight {
+  int32_t feature;
+  float value;
+};
+
+/// A worker's scratch; solves one label after another.
+class LinearSolver {
+ public:
+  /// @param X rows of unit length or 0
+  LinearSolver(const CsrMatrix& X, double cost, uint64_t seed);
+
+  /// Solves for `label`, beginning at the duals of the last round.
+  /// @param positives, negatives instances, ascending; disjoint
+  /// @param duals in: of an earlier round, ascending; out: those that are not 0
+  /// @returns the weights of at least `threshold`, valid until the next call
+  std::span<const Weight> solve(int64_t label, std::span<const uint32_t> positives, std::span<const uint32_t> negatives,
+                                std::vector<Dual>& duals, double threshold);
+
+  /// The mean of the instances at unit length, what is below `threshold` left out.
+  std::span<const Weight> mean(std::span<const uint32_t> instances, double threshold);
+
+ private:
+  struct Example {
+    uint32_t instance;
+    double sign;
+    double dual;  // >= 0
+  };
+
+  void gather(std::span<const uint32_t> positives, std::span<const uint32_t> negatives, std::vector<Dual>& duals);
+  void visit(Example& example, double& most, double& least);
+  void shuffle(int64_t label, int pass);
+  double product(uint32_t instance) const;
+  void add(uint32_t instance, double factor);
+  void take(uint32_t instance, double scale, double threshold);
+
+  const CsrMatrix& X_;
+  double slack_;  // 1 / (2 C), what the squared hinge adds to the diagonal
+  uint64_t seed_;
+  std::vector<double> weights_;  // [D], 0 between calls
+  std::vector<Example> examples_;
+  std::vector<uint32_t> order_;
+  std::vector<Weight> taken_;
+};
+
+}  // namespace sparsexmc

@@ -1,0 +1,209 @@
+"""A classifier together with linear classifiers and neighbors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from . import _core
+from ._checks import require_int
+from ._filter import Ranking, blanked_labels, drop, widest
+from ._sparse import label_matrix
+from .classifier import Classifier
+from .config import Votes
+from .errors import ArgumentError
+from .linear import Linear
+from .metrics import precision_at_k
+from .neighbors import Neighbors
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+_CANDIDATES = 100  # of each part; the scores behind them are too small to change a short list
+_LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+_VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+_CUTOFFS = (1, 3, 5)
+_MOST_TUNED = 3_000
+
+
+class Weights(NamedTuple):
+    """What `Ensemble.tune` chooses: the weight of the linear scores, and weight and power of the votes."""
+
+    linear: float
+    votes: float
+    power: float
+
+
+class Ensemble:
+    """Ranks labels by the sum of what its parts say of them:
+
+        sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.doubt)
+
+    z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
+    max(0, cosine)^votes.power for each of its labels; v is the sum of a label's votes and s that of all neighbors. Of
+    classifier and linear classifiers the best 100 (or k) labels of a row take part.
+
+    Args:
+        classifier: the network; None: the other parts alone.
+        linear: scores labels by the raw features.
+        neighbors: training instances that vote.
+        num_threads: worker threads of the ranking; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the
+            process.
+
+    Raises:
+        ArgumentError: no part, or parts that disagree about the number of labels or features.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier | None,
+        *,
+        linear: Linear | None = None,
+        neighbors: Neighbors | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        for name, part, kind in (
+            ("classifier", classifier, Classifier),
+            ("linear", linear, Linear),
+            ("neighbors", neighbors, Neighbors),
+        ):
+            if part is not None and not isinstance(part, kind):
+                raise ArgumentError(f"{name} is a {type(part).__name__}; pass a sparsexmc.{kind.__name__} or None")
+        parts = {"classifier": classifier, "linear": linear, "neighbors": neighbors}
+        sizes = {name: part.num_labels for name, part in parts.items() if part is not None}
+        if len(set(sizes.values())) != 1:
+            said = ", ".join(f"{name} has {size} labels" for name, size in sizes.items())
+            raise ArgumentError(f"{said or 'all parts are None'}; pass parts with the same labels")
+        if linear is not None and neighbors is not None and linear.in_features != neighbors.in_features:
+            raise ArgumentError(
+                f"linear reads {linear.in_features} features and neighbors {neighbors.in_features}; they must agree"
+            )
+        self.classifier, self.linear, self.neighbors = classifier, linear, neighbors
+        if num_threads is not None:
+            require_int("num_threads", num_threads, 0)
+        self.num_labels, self.threads = next(iter(sizes.values())), num_threads or 0
+
+    def topk(self, X: Any, k: int = 5, *, embeddings: Any = None, filter: Any = None) -> Ranking:
+        """The k best labels of every row.
+
+        Args:
+            X: [n, D] features as linear classifiers and neighbors read them.
+            k: number of labels.
+            embeddings: what the classifier reads, where that is not X.
+            filter: pairs that are never predicted, as in `Classifier.topk`.
+
+        Returns:
+            scores [n, k], falling, and ids [n, k]; ties go to the smaller id. Where the parts know fewer than k labels,
+            id -1 fills the row.
+
+        Raises:
+            ArgumentError, DTypeError: as the parts do, or k out of range.
+        """
+        require_int("k", k, 1)
+        if k > self.num_labels:
+            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        embeddings = X if embeddings is None else embeddings
+        if filter is None:
+            return _Opinions(self, X, embeddings, k).rank(self._weights(), k)
+        blanked = blanked_labels("filter", filter, X.shape[0], self.num_labels)
+        width = widest(blanked, k, self.num_labels)
+        ranking = _Opinions(self, X, embeddings, width).rank(self._weights(), width)
+        return drop(ranking, blanked, k, self.num_labels)
+
+    def tune(
+        self,
+        X: Any,
+        Y: Any,
+        *,
+        embeddings: Any = None,
+        cutoffs: Sequence[int] = _CUTOFFS,
+        linear_weights: Sequence[float] = _LINEAR_WEIGHTS,
+        votes_weights: Sequence[float] = _VOTES_WEIGHTS,
+    ) -> dict[Weights, float]:
+        """Sets the weights and the power of the votes to what ranks held-out instances best.
+
+        The measure is the mean of P@k over `cutoffs`. Tries all given weights, and the power as it is and by half
+        higher. The instances must be in no part's training; of more than 3,000 as many are taken, evenly.
+
+        Returns:
+            {Weights: mean of P@k}, shares. Of equal ones that of the smallest weights is taken.
+        """
+        truth = label_matrix("Y", Y)
+        embeddings = X if embeddings is None else embeddings
+        if truth.shape[0] > _MOST_TUNED:
+            rows = np.linspace(0, truth.shape[0] - 1, _MOST_TUNED).astype(np.int64)
+            X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
+        k = min(max(cutoffs), self.num_labels)
+        opinions = _Opinions(self, X, embeddings, k)
+        power = 1.0 if self.neighbors is None else self.neighbors.votes.power
+        tried: dict[Weights, float] = {}
+        for weights in itertools.starmap(
+            Weights,
+            itertools.product(
+                (0.0,) if self.linear is None else linear_weights,
+                (0.0,) if self.neighbors is None else votes_weights,
+                (power,) if self.neighbors is None else (power, 1.5 * power),
+            ),
+        ):
+            _, ids = opinions.rank(weights, k)
+            tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
+        best = max(tried, key=lambda weights: (tried[weights], -weights.linear - weights.votes, -weights.power))
+        if self.linear is not None:
+            self.linear.weight = best.linear
+        if self.neighbors is not None:
+            self.neighbors.votes = replace(self.neighbors.votes, weight=best.votes, power=best.power)
+        return tried
+
+    def _weights(self) -> Weights:
+        votes = Votes(weight=0.0) if self.neighbors is None else self.neighbors.votes
+        return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
+
+
+class _Opinions:
+    """What the parts say of some rows, to be ranked with any weights."""
+
+    def __init__(self, ensemble: Ensemble, X: Any, embeddings: Any, k: int) -> None:
+        self.num_labels, rows = ensemble.num_labels, X.shape[0]
+        width = min(max(_CANDIDATES, k), self.num_labels)
+        self.network = self.linear = self.found = _nothing(rows)
+        self.votes, self.labels = Votes(), sp.csr_matrix((0, self.num_labels), dtype=np.float32)
+        self.threads = ensemble.threads
+        if ensemble.classifier is not None:
+            logits, ids = ensemble.classifier.topk(embeddings, width)
+            if len(ids) != rows:
+                raise ArgumentError(f"embeddings has {len(ids)} rows and X {rows}; pass one each per instance")
+            self.network = _sigmoid(logits), ids
+        if ensemble.linear is not None:
+            margins, ids = ensemble.linear.topk(X, width)
+            self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins))), ids
+        if ensemble.neighbors is not None:
+            self.found = ensemble.neighbors.search(X)
+            self.votes, self.labels = ensemble.neighbors.votes, ensemble.neighbors.labels
+
+    def rank(self, weights: Weights, k: int) -> Ranking:
+        """scores and ids [n, k]"""
+        probabilities, ids = self.network
+        linear, linear_ids = self.linear
+        candidates = np.hstack([probabilities, np.float32(weights.linear) * linear])
+        scores, best = np.empty((len(ids), k), np.float32), np.empty((len(ids), k), np.int64)
+        _core.rank_with_votes(
+            candidates, np.hstack([ids, linear_ids if weights.linear > 0 else np.full_like(linear_ids, -1)]),
+            *self.found, self.labels.indptr, self.labels.indices, self.num_labels, weights.power, weights.votes,
+            self.votes.doubt, scores, best, self.threads,
+        )  # fmt: skip
+        return scores, best
+
+
+def _nothing(rows: int) -> tuple[Floats, Ids]:
+    return np.empty((rows, 0), np.float32), np.empty((rows, 0), np.int64)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
