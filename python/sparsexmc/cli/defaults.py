@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Below this many labels a sparse output layer saves nothing worth having.
 SMALL_OUTPUT = 2_000
 # Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout.
-TINY_DATA, SMALL_DATA = 4_000, 20_000
+TINY_DATA, SMALL_DATA, SMALL_DATA_FEW_LABELS = 4_000, 10_000, 20_000
 # Of fewer instances one in twenty would be too few to tell which epoch or which weight of linear classifiers was best.
 LEAST_TO_HOLD_OUT = 10_000
 # From here on a network of 2,000 hidden units no longer overfits within a few epochs, and a high rate pays.
@@ -23,6 +23,7 @@ LARGE_DATA = 40_000
 LONG_ROW = 40
 MAX_DENSE_LABELS = 20_000
 HIDDEN = 1024
+ABOVE_LOG_ODDS = 2.5
 # Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
@@ -42,8 +43,9 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     import scipy.sparse as sp
 
     instances, num_labels = Y.shape
-    sparse, small, large = sp.issparse(X), instances < SMALL_DATA, instances >= LARGE_DATA
-    many_labels = num_labels >= SMALL_OUTPUT
+    sparse, many_labels = sp.issparse(X), num_labels >= SMALL_OUTPUT
+    small = instances < (SMALL_DATA if many_labels else SMALL_DATA_FEW_LABELS)
+    large = instances >= LARGE_DATA
     long_rows = sparse and X.nnz > LONG_ROW * instances
     batch_size = min(instances, 32 if instances < TINY_DATA else 128 if small else 256)
     model: Config = {
@@ -51,12 +53,12 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "num_labels": num_labels,
         "num_instances": instances,
         "sparse_input": sparse,
-        "fan_in": 64 if many_labels else "none",
+        "fan_in": (32 if sparse else 64) if many_labels else "none",
         "group_size": 16,
         "label_order": FREQUENCY,
         "dense_labels": min(round((0.06 if sparse else 0.03) * num_labels), MAX_DENSE_LABELS),
         "loss": "bce",
-        "initial_bias": 0.0 if small else _log_odds(Y),
+        "initial_bias": 0.0 if small else _initial_bias(Y),
         "batch_size": batch_size,
         "labels_per_instance": _largest_batch_mean(Y, batch_size),
     }
@@ -66,7 +68,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         model["features_per_instance"] = _largest_batch_mean(X, batch_size)
     dropout = 0.5 if small or long_rows else 0.4 if not large else 0.3 if sparse else 0.2
     model["hidden"] = {"features": HIDDEN, "dropout": dropout, "input_scale": _input_scale(X, small)}
-    rate = 1.5e-3 if small or long_rows else 3e-3 if not sparse else 5e-3 if large else 2e-3
+    rate = 1.5e-3 if small else 5e-3 if large and sparse and not long_rows else 3e-3
     optimizer: Config = {"name": "adam", "lr": rate}
     if not small:
         optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
@@ -76,7 +78,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     model["rewiring"] = "none"
     model["seed"] = 0
     training: Config = {
-        "epochs": 30 if small else 4,
+        "epochs": 30 if small else 4 if large else 6,
         "validation": "none" if instances < LEAST_TO_HOLD_OUT else 0.05,
     }
     if instances >= LEAST_TO_HOLD_OUT:
@@ -144,10 +146,15 @@ def _int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _log_odds(Y: sp.csr_matrix) -> float:
-    """Log-odds that a label is on an instance, the bias at which BCE starts calm; rounded, in [-12, 0]."""
+def _initial_bias(Y: sp.csr_matrix) -> float:
+    """Somewhat above the log-odds that a label is on an instance; rounded, in [-12, 0].
+
+    At the log-odds themselves the negatives weigh nothing: a hidden layer then learns little for hundreds of steps. Far
+    above them they drown the positives.
+    """
     share = max(Y.nnz, 1) / (Y.shape[0] * Y.shape[1])
-    return round(min(max(math.log(share / (1 - share)), -12.0), 0.0), 1) if share < 1 else 0.0
+    odds = math.log(share / (1 - share)) if share < 1 else 0.0
+    return round(min(max(odds + ABOVE_LOG_ODDS, -12.0), 0.0), 1)
 
 
 def _largest_batch_mean(matrix: sp.csr_matrix, batch_size: int) -> int:

@@ -26,7 +26,7 @@ CONFIG: Config = {
         "batch_size": 256,
     },
     "training": {"epochs": 6, "validation": "none"},
-    "linear": {"enabled": True, "weight": 0.8},
+    "linear": {"enabled": True, "cost": 0.6, "weight": 0.8},
     # Packages of one source are alike: held-out instances promise more of neighbors than the test split holds.
     "neighbors": {"enabled": False},
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
 TUNE = "tune"
 LEAST_TUNING_INSTANCES = 100
-COSTS = (0.3, 1.0)
+COSTS = (0.3, 0.6, 1.0)
 TUNING_ROUNDS = 2  # tell one cost from another, at half the time
 
 
