@@ -17,7 +17,7 @@ constexpr double bias = -1.0;
 }  // namespace
 
 LinearSolver::LinearSolver(const CsrMatrix& X, double cost, uint64_t seed)
-    : X_(X), slack_(0.5 / cost), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
+    : rows_(X), slack_(0.5 / cost), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
 
 std::span<const Weight> LinearSolver::solve(int64_t label, std::span<const uint32_t> positives,
                                             std::span<const uint32_t> negatives, std::vector<Dual>& duals,
@@ -79,7 +79,7 @@ void LinearSolver::visit(Example& example, double& most, double& least) {
   most = std::max(most, projected);
   least = std::min(least, projected);
   if (projected == 0.0) return;
-  const bool empty = X_.indptr[example.instance] == X_.indptr[example.instance + 1];
+  const bool empty = rows_.indptr[example.instance] == rows_.indptr[example.instance + 1];
   const double dual = std::max(example.dual - gradient / ((empty ? 0.0 : 1.0) + slack_), 0.0);
   add(example.instance, (dual - example.dual) * example.sign);
   example.dual = dual;
@@ -98,21 +98,21 @@ void LinearSolver::shuffle(int64_t label, int pass) {
 
 double LinearSolver::product(uint32_t instance) const {
   double sum = 0.0;
-  for (int64_t j = X_.indptr[instance]; j < X_.indptr[instance + 1]; ++j)
-    sum += weights_[static_cast<size_t>(X_.indices[j])] * X_.values[j];
+  for (int64_t j = rows_.indptr[instance]; j < rows_.indptr[instance + 1]; ++j)
+    sum += weights_[static_cast<size_t>(rows_.indices[j])] * rows_.values[j];
   return sum;
 }
 
 void LinearSolver::add(uint32_t instance, double factor) {
-  for (int64_t j = X_.indptr[instance]; j < X_.indptr[instance + 1]; ++j)
-    weights_[static_cast<size_t>(X_.indices[j])] += factor * X_.values[j];
+  for (int64_t j = rows_.indptr[instance]; j < rows_.indptr[instance + 1]; ++j)
+    weights_[static_cast<size_t>(rows_.indices[j])] += factor * rows_.values[j];
 }
 
 /// Moves the weights of an instance's features to `taken_` and leaves zeros.
 void LinearSolver::take(uint32_t instance, double scale, double threshold) {
-  for (int64_t j = X_.indptr[instance]; j < X_.indptr[instance + 1]; ++j) {
-    const double weight = scale * std::exchange(weights_[static_cast<size_t>(X_.indices[j])], 0.0);
-    if (weight != 0.0 && std::abs(weight) >= threshold) taken_.push_back({X_.indices[j], static_cast<float>(weight)});
+  for (int64_t j = rows_.indptr[instance]; j < rows_.indptr[instance + 1]; ++j) {
+    const double weight = scale * std::exchange(weights_[static_cast<size_t>(rows_.indices[j])], 0.0);
+    if (weight != 0.0 && std::abs(weight) >= threshold) taken_.push_back({rows_.indices[j], static_cast<float>(weight)});
   }
 }
 

@@ -50,7 +50,7 @@ class LinearSolver {
   void add(uint32_t instance, double factor);
   void take(uint32_t instance, double scale, double threshold);
 
-  const CsrMatrix& X_;
+  const CsrMatrix& rows_;
   double slack_;  // 1 / (2 C), what the squared hinge adds to the diagonal
   uint64_t seed_;
   std::vector<double> weights_;  // [D], 0 between calls
