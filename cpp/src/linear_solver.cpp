@@ -112,7 +112,8 @@ void LinearSolver::add(uint32_t instance, double factor) {
 void LinearSolver::take(uint32_t instance, double scale, double threshold) {
   for (int64_t j = rows_.indptr[instance]; j < rows_.indptr[instance + 1]; ++j) {
     const double weight = scale * std::exchange(weights_[static_cast<size_t>(rows_.indices[j])], 0.0);
-    if (weight != 0.0 && std::abs(weight) >= threshold) taken_.push_back({rows_.indices[j], static_cast<float>(weight)});
+    if (weight != 0.0 && std::abs(weight) >= threshold)
+      taken_.push_back({rows_.indices[j], static_cast<float>(weight)});
   }
 }
 
