@@ -1,9 +1,11 @@
 #include "sparsexmc/inverted_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <limits>
-#include <ranges>
 #include <string>
 #include <vector>
 
@@ -15,14 +17,26 @@ namespace sparsexmc {
 namespace {
 
 constexpr int64_t queries_at_a_time = 64;  // between two polls, per thread
+constexpr int64_t block = 32;              // products looked at together
+constexpr uint64_t most_columns = std::numeric_limits<uint32_t>::max();
 
-struct Found {
-  float product;
-  int64_t column;
-};
+// A product above 0 and its column in one integer, that orders them: larger products first, then smaller columns.
+using Found = uint64_t;
 
-bool larger(const Found& a, const Found& b) {
-  return a.product > b.product || (a.product == b.product && a.column < b.column);
+Found found(float product, int64_t column) {
+  return uint64_t{std::bit_cast<uint32_t>(product)} << 32 | (most_columns - static_cast<uint64_t>(column));
+}
+float product_of(Found one) { return std::bit_cast<float>(static_cast<uint32_t>(one >> 32)); }
+int64_t column_of(Found one) { return static_cast<int64_t>(most_columns - (one & most_columns)); }
+
+/// Whether any of `block` products is above `least` >= 0.
+bool any_above(const float* products, float least) {
+  // Floats above 0 order as their bits do, and those below have the sign bit: integers compare several at a time.
+  int32_t bound, above = 0, bits[block];
+  std::memcpy(&bound, &least, sizeof bound);
+  std::memcpy(bits, products, sizeof bits);
+  for (int64_t i = 0; i < block; ++i) above |= bits[i] > bound;
+  return above != 0;
 }
 
 /// What a worker needs for a query: the products with all columns, zero between queries, and the best so far.
@@ -47,12 +61,20 @@ struct Search {
         products[static_cast<size_t>(excluded->indices[j])] = 0.0f;
     if (entries < postings.cols / columns_per_entry) {  // far fewer than there are columns: look at these alone
       touch(postings, queries, query);
-      select(touched, count);
+      start(count);
+      for (const int64_t column : touched) meet(column);
       for (const int64_t column : touched) products[static_cast<size_t>(column)] = 0.0f;
     } else {
-      select(std::views::iota(int64_t{0}, postings.cols), count);
+      start(count);
+      int64_t column = 0;
+      for (; column + block <= postings.cols; column += block)
+        if (any_above(products.data() + column, least))
+          for (int64_t i = column; i < column + block; ++i) meet(i);
+      for (; column < postings.cols; ++column) meet(column);
       std::ranges::fill(products, 0.0f);
     }
+    std::ranges::sort(best, std::greater());
+    if (best.size() > count) best.resize(count);
   }
 
  private:
@@ -84,24 +106,27 @@ struct Search {
     touched.erase(std::ranges::unique(touched).begin(), touched.end());
   }
 
-  /// Leaves the largest in `best`, in order. The columns come by rising number, so a later one of equal product never
-  /// replaces an earlier one.
-  template <class Columns>
-  void select(const Columns& columns, size_t count) {
+  void start(size_t count) {
     best.clear();
-    float least = 0.0f;
-    for (const int64_t column : columns) {
-      const float product = products[static_cast<size_t>(column)];
-      if (!(product > least)) continue;
-      best.push_back({product, column});
-      if (best.size() < 2 * count) continue;
-      std::ranges::nth_element(best, best.begin() + static_cast<std::ptrdiff_t>(count - 1), larger);
-      best.resize(count);
-      least = best.back().product;
-    }
-    std::ranges::sort(best, larger);
-    if (best.size() > count) best.resize(count);
+    wanted = count;
+    least = 0.0f;
   }
+
+  /// Keeps the column in `best` if it may be among the `wanted`. Columns come by rising number, so a later one of equal
+  /// product never replaces an earlier one.
+  void meet(int64_t column) {
+    const float product = products[static_cast<size_t>(column)];
+    if (!(product > least)) return;
+    best.push_back(found(product, column));
+    if (best.size() < 2 * wanted) return;
+    const auto last = best.begin() + static_cast<std::ptrdiff_t>(wanted - 1);
+    std::ranges::nth_element(best, last, std::greater());
+    least = product_of(*last);
+    best.resize(wanted);
+  }
+
+  size_t wanted = 0;
+  float least = 0.0f;
 };
 
 void check_finite(const char* name, const CsrView& matrix) {
@@ -116,6 +141,8 @@ void largest_products(const CsrView& postings, const CsrView& queries, const Lab
                       float* products, int64_t* columns, ThreadPool& pool, const std::function<void()>& poll) {
   if (count < 1 || count > std::numeric_limits<int32_t>::max())
     throw ArgumentError("count is " + std::to_string(count) + "; give at least 1");
+  if (postings.cols > static_cast<int64_t>(most_columns))
+    throw ArgumentError("the index has " + std::to_string(postings.cols) + " columns; up to 4294967295 are possible");
   check_features(postings, postings.cols);
   check_features(queries, postings.rows);
   check_finite("X", postings);
@@ -133,10 +160,9 @@ void largest_products(const CsrView& postings, const CsrView& queries, const Lab
       Search& search = searches[static_cast<size_t>(worker)];
       search.run(postings, queries, excluded, query, static_cast<size_t>(count));
       for (int64_t i = 0; i < count; ++i) {
-        const bool found = i < static_cast<int64_t>(search.best.size());
-        const Found one = found ? search.best[static_cast<size_t>(i)] : Found{0.0f, -1};
-        products[query * count + i] = one.product;
-        columns[query * count + i] = one.column;
+        const bool is_there = i < static_cast<int64_t>(search.best.size());
+        products[query * count + i] = is_there ? product_of(search.best[static_cast<size_t>(i)]) : 0.0f;
+        columns[query * count + i] = is_there ? column_of(search.best[static_cast<size_t>(i)]) : -1;
       }
     });
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -25,19 +26,17 @@ constexpr double mean_threshold = 0.05;         // of a mean vector of length 1,
 constexpr int64_t most_rows = std::numeric_limits<uint32_t>::max();
 constexpr int64_t most_columns = std::numeric_limits<int32_t>::max();
 
-void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options) {
-  const auto fail = [](const char* name, const std::string& value, const char* remedy) {
-    throw ArgumentError(std::string(name) + " is " + value + "; " + remedy);
-  };
-  if (!(options.cost > 0.0 && std::isfinite(options.cost)))
-    fail("cost", std::to_string(options.cost), "give a finite number above 0");
+[[noreturn]] void refuse(const char* name, const std::string& value, const char* remedy) {
+  throw ArgumentError(std::string(name) + " is " + value + "; " + remedy);
+}
+
+void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options, InstanceSpan held) {
   if (!(options.threshold >= 0.0 && std::isfinite(options.threshold)))
-    fail("threshold", std::to_string(options.threshold), "give a finite number of at least 0");
+    refuse("threshold", std::to_string(options.threshold), "give a finite number of at least 0");
   if (options.negatives < 1 || options.negatives > most_columns)
-    fail("negatives", std::to_string(options.negatives), "give at least 1 per instance");
-  if (options.rounds < 1) fail("rounds", std::to_string(options.rounds), "give at least 1");
+    refuse("negatives", std::to_string(options.negatives), "give at least 1 per instance");
   if (num_labels < 1 || num_labels > most_columns)
-    fail("num_labels", std::to_string(num_labels), "it must lie in 1..2147483647");
+    refuse("num_labels", std::to_string(num_labels), "it must lie in 1..2147483647");
   if (X.rows > most_rows || X.cols > most_columns)
     throw ArgumentError("X has shape [" + std::to_string(X.rows) + ", " + std::to_string(X.cols) +
                         "]; up to 4294967295 rows and 2147483647 features are possible");
@@ -46,6 +45,9 @@ void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const Line
                         "; pass one row of each per instance");
   check_features(X, X.cols);
   check_labels(Y, num_labels);
+  for (const int64_t instance : held)
+    if (instance < 0 || instance >= X.rows)
+      refuse("held", std::to_string(instance), "it must be the number of a row of X");
 }
 
 /// The rows at unit length, with the smallest integers.
@@ -71,6 +73,18 @@ CsrMatrix unit_rows(const CsrView& X) {
   return unit;
 }
 
+CsrMatrix copy_of(const LabelsView& Y, int64_t num_labels) {
+  CsrMatrix copy{Y.rows, num_labels, {0}, {}, {}};
+  copy.indptr.reserve(static_cast<size_t>(Y.rows) + 1);
+  copy.indices.reserve(static_cast<size_t>(Y.indptr[Y.rows] - Y.indptr[0]));
+  for (int64_t row = 0; row < Y.rows; ++row) {
+    for (int64_t j = Y.indptr[row]; j < Y.indptr[row + 1]; ++j)
+      copy.indices.push_back(static_cast<int32_t>(Y.indices[j]));
+    copy.indptr.push_back(static_cast<int64_t>(copy.indices.size()));
+  }
+  return copy;
+}
+
 /// Weights of all labels, written by many workers a block of labels at a time.
 class LabelWeights {
  public:
@@ -81,7 +95,7 @@ class LabelWeights {
 
   /// solve(label, worker) gives the weights of a label.
   template <class Solve>
-  void fill(ThreadPool& pool, const std::function<void()>& poll, const Solve& solve) {
+  void fill(ThreadPool& pool, const Poll& poll, const Solve& solve) {
     const int64_t stride = 16 * int64_t{pool.num_threads()};  // blocks between two polls
     for (int64_t first = 0; first < blocks(); first += stride) {
       if (poll) poll();
@@ -139,8 +153,9 @@ class LabelWeights {
 /// For every label the instances that find it among their hardest, ascending.
 class HardNegatives {
  public:
-  HardNegatives(const CsrMatrix& X, const CsrMatrix& index, const LabelsView& Y, int64_t count, ThreadPool& pool,
-                const std::function<void()>& poll)
+  HardNegatives() = default;
+  HardNegatives(const CsrMatrix& X, const CsrMatrix& index, const CsrMatrix& Y, const std::vector<bool>& absent,
+                int64_t count, ThreadPool& pool, const Poll& poll)
       : starts_(static_cast<size_t>(index.cols) + 1) {
     std::vector<int32_t> hardest;
     std::vector<int64_t> ends;
@@ -150,10 +165,10 @@ class HardNegatives {
     for (int64_t first = 0; first < X.rows; first += instances_at_a_time) {
       const int64_t rows = smaller(instances_at_a_time, X.rows - first);
       const CsrView queries{rows, X.cols, {X.indptr.data() + first, true}, {X.indices.data(), false}, X.values.data()};
-      const LabelsView positives{rows, part(Y.indptr, first), Y.indices};
+      const LabelsView positives{rows, {Y.indptr.data() + first, true}, {Y.indices.data(), false}};
       largest_products(index.view(), queries, &positives, count, products.data(), labels.data(), pool, poll);
       for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t i = row * count; i < (row + 1) * count && labels[i] >= 0; ++i)
+        for (int64_t i = row * count; i < (row + 1) * count && labels[i] >= 0 && !absent[first + row]; ++i)
           hardest.push_back(static_cast<int32_t>(labels[i]));
         ends.push_back(static_cast<int64_t>(hardest.size()));
       }
@@ -167,45 +182,106 @@ class HardNegatives {
   }
 
   std::span<const uint32_t> of(int64_t label) const {
+    if (starts_.empty()) return {};
     return {instances_.data() + starts_[label], static_cast<size_t>(starts_[label + 1] - starts_[label])};
   }
 
  private:
-  static IndexView part(IndexView array, int64_t first) {
-    const size_t size = array.is_64bit ? sizeof(int64_t) : sizeof(int32_t);
-    return {static_cast<const char*>(array.data) + static_cast<size_t>(first) * size, array.is_64bit};
-  }
-
   std::vector<int64_t> starts_;  // [num_labels + 1]
   std::vector<uint32_t> instances_;
 };
 
 }  // namespace
 
-CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                       ThreadPool& pool, const std::function<void()>& poll) {
-  check(X, Y, num_labels, options);
-  const CsrMatrix rows = unit_rows(X);
-  const LabelInstances positives(Y, num_labels);
-  std::vector<LinearSolver> solvers;
-  for (int worker = 0; worker < pool.num_threads(); ++worker) solvers.emplace_back(rows, options.cost, options.seed);
-  std::vector<std::vector<Dual>> duals(static_cast<size_t>(num_labels));
-
-  LabelWeights means(num_labels, X.cols);
-  means.fill(pool, poll,
-             [&](int64_t label, int worker) { return solvers[worker].mean(positives.of(label), mean_threshold); });
-  CsrMatrix index = std::move(means).transposed();
-  for (int64_t round = 0; round < options.rounds; ++round) {
-    const HardNegatives negatives(rows, index, Y, options.negatives, pool, poll);
-    LabelWeights weights(num_labels, X.cols);
-    weights.fill(pool, poll, [&](int64_t label, int worker) {
-      const auto own = positives.of(label);
-      if (own.empty()) return std::span<const Weight>();
-      return solvers[worker].solve(label, own, negatives.of(label), duals[label], options.threshold);
-    });
-    index = std::move(weights).transposed();
+struct LinearTraining::Impl {
+  Impl(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& chosen, InstanceSpan held,
+       ThreadPool& threads)
+      : options(chosen),
+        pool(threads),
+        rows(unit_rows(X)),
+        labels(copy_of(Y, num_labels)),
+        positives(Y, num_labels),
+        absent(static_cast<size_t>(X.rows)),
+        duals(static_cast<size_t>(num_labels)) {
+    for (const int64_t instance : held) absent[instance] = true;
+    for (int worker = 0; worker < pool.num_threads(); ++worker) solvers.emplace_back(rows, options.seed);
   }
-  return index;
+
+  /// The instances of a label that take part; `kept` is where they lie if some do not.
+  std::span<const uint32_t> present(int64_t label, std::vector<uint32_t>& kept) const {
+    const auto all = positives.of(label);
+    const auto is_absent = [this](uint32_t instance) { return absent[instance]; };
+    if (std::ranges::none_of(all, is_absent)) return all;
+    kept.clear();
+    std::ranges::remove_copy_if(all, std::back_inserter(kept), is_absent);
+    return kept;
+  }
+
+  /// weights_of(solver, label, positives) of all labels that have any
+  template <class WeightsOf>
+  CsrMatrix of_all_labels(const Poll& poll, const WeightsOf& weights_of) {
+    LabelWeights all(labels.cols, rows.cols);
+    std::vector<std::vector<uint32_t>> kept(solvers.size());
+    all.fill(pool, poll, [&](int64_t label, int worker) {
+      const auto own = present(label, kept[worker]);
+      return own.empty() ? std::span<const Weight>() : weights_of(solvers[worker], label, own);
+    });
+    return std::move(all).transposed();
+  }
+
+  const LinearOptions options;
+  ThreadPool& pool;
+  const CsrMatrix rows, labels;
+  const LabelInstances positives;
+  std::vector<bool> absent;  // [N]
+  std::vector<LinearSolver> solvers;
+  std::vector<std::vector<Dual>> duals;  // of every label
+  HardNegatives negatives;
+  CsrMatrix index;
+};
+
+LinearTraining::LinearTraining(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
+                               InstanceSpan held, ThreadPool& pool, const Poll& poll) {
+  check(X, Y, num_labels, options, held);
+  impl_ = std::make_unique<Impl>(X, Y, num_labels, options, held, pool);
+  impl_->index = impl_->of_all_labels(poll, [](LinearSolver& solver, int64_t, std::span<const uint32_t> own) {
+    return solver.mean(own, mean_threshold);
+  });
+}
+
+LinearTraining::~LinearTraining() = default;
+
+void LinearTraining::search(const Poll& poll) {
+  impl_->negatives = HardNegatives(impl_->rows, impl_->index, impl_->labels, impl_->absent, impl_->options.negatives,
+                                   impl_->pool, poll);
+}
+
+void LinearTraining::solve(double cost, const Poll& poll) {
+  if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
+  impl_->index = impl_->of_all_labels(poll, [&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
+    return solver.solve(label, cost, own, impl_->negatives.of(label), impl_->duals[label], impl_->options.threshold);
+  });
+}
+
+void LinearTraining::admit_held() { impl_->absent.assign(impl_->absent.size(), false); }
+
+const CsrMatrix& LinearTraining::weights() const { return impl_->index; }
+
+CsrMatrix LinearTraining::take_weights() {
+  CsrMatrix taken = std::move(impl_->index);
+  impl_.reset();
+  return taken;
+}
+
+CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
+                       double cost, int64_t rounds, ThreadPool& pool, const Poll& poll) {
+  if (rounds < 1) refuse("rounds", std::to_string(rounds), "give at least 1");
+  LinearTraining training(X, Y, num_labels, options, {}, pool, poll);
+  for (int64_t round = 0; round < rounds; ++round) {
+    training.search(poll);
+    training.solve(cost, poll);
+  }
+  return training.take_weights();
 }
 
 }  // namespace sparsexmc

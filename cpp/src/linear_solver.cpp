@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -16,28 +17,22 @@ constexpr double bias = -1.0;
 
 }  // namespace
 
-LinearSolver::LinearSolver(const CsrMatrix& X, double cost, uint64_t seed)
-    : rows_(X), slack_(0.5 / cost), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
+LinearSolver::LinearSolver(const CsrMatrix& X, uint64_t seed)
+    : rows_(X), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
 
-std::span<const Weight> LinearSolver::solve(int64_t label, std::span<const uint32_t> positives,
+std::span<const Weight> LinearSolver::solve(int64_t label, double cost, std::span<const uint32_t> positives,
                                             std::span<const uint32_t> negatives, std::vector<Dual>& duals,
                                             double threshold) {
+  slack_ = 0.5 / cost;
   gather(positives, negatives, duals);
   for (const Example& example : examples_)
     if (example.dual > 0.0) add(example.instance, example.sign * example.dual);
-  order_.resize(examples_.size());
-  std::iota(order_.begin(), order_.end(), 0u);
-  for (int pass = 0; pass < most_passes; ++pass) {
-    shuffle(label, pass);
-    double most = 0.0, least = 0.0;
-    for (const uint32_t i : order_) visit(examples_[i], most, least);
-    if (most - least < tolerance) break;
-  }
+  descend(label);
   duals.clear();
   taken_.clear();
   for (const Example& example : examples_) {
     if (example.dual > 0.0) duals.push_back({example.instance, static_cast<float>(example.sign * example.dual)});
-    take(example.instance, 1.0, threshold);
+    if (example.has_moved) take(example.instance, 1.0, threshold);
   }
   duals.shrink_to_fit();
   return taken_;
@@ -58,10 +53,11 @@ std::span<const Weight> LinearSolver::mean(std::span<const uint32_t> instances, 
 void LinearSolver::gather(std::span<const uint32_t> positives, std::span<const uint32_t> negatives,
                           std::vector<Dual>& duals) {
   examples_.clear();
-  for (const uint32_t instance : positives) examples_.push_back({instance, 1.0, 0.0});
-  for (const uint32_t instance : negatives) examples_.push_back({instance, -1.0, 0.0});
+  for (const uint32_t instance : positives) examples_.push_back({instance, 1.0f, 0.0, false});
+  for (const uint32_t instance : negatives) examples_.push_back({instance, -1.0f, 0.0, false});
   for (const Dual& dual : duals)
-    examples_.push_back({dual.instance, dual.value > 0.0f ? 1.0 : -1.0, std::abs(static_cast<double>(dual.value))});
+    examples_.push_back(
+        {dual.instance, dual.value > 0.0f ? 1.0f : -1.0f, std::abs(static_cast<double>(dual.value)), true});
   // The same instance side by side, the one with a dual last; that one stays.
   std::ranges::stable_sort(examples_, {}, &Example::instance);
   size_t distinct = 0;
@@ -72,23 +68,53 @@ void LinearSolver::gather(std::span<const uint32_t> positives, std::span<const u
   examples_.resize(distinct);
 }
 
-/// One step of coordinate descent, exact for its dual variable.
-void LinearSolver::visit(Example& example, double& most, double& least) {
+/// Passes over the examples until no gradient is left to speak of. Examples far beyond the margin rest ("shrinking",
+/// Hsieh et al., section 3.2) until the others are done.
+void LinearSolver::descend(int64_t label) {
+  order_.resize(examples_.size());
+  std::iota(order_.begin(), order_.end(), 0u);
+  size_t active = order_.size();
+  double rest_above = std::numeric_limits<double>::infinity();
+  for (int pass = 0; pass < most_passes; ++pass) {
+    shuffle(label, pass, active);
+    double most = 0.0, least = 0.0;
+    for (size_t i = 0; i < active;) {
+      Example& example = examples_[order_[i]];
+      const bool at_bound = example.dual == 0.0;
+      const double gradient = visit(example);
+      if (at_bound && gradient > rest_above) {
+        std::swap(order_[i], order_[--active]);
+        continue;
+      }
+      const double projected = at_bound ? std::min(gradient, 0.0) : gradient;
+      most = std::max(most, projected);
+      least = std::min(least, projected);
+      ++i;
+    }
+    rest_above = most > 0.0 ? most : std::numeric_limits<double>::infinity();
+    if (most - least >= tolerance) continue;
+    if (active == order_.size()) break;
+    active = order_.size();
+    rest_above = std::numeric_limits<double>::infinity();
+  }
+}
+
+/// One step of coordinate descent, exact for its dual variable. Returns the gradient before it.
+double LinearSolver::visit(Example& example) {
   const double gradient = example.sign * (product(example.instance) + bias) - 1.0 + example.dual * slack_;
-  const double projected = example.dual > 0.0 ? gradient : std::min(gradient, 0.0);
-  most = std::max(most, projected);
-  least = std::min(least, projected);
-  if (projected == 0.0) return;
+  if (example.dual == 0.0 && gradient >= 0.0) return gradient;
   const bool empty = rows_.indptr[example.instance] == rows_.indptr[example.instance + 1];
   const double dual = std::max(example.dual - gradient / ((empty ? 0.0 : 1.0) + slack_), 0.0);
   add(example.instance, (dual - example.dual) * example.sign);
   example.dual = dual;
+  example.has_moved = true;
+  return gradient;
 }
 
-void LinearSolver::shuffle(int64_t label, int pass) {
+void LinearSolver::shuffle(int64_t label, int pass, size_t active) {
   rng::Block block{};
-  for (size_t left = order_.size(); left > 1; --left) {
-    const auto slot = static_cast<uint32_t>(order_.size() - left);
+  for (size_t left = active; left > 1; --left) {
+    const auto slot = static_cast<uint32_t>(active - left);
     if (slot % 4 == 0)
       block =
           rng::draw(seed_, rng::Purpose::shuffle, static_cast<uint64_t>(pass), static_cast<uint64_t>(label), slot / 4);

@@ -24,14 +24,14 @@ struct Weight {
 class LinearSolver {
  public:
   /// @param X rows of unit length or 0
-  LinearSolver(const CsrMatrix& X, double cost, uint64_t seed);
+  LinearSolver(const CsrMatrix& X, uint64_t seed);
 
-  /// Solves for `label`, beginning at the duals of the last round.
+  /// Solves for `label`, beginning at the duals of an earlier time, which may have had another cost C.
   /// @param positives, negatives instances, ascending; disjoint
-  /// @param duals in: of an earlier round, ascending; out: those that are not 0
+  /// @param duals in: ascending; out: those that are not 0
   /// @returns the weights of at least `threshold`, valid until the next call
-  std::span<const Weight> solve(int64_t label, std::span<const uint32_t> positives, std::span<const uint32_t> negatives,
-                                std::vector<Dual>& duals, double threshold);
+  std::span<const Weight> solve(int64_t label, double cost, std::span<const uint32_t> positives,
+                                std::span<const uint32_t> negatives, std::vector<Dual>& duals, double threshold);
 
   /// The mean of the instances at unit length, what is below `threshold` left out.
   std::span<const Weight> mean(std::span<const uint32_t> instances, double threshold);
@@ -39,19 +39,21 @@ class LinearSolver {
  private:
   struct Example {
     uint32_t instance;
-    double sign;
-    double dual;  // >= 0
+    float sign;
+    double dual;     // >= 0
+    bool has_moved;  // its features may carry weights
   };
 
   void gather(std::span<const uint32_t> positives, std::span<const uint32_t> negatives, std::vector<Dual>& duals);
-  void visit(Example& example, double& most, double& least);
-  void shuffle(int64_t label, int pass);
+  void descend(int64_t label);
+  double visit(Example& example);
+  void shuffle(int64_t label, int pass, size_t active);
   double product(uint32_t instance) const;
   void add(uint32_t instance, double factor);
   void take(uint32_t instance, double scale, double threshold);
 
   const CsrMatrix& rows_;
-  double slack_;  // 1 / (2 C), what the squared hinge adds to the diagonal
+  double slack_ = 0.0;  // 1 / (2 C), what the squared hinge adds to the diagonal
   uint64_t seed_;
   std::vector<double> weights_;  // [D], 0 between calls
   std::vector<Example> examples_;

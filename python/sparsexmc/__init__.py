@@ -12,7 +12,7 @@ from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .ensemble import Ensemble
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .history import History
-from .linear import Linear
+from .linear import Linear, LinearTraining
 from .memory import MemoryPlan, plan
 from .neighbors import Neighbors
 from .regrouping import Regrouping
@@ -33,6 +33,7 @@ __all__ = [
     "Hidden",
     "History",
     "Linear",
+    "LinearTraining",
     "MemoryPlan",
     "MemoryPlanError",
     "MetaClassifier",

@@ -201,10 +201,19 @@ def cluster_labels(X: Tensor, indptr: Annotated[NDArray, dict(shape=(None,), ord
 def cluster_labels_sparse(X_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], X_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], X_values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], X_cols: int, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, group_size: int, dense_labels: int, num_threads: int, seed: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """The same with features in CSR form."""
 
-def train_linear(indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, cost: float, negatives: int, rounds: int, threshold: float, seed: int, num_threads: int) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
-    """
-    (data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.
-    """
+class LinearTraining:
+    def __init__(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, held: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], negatives: int, threshold: float, seed: int, num_threads: int) -> None: ...
+
+    def search(self) -> None: ...
+
+    def solve(self, cost: float) -> None: ...
+
+    def admit_held(self) -> None: ...
+
+    def weights(self) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
+        """
+        (data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.
+        """
 
 class MetricsAtK:
     """All metrics at one cut-off k, as shares in [0, 1]."""
@@ -256,10 +265,13 @@ def largest_products(indptr: Annotated[NDArray, dict(shape=(None,), order='C', d
     Fills products and columns [n, count] with the largest of each query; postings and queries in CSR form.
     """
 
-def rank_with_votes(candidates: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], similarities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, power: float, weight: float, doubt: float, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], best: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
-    """
-    Fills scores and best [n, k] with the candidates' scores and the votes of neighbors added up.
-    """
+class Ballots:
+    def __init__(self, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, num_threads: int) -> None: ...
+
+    def rank(self, candidates: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], similarities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], power: float, weight: float, doubt: float, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], best: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
+        """
+        Fills scores and best [n, k] with scores and votes added up label by label.
+        """
 
 def read_repository(path: str) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
     """

@@ -25,9 +25,10 @@ from .neighbors import Neighbors
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
+_ROWS = 8192  # ranked at a time
 _CANDIDATES = 100  # of each part; the scores behind them are too small to change a short list
-_LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-_VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _CUTOFFS = (1, 3, 5)
 _MOST_TUNED = 3_000
 
@@ -109,12 +110,15 @@ class Ensemble:
         if k > self.num_labels:
             raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
         embeddings = X if embeddings is None else embeddings
+        if embeddings.shape[0] != X.shape[0]:
+            raise ArgumentError(
+                f"embeddings has {embeddings.shape[0]} rows and X {X.shape[0]}; pass one each per instance"
+            )
         if filter is None:
-            return _Opinions(self, X, embeddings, k).rank(self._weights(), k)
+            return self._rank(X, embeddings, k)
         blanked = blanked_labels("filter", filter, X.shape[0], self.num_labels)
         width = widest(blanked, k, self.num_labels)
-        ranking = _Opinions(self, X, embeddings, width).rank(self._weights(), width)
-        return drop(ranking, blanked, k, self.num_labels)
+        return drop(self._rank(X, embeddings, width), blanked, k, self.num_labels)
 
     def tune(
         self,
@@ -123,8 +127,8 @@ class Ensemble:
         *,
         embeddings: Any = None,
         cutoffs: Sequence[int] = _CUTOFFS,
-        linear_weights: Sequence[float] = _LINEAR_WEIGHTS,
-        votes_weights: Sequence[float] = _VOTES_WEIGHTS,
+        linear_weights: Sequence[float] = LINEAR_WEIGHTS,
+        votes_weights: Sequence[float] = VOTES_WEIGHTS,
     ) -> dict[Weights, float]:
         """Sets the weights and the power of the votes to what ranks held-out instances best.
 
@@ -160,7 +164,17 @@ class Ensemble:
             self.neighbors.votes = replace(self.neighbors.votes, weight=best.votes, power=best.power)
         return tried
 
-    def _weights(self) -> Weights:
+    def _rank(self, X: Any, embeddings: Any, k: int) -> Ranking:
+        """Some rows at a time: what the parts say of one takes kilobytes."""
+        parts = [
+            _Opinions(self, X[rows], embeddings[rows], k).rank(self.weights, k)
+            for rows in (slice(first, first + _ROWS) for first in range(0, max(X.shape[0], 1), _ROWS))
+        ]
+        return np.concatenate([scores for scores, _ in parts]), np.concatenate([ids for _, ids in parts])
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that `topk` uses; 0 for a part that is not there."""
         votes = Votes(weight=0.0) if self.neighbors is None else self.neighbors.votes
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
 
@@ -169,34 +183,36 @@ class _Opinions:
     """What the parts say of some rows, to be ranked with any weights."""
 
     def __init__(self, ensemble: Ensemble, X: Any, embeddings: Any, k: int) -> None:
-        self.num_labels, rows = ensemble.num_labels, X.shape[0]
-        width = min(max(_CANDIDATES, k), self.num_labels)
-        self.network = self.linear = self.found = _nothing(rows)
-        self.votes, self.labels = Votes(), sp.csr_matrix((0, self.num_labels), dtype=np.float32)
+        rows, width = X.shape[0], min(max(_CANDIDATES, k), ensemble.num_labels)
         self.threads = ensemble.threads
+        (probabilities, ids), (self.linear, linear_ids) = _nothing(rows), _nothing(rows)
+        similarities, instances = _nothing(rows)
+        labels = sp.csr_matrix((0, ensemble.num_labels), dtype=np.float32)
         if ensemble.classifier is not None:
             logits, ids = ensemble.classifier.topk(embeddings, width)
-            if len(ids) != rows:
-                raise ArgumentError(f"embeddings has {len(ids)} rows and X {rows}; pass one each per instance")
-            self.network = _sigmoid(logits), ids
+            probabilities = _sigmoid(logits)
         if ensemble.linear is not None:
-            margins, ids = ensemble.linear.topk(X, width)
-            self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins))), ids
+            margins, linear_ids = ensemble.linear.topk(X, width)
+            self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins)))
         if ensemble.neighbors is not None:
-            self.found = ensemble.neighbors.search(X)
-            self.votes, self.labels = ensemble.neighbors.votes, ensemble.neighbors.labels
+            similarities, instances = ensemble.neighbors.search(X)
+            labels = ensemble.neighbors.labels
+        self.similarities, self.rows = similarities, rows
+        self.doubt = 0.0 if ensemble.neighbors is None else ensemble.neighbors.votes.doubt
+        self.candidates = np.hstack([probabilities, self.linear])
+        self.ballots = _core.Ballots(
+            np.hstack([ids, linear_ids]), instances, labels.indptr, labels.indices, ensemble.num_labels, self.threads
+        )
 
     def rank(self, weights: Weights, k: int) -> Ranking:
         """scores and ids [n, k]"""
-        probabilities, ids = self.network
-        linear, linear_ids = self.linear
-        candidates = np.hstack([probabilities, np.float32(weights.linear) * linear])
-        scores, best = np.empty((len(ids), k), np.float32), np.empty((len(ids), k), np.int64)
-        _core.rank_with_votes(
-            candidates, np.hstack([ids, linear_ids if weights.linear > 0 else np.full_like(linear_ids, -1)]),
-            *self.found, self.labels.indptr, self.labels.indices, self.num_labels, weights.power, weights.votes,
-            self.votes.doubt, scores, best, self.threads,
-        )  # fmt: skip
+        # What has no weight is no candidate: it must not fill a row that the others leave short.
+        weight = np.float32(weights.linear if weights.linear > 0 else np.nan)
+        np.multiply(self.linear, weight, out=self.candidates[:, self.candidates.shape[1] - self.linear.shape[1] :])
+        scores, best = np.empty((self.rows, k), np.float32), np.empty((self.rows, k), np.int64)
+        self.ballots.rank(
+            self.candidates, self.similarities, weights.power, weights.votes, self.doubt, scores, best, self.threads
+        )
         return scores, best
 
 

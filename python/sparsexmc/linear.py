@@ -38,8 +38,8 @@ class Linear:
         Y: [N, L] their labels, scipy sparse.
         cost: of an instance's loss beside the regulariser; more fits closer. 0.3 suits labels that people gave freely,
             1 those that follow from the features.
-        negatives: labels per instance and round.
-        rounds: of searching negatives and solving. Takes 12 * rounds * negatives bytes per instance while it trains.
+        negatives: hardest labels per instance and round.
+        rounds: of searching negatives and solving. Takes some 12 * rounds * negatives bytes per instance meanwhile.
         threshold: smaller weights are dropped.
         weight: beside the classifier's probabilities in an `Ensemble`, which can tune it.
         seed: of the order in which instances are visited.
@@ -55,28 +55,21 @@ class Linear:
         Y: Any,
         *,
         cost: float = 0.3,
-        negatives: int = 100,
+        negatives: int = 30,
         rounds: int = 4,
         threshold: float = 0.1,
         weight: float = 0.4,
         seed: int = 0,
         num_threads: int | None = None,
     ) -> None:
-        features, labels = sparse_features("X", X), label_matrix("Y", Y)
-        for name, number in (("negatives", negatives), ("rounds", rounds)):
-            require_int(name, number, 1)
-        for name, value in (("cost", cost), ("threshold", threshold), ("weight", weight)):
-            require_number(name, value, 0)
-        require_int("seed", seed, 0)
-        if num_threads is not None:
-            require_int("num_threads", num_threads, 0)
-        self._threads = num_threads or 0
-        self.weight = weight
-        parts = _core.train_linear(
-            features.indptr, features.indices, features.data, features.shape[1], labels.indptr, labels.indices,
-            labels.shape[1], cost, negatives, rounds, threshold, seed, self._threads,
-        )  # fmt: skip
-        self._postings = sp.csr_matrix(parts, (features.shape[1], labels.shape[1]))
+        require_int("rounds", rounds, 1)
+        require_number("cost", cost, 0, low_open=True)
+        require_number("weight", weight, 0)
+        training = LinearTraining(X, Y, negatives=negatives, threshold=threshold, seed=seed, num_threads=num_threads)
+        for _ in range(rounds):
+            training.round(cost)
+        self._threads, self.weight = num_threads or 0, weight
+        self._postings = training._postings()
 
     @property
     def in_features(self) -> int:
@@ -130,6 +123,82 @@ class Linear:
         linear._postings, linear.weight = _archive.read(Path(path), "linear", _parts)
         linear._threads = num_threads or 0
         return linear
+
+
+class LinearTraining:
+    """Linear classifiers in the making, for costs that are to be compared and for instances held out to compare them.
+
+    A round gives every instance its hardest labels by the weights so far (by the labels' mean vectors in the first) and
+    then solves for the weights; it goes on from the solution before, also at another cost or with more instances.
+
+        training = sx.LinearTraining(X, Y, held=rows)
+        for _ in range(2):
+            training.round(0.3)
+        candidates = [training.linear(), training.solve(0.6).linear(), training.solve(1.0).linear()]
+        ...  # compare them on X[rows], Y[rows]
+        training.admit_held()
+        best = training.round(0.6).round(0.6).linear()
+
+    Args:
+        held: numbers of the rows that take no part before `admit_held`; None: none.
+        X, Y, negatives, threshold, seed, num_threads: as of `Linear`.
+
+    Raises:
+        ArgumentError, DTypeError: shapes that disagree, NaN, a row number out of range, or a wrong kind of array.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        Y: Any,
+        *,
+        held: npt.ArrayLike | None = None,
+        negatives: int = 30,
+        threshold: float = 0.1,
+        seed: int = 0,
+        num_threads: int | None = None,
+    ) -> None:
+        features, labels = sparse_features("X", X), label_matrix("Y", Y)
+        require_int("negatives", negatives, 1)
+        require_number("threshold", threshold, 0)
+        require_int("seed", seed, 0)
+        if num_threads is not None:
+            require_int("num_threads", num_threads, 0)
+        rows = np.zeros(0, np.int64) if held is None else np.asarray(held)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise ArgumentError(f"held has shape {rows.shape} and dtype {rows.dtype}; pass a 1-D array of row numbers")
+        self._shape, self._threads = (features.shape[1], labels.shape[1]), num_threads or 0
+        self._training = _core.LinearTraining(
+            features.indptr, features.indices, features.data, features.shape[1], labels.indptr, labels.indices,
+            labels.shape[1], np.ascontiguousarray(rows, np.int64), negatives, threshold, seed, self._threads,
+        )  # fmt: skip
+
+    def round(self, cost: float) -> LinearTraining:
+        """Searches for negatives, then solves. Returns the training itself. Raises ArgumentError."""
+        require_number("cost", cost, 0, low_open=True)
+        self._training.search()
+        return self.solve(cost)
+
+    def solve(self, cost: float) -> LinearTraining:
+        """Solves with the negatives known so far. Returns the training itself. Raises ArgumentError."""
+        require_number("cost", cost, 0, low_open=True)
+        self._training.solve(cost)
+        return self
+
+    def admit_held(self) -> LinearTraining:
+        """From now on all instances take part. Returns the training itself."""
+        self._training.admit_held()
+        return self
+
+    def linear(self, weight: float = 0.4) -> Linear:
+        """The classifiers as they are now."""
+        require_number("weight", weight, 0)
+        linear = Linear.__new__(Linear)
+        linear._postings, linear.weight, linear._threads = self._postings(), weight, self._threads
+        return linear
+
+    def _postings(self) -> sp.csr_matrix:
+        return sp.csr_matrix(self._training.weights(), self._shape)
 
 
 def _parts(file: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> tuple[sp.csr_matrix, float]:

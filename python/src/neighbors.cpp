@@ -37,22 +37,34 @@ void search(const Indices& indptr, const Indices& indices, const Values& values,
                    pool, raise_signals);
 }
 
-void rank(const Matrix<const float>& candidates, const Matrix<const int64_t>& ids,
-          const Matrix<const float>& similarities, const Matrix<const int64_t>& instances, const Indices& indptr,
-          const Indices& indices, int64_t num_labels, double power, double weight, double doubt,
-          const Matrix<float>& scores, const Matrix<int64_t>& best, int num_threads) {
+template <class T>
+int64_t width(const Matrix<T>& matrix) {
+  return static_cast<int64_t>(matrix.shape(1));
+}
+
+Ballots ballots(const Matrix<const int64_t>& ids, const Matrix<const int64_t>& instances, const Indices& indptr,
+                const Indices& indices, int64_t num_labels, int num_threads) {
   const LabelsView labels = labels_view(indptr, indices);
-  check_same_shape("candidates", candidates, "ids", ids);
-  check_same_shape("similarities", similarities, "instances", instances);
-  check_same_shape("scores", scores, "best", best);
-  if (instances.shape(0) != ids.shape(0) || best.shape(0) != ids.shape(0))
-    throw ArgumentError("ids, instances and best need the same number of rows");
+  if (instances.shape(0) != ids.shape(0)) throw ArgumentError("ids and instances differ in their number of rows");
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
-  const auto width = [](const auto& matrix) { return static_cast<int64_t>(matrix.shape(1)); };
-  rank_with_votes(candidates.data(), ids.data(), width(ids), similarities.data(), instances.data(), width(instances),
-                  static_cast<int64_t>(ids.shape(0)), labels, num_labels, {power, weight, doubt}, width(best),
-                  scores.data(), best.data(), pool);
+  return Ballots(ids.data(), width(ids), instances.data(), width(instances), static_cast<int64_t>(ids.shape(0)), labels,
+                 num_labels, pool);
+}
+
+void rank(const Ballots& ballots, const Matrix<const float>& candidates, const Matrix<const float>& similarities,
+          double power, double weight, double doubt, const Matrix<float>& scores, const Matrix<int64_t>& best,
+          int num_threads) {
+  check_same_shape("scores", scores, "best", best);
+  const auto rows = static_cast<size_t>(ballots.rows());
+  if (candidates.shape(0) != rows || similarities.shape(0) != rows || best.shape(0) != rows)
+    throw ArgumentError("candidates, similarities and best need the rows of the ballots");
+  if (width(candidates) != ballots.width() || width(similarities) != ballots.count())
+    throw ArgumentError("candidates and similarities need the columns of the ballots");
+  const nb::gil_scoped_release release;
+  ThreadPool pool(num_threads);
+  ballots.rank(candidates.data(), similarities.data(), {power, weight, doubt}, width(best), scores.data(), best.data(),
+               pool);
 }
 
 }  // namespace
@@ -63,11 +75,12 @@ void bind_neighbors(nb::module_& m) {
         nb::arg("query_indices").noconvert(), nb::arg("query_values").noconvert(), nb::arg("products").noconvert(),
         nb::arg("columns").noconvert(), nb::arg("num_threads"),
         "Fills products and columns [n, count] with the largest of each query; postings and queries in CSR form.");
-  m.def("rank_with_votes", &rank, nb::arg("candidates").noconvert(), nb::arg("ids").noconvert(),
-        nb::arg("similarities").noconvert(), nb::arg("instances").noconvert(), nb::arg("indptr").noconvert(),
-        nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("power"), nb::arg("weight"), nb::arg("doubt"),
-        nb::arg("scores").noconvert(), nb::arg("best").noconvert(), nb::arg("num_threads"),
-        "Fills scores and best [n, k] with the candidates' scores and the votes of neighbors added up.");
+  nb::class_<Ballots>(m, "Ballots")
+      .def(nb::new_(&ballots), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
+           nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("num_threads"))
+      .def("rank", &rank, nb::arg("candidates").noconvert(), nb::arg("similarities").noconvert(), nb::arg("power"),
+           nb::arg("weight"), nb::arg("doubt"), nb::arg("scores").noconvert(), nb::arg("best").noconvert(),
+           nb::arg("num_threads"), "Fills scores and best [n, k] with scores and votes added up label by label.");
 }
 
 }  // namespace sparsexmc::python

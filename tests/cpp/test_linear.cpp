@@ -50,9 +50,10 @@ LabelsView labels_of(const CsrMatrix& Y) { return {Y.rows, {Y.indptr.data(), tru
 
 TEST_CASE("weights of linear classifiers are where the gradient of the objective vanishes") {
   const CsrMatrix X = random_features(), Y = random_labels();
-  const LinearOptions options{.cost = 0.5, .negatives = num_labels, .rounds = 3, .threshold = 0.0, .seed = 3};
+  constexpr double cost = 0.5;
+  const LinearOptions options{.negatives = num_labels, .threshold = 0.0, .seed = 3};
   ThreadPool pool(2);
-  const CsrMatrix weights = train_linear(X.view(), labels_of(Y), num_labels, options, pool);
+  const CsrMatrix weights = train_linear(X.view(), labels_of(Y), num_labels, options, cost, 3, pool);
   std::vector<double> W(num_features * num_labels);
   for (int64_t feature = 0; feature < num_features; ++feature)
     for (int64_t j = weights.indptr[feature]; j < weights.indptr[feature + 1]; ++j)
@@ -71,7 +72,7 @@ TEST_CASE("weights of linear classifiers are where the gradient of the objective
         margin += W[X.indices[j] * num_labels + label] * X.values[j];
       const double sign = positive ? 1.0 : -1.0, slack = std::max(0.0, 1.0 - sign * margin);
       for (int64_t j = X.indptr[row]; j < X.indptr[row + 1]; ++j)
-        gradient[X.indices[j]] -= 2.0 * options.cost * slack * sign * X.values[j];
+        gradient[X.indices[j]] -= 2.0 * cost * slack * sign * X.values[j];
     }
     for (const double part : gradient) CHECK(std::abs(part) <= 0.1 * largest + 1e-6);
   }
@@ -81,11 +82,38 @@ TEST_CASE("linear classifiers do not depend on the number of threads") {
   const CsrMatrix X = random_features(), Y = random_labels();
   ThreadPool one(1), four(4);
   const LinearOptions options{.negatives = 5};
-  const CsrMatrix a = train_linear(X.view(), labels_of(Y), num_labels, options, one);
-  const CsrMatrix b = train_linear(X.view(), labels_of(Y), num_labels, options, four);
+  const CsrMatrix a = train_linear(X.view(), labels_of(Y), num_labels, options, 0.3, 4, one);
+  const CsrMatrix b = train_linear(X.view(), labels_of(Y), num_labels, options, 0.3, 4, four);
   CHECK(a.indptr == b.indptr);
   CHECK(a.indices == b.indices);
   CHECK(a.values == b.values);
+}
+
+TEST_CASE("instances that are held out take no part until they are admitted") {
+  const CsrMatrix X = random_features(), Y = random_labels();
+  constexpr int64_t first_held = 250;
+  std::vector<int64_t> held;
+  for (int64_t row = first_held; row < num_instances; ++row) held.push_back(row);
+  const LinearOptions options{.negatives = num_labels, .threshold = 0.0};
+  ThreadPool pool(2);
+  LinearTraining training(X.view(), labels_of(Y), num_labels, options, held, pool);
+  const auto round = [&training] {
+    training.search();
+    training.solve(0.3);
+    return training.weights();
+  };
+  const CsrView some{first_held, X.cols, {X.indptr.data(), true}, {X.indices.data(), false}, X.values.data()};
+  const LabelsView their{first_held, {Y.indptr.data(), true}, {Y.indices.data(), false}};
+  const CsrMatrix without = round();
+  const CsrMatrix alone = train_linear(some, their, num_labels, options, 0.3, 1, pool);
+  CHECK(without.indices == alone.indices);
+  CHECK(without.values == alone.values);
+  training.admit_held();
+  const CsrMatrix with = round();
+  const CsrMatrix all = train_linear(X.view(), labels_of(Y), num_labels, options, 0.3, 2, pool);
+  CHECK(with.indices == all.indices);  // solved from other duals, to the same tolerance
+  const int64_t outside[] = {num_instances};
+  CHECK_THROWS_AS(LinearTraining(X.view(), labels_of(Y), num_labels, options, outside, pool), ArgumentError);
 }
 
 TEST_CASE("what the poll of linear classifiers throws ends the training") {
@@ -95,7 +123,7 @@ TEST_CASE("what the poll of linear classifiers throws ends the training") {
   const auto poll = [&] {
     if (++calls == 3) throw std::runtime_error("enough");
   };
-  CHECK_THROWS_WITH(train_linear(X.view(), labels_of(Y), num_labels, {}, pool, poll), "enough");
+  CHECK_THROWS_WITH(train_linear(X.view(), labels_of(Y), num_labels, {}, 0.3, 4, pool, poll), "enough");
   CHECK(calls == 3);
 }
 

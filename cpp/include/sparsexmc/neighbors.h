@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "sparsexmc/tensor_view.h"
 #include "sparsexmc/thread_pool.h"
@@ -16,15 +17,35 @@ struct Votes {
   double doubt = 0.0;  ///< >= 0; neighbors that are all far away count for less
 };
 
-/// @param candidates, ids [rows, width] scores of labels before the votes; those of the same label add up, others count
-///        as 0, and so does id -1
-/// @param similarities, instances [rows, count] as largest_products gives them
-/// @param labels of all instances
-/// @param k best labels to return: scores [rows, k] falling, best [rows, k] ids, ties to the smaller; -1 and score 0
-///        behind the last one where there are fewer than k
-/// @throws ArgumentError
-void rank_with_votes(const float* candidates, const int64_t* ids, int64_t width, const float* similarities,
-                     const int64_t* instances, int64_t count, int64_t rows, const LabelsView& labels,
-                     int64_t num_labels, const Votes& votes, int64_t k, float* scores, int64_t* best, ThreadPool& pool);
+/// Which labels candidates and neighbors speak for, row by row; to be ranked with different scores and votes.
+class Ballots {
+ public:
+  /// @param ids [rows, width] labels of the candidates; -1: none
+  /// @param instances [rows, count] neighbors as largest_products gives them
+  /// @param labels of all instances
+  /// @throws ArgumentError
+  Ballots(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
+          const LabelsView& labels, int64_t num_labels, ThreadPool& pool);
+
+  int64_t rows() const { return static_cast<int64_t>(keys_.size()); }
+  int64_t width() const { return width_; }  ///< candidates per row
+  int64_t count() const { return count_; }  ///< neighbors per row
+
+  /// @param candidates [rows, width] scores before the votes; those of the same label add up, others count as 0; NaN:
+  /// not
+  ///        a candidate this time
+  /// @param similarities [rows, count] of the neighbors
+  /// @param k best labels to return: scores [rows, k] falling, best [rows, k] ids, ties to the smaller; -1 and score 0
+  ///        behind the last one where there are fewer than k
+  /// @throws ArgumentError
+  void rank(const float* candidates, const float* similarities, const Votes& votes, int64_t k, float* scores,
+            int64_t* best, ThreadPool& pool) const;
+
+ private:
+  int64_t width_, count_;
+  // Of every row, ascending: a label, and in the low half who speaks for it, a candidate or `width` + a neighbor.
+  std::vector<std::vector<uint64_t>> keys_;
+  std::vector<uint8_t> is_there_;  // [rows, count] whether there is a neighbor
+};
 
 }  // namespace sparsexmc

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import config as cfg
-from .tables import count
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
 TUNE = "tune"
 LEAST_TUNING_INSTANCES = 100
-COSTS = (0.3, 0.6, 1.0)
-TUNING_ROUNDS = 2  # tell one cost from another, at half the time
 
 
 class Ranker(Protocol):
@@ -51,7 +48,7 @@ def check(config: cfg.Config) -> None:
                     require_number(f"{name}.{key}", section[key], 0, low_open=key == "cost")
             except ArgumentError as error:
                 raise cfg.UsageError(f'{error}, or "{TUNE}"') from None
-    _votes(config.get("neighbors", {}))
+    votes(config.get("neighbors", {}))
 
 
 def learn(
@@ -64,15 +61,14 @@ def learn(
     """
     from sparsexmc._validation import hold_out
 
-    wanted = [name for name in ("linear", "neighbors") if config.get(name, {}).get("enabled", False)]
-    if not wanted:
-        return None
+    from .ensemble_training import EnsembleTraining
+
+    parts = EnsembleTraining(config, classifier, X, Y, threads)
     seed = training.get("seed")
     left, held = hold_out(X.shape[0], training.get("validation"), classifier.config["seed"] if seed is None else seed)
     if len(held) >= LEAST_TUNING_INSTANCES:
-        config = _tuned(config, wanted, classifier, (X[left], Y[left]), (X[held], Y[held]), threads)
-        wanted = [name for name in wanted if config[name].get("weight") != 0]
-    return _train(config, wanted, classifier, X, Y, threads) if wanted else None
+        parts.tune(left, held)
+    return parts.finish()
 
 
 def load(model: str, classifier: Classifier, threads: int | None = None, *, wanted: bool = True) -> Ranker:
@@ -102,74 +98,16 @@ def save(model: Path, ensemble: Ensemble | None) -> None:
             part.save(model / file)
 
 
-def _train(
-    config: cfg.Config, wanted: list[str], classifier: Classifier, X: Any, Y: sp.csr_matrix, threads: int | None
-) -> Ensemble:
-    from sparsexmc import ArgumentError, DTypeError, Ensemble, Linear, Neighbors
-
-    linear = neighbors = None
-    if "linear" in wanted:
-        try:
-            linear = Linear(X, Y, **_given(config["linear"]), num_threads=threads)
-        except (ArgumentError, DTypeError) as error:
-            raise cfg.UsageError(f"[linear]: {error}") from None
-    if "neighbors" in wanted:
-        neighbors = Neighbors(X, Y, _votes(config["neighbors"]), num_threads=threads)
-    return Ensemble(classifier, linear=linear, neighbors=neighbors, num_threads=threads)
-
-
-def _tuned(
-    config: cfg.Config,
-    wanted: list[str],
-    classifier: Classifier,
-    train: tuple[Any, sp.csr_matrix],
-    held: tuple[Any, sp.csr_matrix],
-    threads: int | None,
-) -> cfg.Config:
-    """`config` with numbers in place of "tune"; prints them."""
-    linear, neighbors = (config[name] if name in wanted else {} for name in ("linear", "neighbors"))
-    tune_cost = linear.get("cost") == TUNE
-    grids = {
-        f"{grid}_weights": (section["weight"],)
-        for grid, section in (("linear", linear), ("votes", neighbors))
-        if section.get("weight", TUNE) != TUNE
-    }
-    if not tune_cost and len(grids) == len(wanted):
-        return config
-    ensemble, best, best_cost = None, {}, None
-    for cost in COSTS if tune_cost else (None,):
-        rounds = min(linear.get("rounds", TUNING_ROUNDS), TUNING_ROUNDS)
-        trial = config if cost is None else cfg.merge(config, {"linear": {"cost": cost, "rounds": rounds}})
-        one = _train(trial, wanted, classifier, *train, threads)
-        tried = one.tune(*held, **grids)
-        if ensemble is None or max(tried.values()) > max(best.values()):
-            ensemble, best, best_cost = one, tried, cost
-    assert ensemble is not None
-    said, chosen = [], cfg.Config()
-    if ensemble.linear is not None:
-        chosen["linear"] = {"weight": ensemble.linear.weight} | ({"cost": best_cost} if tune_cost else {})
-        said.append(f"linear weight {ensemble.linear.weight:g}" + (f" with cost {best_cost:g}" if tune_cost else ""))
-    if ensemble.neighbors is not None:
-        votes = ensemble.neighbors.votes
-        chosen["neighbors"] = {"weight": votes.weight, "power": votes.power}
-        said.append(f"neighbors weight {votes.weight:g} with power {votes.power:g}")
-    alone = [value for weights, value in best.items() if weights.linear == weights.votes == 0]
-    print(
-        f"best on {count(held[0].shape[0], 'instance')} held out: {', '.join(said)}; mean of P@1, P@3 and P@5 "
-        f"{100 * max(best.values()):.1f}" + (f", the network alone {100 * max(alone):.1f}" if alone else "")
-    )
-    return cfg.merge(config, chosen)
-
-
-def _given(section: cfg.Config) -> cfg.Config:
+def given(section: cfg.Config) -> cfg.Config:
     """The arguments that stand in a section; the others keep their defaults."""
     return {key: value for key, value in section.items() if key != "enabled" and value != TUNE}
 
 
-def _votes(section: cfg.Config) -> Votes:
+def votes(section: cfg.Config) -> Votes:
+    """The votes of a section [neighbors]. Raises UsageError."""
     from sparsexmc import ArgumentError, Votes
 
     try:
-        return Votes(**_given(section))
+        return Votes(**given(section))
     except ArgumentError as error:
         raise cfg.UsageError(str(error).replace("votes.", "neighbors.", 1)) from None
