@@ -106,11 +106,10 @@ def test_tuning_takes_what_helps(problem: Problem) -> None:
     linear, neighbors = linear_of(X, Y), sx.Neighbors(X, Y)
     ensemble = sx.Ensemble(classifier, linear=linear, neighbors=neighbors)
     tried = ensemble.tune(X[:50], truth)  # an untrained classifier, and a memory that knows the answers
-    best = max(tried.values())
     chosen = (0.0 if linear is None else linear.weight, neighbors.votes.weight, neighbors.votes.power)
-    assert tried[chosen] == best and neighbors.votes.weight + chosen[0] > 0
+    assert tried[chosen] >= 0.95 * max(tried.values()) and neighbors.votes.weight + chosen[0] > 0
     ids = ensemble.topk(X[:50], 5)[1]
-    assert np.mean(sx.metrics.precision_at_k(ids, truth, (1, 3, 5))) == pytest.approx(best)
+    assert np.mean(sx.metrics.precision_at_k(ids, truth, (1, 3, 5))) == pytest.approx(tried[chosen])
     ensemble.tune(X[:50], sp.csr_matrix((50, L), dtype=np.float32))  # nothing to hit: all are equal
     assert neighbors.votes.weight == 0 and (linear is None or linear.weight == 0)
     ensemble.tune(X[:50], truth, votes_weights=(0.3,))

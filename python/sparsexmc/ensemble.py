@@ -135,8 +135,11 @@ class Ensemble:
         The measure is the mean of P@k over `cutoffs`. Tries all given weights, and the power as it is and by half
         higher. The instances must be in no part's training; of more than 3,000 as many are taken, evenly.
 
+        The best weights are those that lie among good ones, by the mean of each and those beside it on the grid: the
+        highest of many values on few instances is high by luck.
+
         Returns:
-            {Weights: mean of P@k}, shares. Of equal ones that of the smallest weights is taken.
+            {Weights: mean of P@k}, shares. Of equally good weights the smallest are taken.
         """
         truth = label_matrix("Y", Y)
         embeddings = X if embeddings is None else embeddings
@@ -157,7 +160,8 @@ class Ensemble:
         ):
             _, ids = opinions.rank(weights, k)
             tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
-        best = max(tried, key=lambda weights: (tried[weights], -weights.linear - weights.votes, -weights.power))
+        smooth = _smoothed(tried)
+        best = max(tried, key=lambda weights: (smooth[weights], -weights.linear - weights.votes, -weights.power))
         if self.linear is not None:
             self.linear.weight = best.linear
         if self.neighbors is not None:
@@ -214,6 +218,20 @@ class _Opinions:
             self.candidates, self.similarities, weights.power, weights.votes, self.doubt, scores, best, self.threads
         )
         return scores, best
+
+
+def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
+    """The mean of each value and those beside it: one step on the grid away in weights, or both."""
+    grids = [sorted({getattr(weights, name) for weights in tried}) for name in ("linear", "votes")]
+
+    def around(weights: Weights) -> list[float]:
+        beside = [
+            grid[max(at - 1, 0) : at + 2]
+            for grid, at in zip(grids, (grids[0].index(weights.linear), grids[1].index(weights.votes)), strict=True)
+        ]
+        return [tried[Weights(linear, votes, weights.power)] for linear, votes in itertools.product(*beside)]
+
+    return {weights: float(np.mean(around(weights))) for weights in tried}
 
 
 def _nothing(rows: int) -> tuple[Floats, Ids]:

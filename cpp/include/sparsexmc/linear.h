@@ -13,7 +13,7 @@
 namespace sparsexmc {
 
 struct LinearOptions {
-  int64_t negatives = 30;  ///< hardest labels per instance that each search adds, >= 1
+  int64_t negatives = 50;  ///< hardest labels per instance that each search adds, >= 1
   double threshold = 0.1;  ///< >= 0; smaller weights are dropped
   uint64_t seed = 0;       ///< of the order in which instances are visited
 };

@@ -28,7 +28,7 @@ ABOVE_LOG_ODDS = 2.5
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
 MAX_NEIGHBORS = 2_000_000
-# Linear classifiers take some 1,500 bytes per instance while they train.
+# Linear classifiers take some 2,500 bytes per instance while they train.
 MAX_LINEAR = 2_000_000
 
 
@@ -90,7 +90,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
 def _linear(instances: int, sparse: bool) -> Config:
     if instances > MAX_LINEAR or not sparse:
         return {"enabled": False}
-    return {"enabled": True, "cost": "tune", "negatives": 30, "rounds": 4, "threshold": 0.1, "weight": "tune"}
+    return {"enabled": True, "cost": "tune", "negatives": 50, "rounds": 4, "threshold": 0.1, "weight": "tune"}
 
 
 def _neighbors(instances: int, sparse: bool) -> Config:
