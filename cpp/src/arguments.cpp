@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "positives.h"
 #include "sparse_batch.h"
 #include "sparsexmc/error.h"
 
@@ -32,9 +33,20 @@ void check_embeddings(const TensorView& x, const ClassifierConfig& config, Devic
 }
 
 void check_gradient(const TensorView* gradient, const TensorView& x) {
-  if (gradient != nullptr && (gradient->rows != x.rows || gradient->cols != x.cols || gradient->dtype != x.dtype ||
-                              !(gradient->device == x.device)))
-    throw ArgumentError("gradient: shape, dtype and device must be those of the embeddings");
+  if (gradient == nullptr) return;
+  if (gradient->rows != x.rows || gradient->cols != x.cols || !(gradient->device == x.device))
+    throw ArgumentError("gradient: shape and device must be those of the embeddings");
+  if (gradient->dtype != x.dtype && gradient->dtype != DType::float32)
+    throw TypeError(std::string("gradient: dtype ") + dtype_name(gradient->dtype) +
+                    "; it must be that of the embeddings, or float32");
+}
+
+void check_dense_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                      const ClassifierConfig& config, Device device) {
+  check_embeddings(embeddings, config, device);
+  check_batch(embeddings.rows, labels.rows, config.batch_size);
+  check_labels(labels, config.num_labels);
+  check_gradient(gradient, embeddings);
 }
 
 void check_sparse(const CsrView& features, const ClassifierConfig& config) {

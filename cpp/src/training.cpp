@@ -95,35 +95,70 @@ void Classifier::Impl::rewire_if_due(const BatchSizes& last) {
   results.set_rewired();
 }
 
+bool Classifier::Impl::forward(const TensorView& embeddings, OnNonfinite on_nonfinite, const BatchSizes& sizes) {
+  gather(embeddings, 0, sizes);
+  if (on_cpu() && outcome->nonfinite != 0) {
+    refuse_nonfinite(on_nonfinite, "embeddings");
+    return false;
+  }
+  if (hidden) hidden->forward(*context, inputs, features, sizes);
+  return true;
+}
+
+void Classifier::Impl::backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,
+                                const kernels::OptimizerStep& optimizer) {
+  const float* out = dx;
+  if (hidden) {
+    float* dxt = gradient != nullptr ? buffers.get<float>("batch.feature_gradients") : nullptr;
+    hidden->backward(*context, dxt, dx, inputs, features, sizes, optimizer);
+    out = dxt;
+  }
+  if (gradient == nullptr) return;
+  const kernels::ScatterColumns p{gradient->data, out,       gradient->dtype, sizes.batch,
+                                  gradient->cols, sizes.ldx, sizes.skip,      input_scale()};
+  visit_device(context->device(), [&](auto tag) { kernels::scatter_columns(tag, *context, p); });
+}
+
 int64_t Classifier::start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
                                OnNonfinite on_nonfinite) {
   Impl& m = *impl_;
-  check_embeddings(embeddings, m.config, m.context->device());
-  check_batch(embeddings.rows, labels.rows, m.config.batch_size);
-  check_labels(labels, m.config.num_labels);
-  check_gradient(gradient, embeddings);
-  const auto forward = [&](const BatchSizes& sizes) {
-    m.gather(embeddings, 0, sizes);
-    if (m.on_cpu() && m.outcome->nonfinite != 0) {
-      refuse_nonfinite(on_nonfinite, "embeddings");
-      return false;
-    }
-    if (m.hidden) m.hidden->forward(*m.context, m.inputs, m.features, sizes);
-    return true;
-  };
+  check_dense_step(embeddings, labels, gradient, m.config, m.context->device());
+  const auto forward = [&](const BatchSizes& sizes) { return m.forward(embeddings, on_nonfinite, sizes); };
   const auto backward = [&](const BatchSizes& sizes, float* dx, const kernels::OptimizerStep& optimizer) {
-    const float* out = dx;
-    if (m.hidden) {
-      float* dxt = gradient != nullptr ? m.buffers.get<float>("batch.feature_gradients") : nullptr;
-      m.hidden->backward(*m.context, dxt, dx, m.inputs, m.features, sizes, optimizer);
-      out = dxt;
-    }
-    if (gradient == nullptr) return;
-    const kernels::ScatterColumns p{gradient->data, out,       gradient->dtype, sizes.batch,
-                                    gradient->cols, sizes.ldx, sizes.skip,      m.input_scale()};
-    visit_device(m.context->device(), [&](auto tag) { kernels::scatter_columns(tag, *m.context, p); });
+    m.backward(gradient, sizes, dx, optimizer);
   };
   return m.run([&] { return m.start(labels, embeddings.rows, on_nonfinite, forward, backward); });
+}
+
+StepResult Classifier::Impl::evaluate(const TensorView& embeddings, const LabelsView& batch_labels,
+                                      const TensorView* gradient, OnNonfinite on_nonfinite, bool dropout) {
+  settle(true);
+  BatchSizes sizes{embeddings.rows, leading_dimension(embeddings.rows)};
+  if (config.hidden && dropout) sizes.dropout = static_cast<float>(config.hidden->dropout);
+  sizes.step = static_cast<uint64_t>(progress.step);
+  if (!on_cpu()) sizes.skip = &outcome->nonfinite;
+  const auto positives = sort_positives(buffers, "batch.positives", batch_labels, labels.rows(), output.shapes());
+  visit_device(context->device(), [&](auto tag) { kernels::fill_zero(tag, *context, outcome, sizeof *outcome); });
+  if (!forward(embeddings, on_nonfinite, sizes)) return StepResult{.skipped = true};
+  kernels::OptimizerStep none;
+  none.update = false;
+  float* dx =
+      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, std::nullopt, sizes, none);
+  if (gradient != nullptr) backward(gradient, sizes, dx, none);
+  StepOutcome seen;
+  visit_device(context->device(), [&](auto tag) { kernels::read_device(tag, *context, &seen, outcome, sizeof seen); });
+  if (seen.nonfinite != 0) {
+    refuse_nonfinite(on_nonfinite, "embeddings");
+    return StepResult{.skipped = true};
+  }
+  return StepResult{.loss = seen.loss / static_cast<double>(embeddings.rows)};
+}
+
+StepResult Classifier::eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                                 OnNonfinite on_nonfinite, bool dropout) {
+  Impl& m = *impl_;
+  check_dense_step(embeddings, labels, gradient, m.config, m.context->device());
+  return m.run([&] { return m.evaluate(embeddings, labels, gradient, on_nonfinite, dropout); });
 }
 
 int64_t Classifier::start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {

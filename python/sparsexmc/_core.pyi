@@ -138,6 +138,9 @@ class Classifier:
         Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.
         """
 
+    def eval_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool, dropout: bool, stream: int) -> Step:
+        """Updates nothing, and has run when it returns."""
+
     def start_sparse_step(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], skip_nonfinite: bool, stream: int) -> Step: ...
 
     def topk(self, embeddings: Tensor, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], label_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, stream: int) -> None: ...

@@ -36,6 +36,21 @@ class DenseFeatures:
         gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
         return engine.start_step(b.tensor, indptr, indices, target, skip, b.stream, b.caller_stream), gradient
 
+    def eval_step(
+        self,
+        engine: _core.Classifier,
+        indptr: Indices,
+        indices: Indices,
+        *,
+        skip: bool,
+        return_grad: bool,
+        dropout: bool = False,
+    ) -> tuple[_core.Step, Any]:
+        """The same without an update."""
+        b = self._borrowed
+        gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
+        return engine.eval_step(b.tensor, indptr, indices, target, skip, dropout, b.stream), gradient
+
     def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
         engine.topk(self._borrowed.tensor, scores, ids, label_weights, self._borrowed.stream)

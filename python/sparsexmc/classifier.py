@@ -17,6 +17,7 @@ from ._dlpack import Place
 from ._filter import Blanked, Ranking, blanked_labels, drop, widest
 from ._inputs import Features, features_input, label_array, label_numbers, labels_input
 from ._label_options import MetaClassifier, Propensity
+from ._evaluation import eval_step
 from ._step import StepResult
 from ._streams import stream_handle
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
@@ -195,6 +196,7 @@ class Classifier:
     fit = fit
 
     regroup = regroup
+    eval_step = eval_step
 
     # ---- prediction ----
 

@@ -169,6 +169,9 @@ void bind_classifier(nb::module_& m) {
            nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
            nb::arg("stream"), nb::arg("caller_stream").none(),
            "Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.")
+      .def("eval_step", &eval_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
+           nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
+           nb::arg("dropout"), nb::arg("stream"), "Updates nothing, and has run when it returns.")
       .def("start_sparse_step", &start_sparse_step, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("label_indptr").noconvert(),
            nb::arg("label_indices").noconvert(), nb::arg("skip_nonfinite"), nb::arg("stream"))

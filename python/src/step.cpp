@@ -109,6 +109,23 @@ Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_i
   return step;
 }
 
+Step eval_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
+               const Tensor* gradient, bool skip, bool dropout, StreamHandle stream) {
+  const TensorView x = embeddings.matrix();
+  const TensorView dx = gradient ? gradient->matrix() : TensorView{};
+  const LabelsView labels = labels_view(label_indptr, label_indices);
+  const StepResult result = engine.call_on(stream, [&](Classifier& c) {
+    const Reachable from = reachable_copy(c, "embeddings", x);
+    const Reachable to = gradient ? reachable(c, "gradient", dx) : Reachable{};
+    const StepResult r = c.eval_step(from.view, labels, gradient ? &to.view : nullptr, on_nonfinite(skip), dropout);
+    if (to.pages) std::memcpy(dx.data, to.view.data, to.pages->bytes());
+    return r;
+  });
+  // A GPU has put the zeros there itself.
+  if (gradient && result.skipped && x.device.kind == DeviceKind::cpu) std::memset(dx.data, 0, bytes_of(dx));
+  return Step(result);
+}
+
 Step start_sparse_step(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values,
                        int64_t cols, const Indices& label_indptr, const Indices& label_indices, bool skip,
                        StreamHandle stream) {

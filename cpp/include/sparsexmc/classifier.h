@@ -89,7 +89,7 @@ class Classifier {
   /// One fused step: forward, loss, gradients, update, and rewiring when due. Waits for the result.
   /// @param embeddings [b, in_features], 1 <= b <= batch_size, float32 / float16 / bfloat16
   /// @param labels b rows
-  /// @param gradient null, or [b, in_features] of the embeddings' dtype: receives dloss/dembeddings
+  /// @param gradient null, or [b, in_features] of the embeddings' dtype or float32: receives dloss/dembeddings
   /// @throws ArgumentError, TypeError; the model is as before the call
   StepResult train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
                         OnNonfinite on_nonfinite = OnNonfinite::raise);
@@ -109,6 +109,13 @@ class Classifier {
   /// Waits for a started step. The last 65536 results can be asked for.
   /// @throws ArgumentError for an unknown ticket, or for a NaN or Inf in this step or an earlier one (once)
   StepResult finish_step(int64_t ticket);
+
+  /// Loss and gradient of the embeddings as a step would give them, without the meta-classifier; nothing is updated.
+  /// Waits for the result.
+  /// @param gradient as in train_step  @param dropout also drop units of the hidden layer, as the next step would
+  /// @throws ArgumentError, TypeError
+  StepResult eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
+                       OnNonfinite on_nonfinite = OnNonfinite::raise, bool dropout = false);
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
