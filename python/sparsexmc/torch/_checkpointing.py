@@ -1,0 +1,40 @@
+"""Is a forward the second one on its batch, by activation checkpointing?
+
+Reentrant checkpointing runs its first forward without gradients, when the layer takes no step, and the second, with the
+step, inside the backward pass. The other kind takes the step in the first forward, and runs the second, inside the
+backward pass too, only to make tensors again that other modules had saved.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+
+
+class Steps:
+    """What is known of the steps of a layer whose backward has not come, or came last."""
+
+    def __init__(self) -> None:
+        self.open: weakref.WeakSet[OpenStep] = weakref.WeakSet()
+        self.last_backward = -1
+
+    def would_repeat(self) -> bool:
+        """Would a step now be the second on a batch whose first belongs to the backward pass that runs?"""
+        task = torch._C._current_graph_task_id()  # -1 outside of a backward pass
+        return task != -1 and (len(self.open) > 0 or task == self.last_backward)
+
+
+class OpenStep:
+    """A step whose backward may still come; it dies with its graph."""
+
+    __slots__ = ("__weakref__", "_steps")
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        steps.open.add(self)
+
+    def close(self) -> None:
+        """The backward is running."""
+        self._steps.open.discard(self)
+        self._steps.last_backward = torch._C._current_graph_task_id()

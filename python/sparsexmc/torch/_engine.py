@@ -1,0 +1,54 @@
+"""One call of the engine on tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from .._dlpack import borrow_matrix, borrow_own
+from .._inputs import Indices
+from .._streams import on_device_of
+from ..classifier import Classifier
+
+Positives = tuple[Indices, Indices]
+
+
+class Outcome(NamedTuple):
+    """Loss of a batch, NaN if it was skipped, and the gradient of the embeddings, if it was asked for.
+
+    The gradient of float16 is float32: unscaled, much of it would be too small for float16.
+    """
+
+    loss: float
+    gradient: torch.Tensor | None
+    skipped: bool
+
+
+def run(
+    classifier: Classifier,
+    embeddings: torch.Tensor,
+    positives: Positives,
+    *,
+    update: bool,
+    gradient: bool,
+    skip: bool,
+    dropout: bool = True,
+) -> Outcome:
+    """A training step, or with `update=False` only what it would give; `dropout` then says whether units drop out."""
+    source = embeddings.detach().contiguous()
+    b = borrow_matrix("embeddings", source, classifier.in_features, classifier._place)
+    grad = target = None
+    if gradient:
+        dtype = torch.float32 if source.dtype == torch.float16 else source.dtype
+        grad = torch.empty(source.shape, dtype=dtype, device=source.device)
+        with on_device_of(source):
+            target = borrow_own(grad, b.stream if source.is_cuda else None)
+    engine = classifier._engine
+    if update:
+        step = engine.start_step(b.tensor, *positives, target, skip, b.stream, b.caller_stream)
+    else:
+        step = engine.eval_step(b.tensor, *positives, target, skip, dropout, b.stream)
+    loss, skipped, _, _ = step.result()
+    return Outcome(math.nan if skipped else loss, grad, skipped)

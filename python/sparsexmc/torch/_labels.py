@@ -1,0 +1,70 @@
+"""Labels as batches of PyTorch bring them: CSR, one id per instance, or rows of ids with padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._inputs import Indices, labels_input
+from ..errors import ArgumentError, DTypeError
+
+
+def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[Indices, Indices]:
+    """The positives of a batch as (indptr [rows + 1], indices) in host memory.
+
+    Args:
+        labels: integer tensor [rows] with one id per instance, or [rows, p] with negative numbers as padding; sparse
+            tensor [rows, num_labels]; or what `Classifier.train_step` takes. A tensor lies on the CPU or, for a copy
+            that waits, beside the embeddings.
+
+    Raises:
+        ArgumentError, DTypeError: naming what came and the remedy.
+    """
+    rows = len(embeddings)
+    if isinstance(labels, tuple) and len(labels) == 2:
+        indptr, indices = (_host("labels", part, embeddings) for part in labels)
+        return labels_input("labels", (indptr, indices), rows, num_labels)
+    if not isinstance(labels, torch.Tensor):
+        return labels_input("labels", labels, rows, num_labels)
+    labels = _host("labels", labels, embeddings)
+    if labels.layout in (torch.sparse_coo, torch.sparse_csr):
+        return _of_sparse(labels, rows, num_labels)
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        raise DTypeError(
+            f"labels has dtype {labels.dtype} and shape {tuple(labels.shape)}; pass label ids as an integer tensor, or "
+            "0/1 indicators as labels.to_sparse_csr()"
+        )
+    if labels.ndim == 2 and labels.shape[0] == rows and labels.shape[1] < num_labels:
+        kept = labels >= 0
+        counts = kept.sum(1).numpy()
+        return np.concatenate([[0], np.cumsum(counts)]), labels[kept].numpy().astype(np.int64, copy=False)
+    if labels.ndim != 1:
+        raise ArgumentError(
+            f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}; pass "
+            "one id per instance [rows], ids with -1 as padding [rows, p], or 0/1 indicators as labels.to_sparse_csr()"
+        )
+    return labels_input("labels", labels.numpy(), rows, num_labels)
+
+
+def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indices, Indices]:
+    if tuple(labels.shape) != (rows, num_labels):
+        raise ArgumentError(
+            f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}"
+        )
+    coo = labels.to_sparse_coo().coalesce()
+    places = coo.indices()[:, coo.values() != 0].numpy()
+    return np.searchsorted(places[0], np.arange(rows + 1)), np.ascontiguousarray(places[1])
+
+
+def _host(name: str, value: Any, embeddings: torch.Tensor) -> Any:
+    """A tensor in host memory; anything else as it is."""
+    if not isinstance(value, torch.Tensor) or value.device.type == "cpu":
+        return value
+    if value.device != embeddings.device:
+        raise ArgumentError(
+            f"{name} is on {value.device}, but the embeddings are on {embeddings.device}; positives are sorted in host "
+            f"memory: pass {name}.cpu()"
+        )
+    return value.cpu()

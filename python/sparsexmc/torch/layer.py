@@ -1,0 +1,268 @@
+"""The output layer as a module of PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from .._checks import require_choice
+from ..classifier import Classifier
+from ..errors import ArgumentError, DeviceError, DTypeError
+from ._buffer import Buffer
+from ._engine import Outcome, Positives, run
+from ._function import Loss
+from ._checkpointing import OpenStep, Steps
+from ._labels import positives
+from ._tensors import from_tensors, to_tensors
+from .optimizer import FusedOptimizer
+
+_log = logging.getLogger("sparsexmc.torch")
+
+
+class OutputLayer(torch.nn.Module):
+    """`loss = layer(embeddings, labels); loss.backward()`: a sparse output layer with its loss and its own optimizer.
+
+    In training the fused step runs once a batch: loss, gradients and the update of the layer's weights. The backward
+    multiplies the gradient of the embeddings by what comes from above and sends it on. In `eval()` or under `no_grad()`
+    nothing is updated, and `topk` predicts. The layer has no parameters and no buffers: optimizers, `half()`, gradient
+    clipping and DistributedDataParallel pass it by, while `state_dict()` carries all of it.
+
+    The update does not know what the loss is multiplied by later: weights, `GradScaler` and divisions by the number of
+    micro-batches scale the gradient of the embeddings alone. The learning rate of the layer is its own; see
+    `fused_optimizer`.
+
+    Args:
+        in_features, num_labels, options: as those of `sparsexmc.Classifier`, without `sparse_input`; `device` is where
+            PyTorch puts new tensors unless given.
+        update: "forward" takes the step in the forward. "backward" takes it in the backward, and the forward computes
+            the loss alone: for trainers that drop losses or run forwards again, at up to twice the time.
+        accumulate: "step": every micro-batch is a step of the layer. "buffer": the layer keeps the embeddings of
+            micro-batches, and `fused_optimizer.step()` takes one step on all, which `batch_size` has to have room for;
+            it equals the step of one large batch. Up to twice the time.
+        on_nonfinite: with NaN or Inf among the embeddings "skip" the batch: it is counted in `skipped`, its loss is NaN
+            and its gradient 0. Or "raise" ArgumentError.
+
+    Attributes:
+        classifier: the `sparsexmc.Classifier` inside, to save, look at its memory, or predict with.
+        fused_optimizer: `param_groups[0]["lr"]` is the layer's learning rate, for any scheduler.
+
+    Raises:
+        ArgumentError, MemoryPlanError, DeviceError: as `sparsexmc.Classifier`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_labels: int,
+        *,
+        update: str = "forward",
+        accumulate: str = "step",
+        on_nonfinite: str = "skip",
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        require_choice("update", update, ["forward", "backward"])
+        require_choice("accumulate", accumulate, ["step", "buffer"])
+        require_choice("on_nonfinite", on_nonfinite, ["skip", "raise"])
+        if accumulate == "buffer" and update == "backward":
+            raise ArgumentError('accumulate="buffer" steps in fused_optimizer.step(); leave update="forward"')
+        place = torch.get_default_device() if device is None else device
+        self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
+        self.update, self.accumulate, self.on_nonfinite = update, accumulate, on_nonfinite
+        self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
+        self._skipped = 0  # batches that no step has seen
+        self._told = False
+
+    def _set_classifier(self, classifier: Classifier) -> None:
+        if classifier.sparse_input:
+            raise ArgumentError("OutputLayer reads embeddings; train a model with sparse_input=True by Classifier.fit")
+        self.classifier = classifier
+        self._buffer = Buffer(classifier.batch_size)
+        self._anchor = torch.zeros((), requires_grad=True)
+        self._steps = Steps()
+
+    # ---- training ----
+
+    @torch.compiler.disable
+    def forward(self, embeddings: torch.Tensor, labels: Any) -> torch.Tensor:
+        """The loss, summed over the labels and averaged over the instances; float32, no dimensions.
+
+        Args:
+            embeddings: [b, in_features], 1 <= b <= batch_size, float32, float16 or bfloat16, on the layer's device.
+            labels: the positives: an integer tensor [b], or [b, p] with -1 (any negative) as padding; a sparse tensor or
+                scipy CSR [b, num_labels]; or `(indptr, indices)`. On the CPU or beside the embeddings.
+
+        Raises:
+            ArgumentError, DTypeError: naming the argument and the remedy; the layer is as before.
+        """
+        _require_tensor(embeddings)
+        found = positives(labels, embeddings, self.classifier.num_labels)
+        grad_mode = torch.is_grad_enabled()
+        if not (self.training and grad_mode):
+            return self._evaluate(embeddings, found, with_gradient=grad_mode and embeddings.requires_grad)
+        self._check_may_train()
+        step = self._runner(found, self._step)
+        if self.update == "backward":
+            return Loss.apply(embeddings, self._anchor, self._runner(found, self._look), step, None)
+        if self.accumulate == "buffer":
+            self._buffer.check_room(len(embeddings))
+            step = self._runner(found, self._keep)
+        return Loss.apply(embeddings, self._anchor, step, None, OpenStep(self._steps))
+
+    def _runner(self, found: Positives, method: Callable[..., Outcome]) -> Callable[[torch.Tensor, bool], Outcome]:
+        return lambda embeddings, gradient: method(embeddings, found, gradient)
+
+    def _run(self, embeddings: torch.Tensor, found: Positives, gradient: bool, **options: Any) -> Outcome:
+        return run(self.classifier, embeddings, found, gradient=gradient, skip=self.on_nonfinite == "skip", **options)
+
+    def _step(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+        lr = self.fused_optimizer.lr
+        if lr != self.classifier.lr:
+            self.classifier.lr = lr
+        return self._run(embeddings, found, gradient, update=True)
+
+    def _look(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+        return self._run(embeddings, found, gradient, update=False, dropout=self.training)
+
+    def _keep(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+        outcome = self._look(embeddings, found, gradient)
+        if outcome.skipped:
+            self._skipped += 1
+        else:
+            self._buffer.add(embeddings, found)
+        return outcome
+
+    def _evaluate(self, embeddings: torch.Tensor, found: Positives, *, with_gradient: bool) -> torch.Tensor:
+        if with_gradient:
+            return Loss.apply(embeddings, self._anchor, self._runner(found, self._look), None, None)
+        return torch.tensor(self._look(embeddings, found, False).loss, dtype=torch.float32, device=embeddings.device)
+
+    def _step_buffer(self) -> None:
+        if len(self._buffer):
+            self._step(*self._buffer.take(), False)
+
+    def _check_may_train(self) -> None:
+        if self.update == "forward" and self._steps.would_repeat():
+            raise ArgumentError(
+                "activation checkpointing runs OutputLayer a second time, which would be a second step on the same "
+                'batch; take the layer out of the checkpointed part, or make it with update="backward"'
+            )
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            raise ArgumentError(
+                f"a process group of {distributed.get_world_size()} ranks is active, and each would train an OutputLayer "
+                "of its own on its own batches; train in one process, with the encoder alone on several devices"
+            )
+        if self.accumulate == "step" and not self._told:
+            self._told = True
+            _log.info("OutputLayer takes a step in every training forward, micro-batches of an accumulated one too")
+
+    @property
+    def skipped(self) -> int:
+        """Number of training batches that were skipped because of NaN or Inf."""
+        return self._skipped + self.classifier.skipped
+
+    # ---- prediction ----
+
+    @torch.compiler.disable
+    def topk(
+        self, embeddings: torch.Tensor, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k best labels of every row: scores [n, k] float32, falling, and ids [n, k] int64, as `Classifier.topk`.
+
+        Raises:
+            ArgumentError: in training mode with gradients enabled, or as `Classifier.topk`.
+        """
+        if self.training and torch.is_grad_enabled():
+            raise ArgumentError(
+                "topk in a training forward: it predicts and has no gradient; call layer.eval() first, or use "
+                "torch.no_grad()"
+            )
+        _require_tensor(embeddings)
+        source = embeddings.detach().contiguous()
+        scores, ids = self.classifier.topk(source, k, filter=filter, label_weights=label_weights)
+        return torch.from_numpy(scores).to(embeddings.device), torch.from_numpy(ids).to(embeddings.device)
+
+    # ---- state ----
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, tensor in to_tensors(self.classifier).items():
+            destination[prefix + name] = tensor
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+        if not given:
+            missing_keys.append(prefix + "step")
+            return
+        from_tensors(self.classifier, given)
+        self._buffer.clear()
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> OutputLayer:
+        """Follows moves to another device; types are the layer's own business."""
+        super()._apply(fn, recurse)
+        here = torch.device(self.classifier.device)
+        try:
+            there = fn(torch.empty(0, device=here)).device
+        except (AssertionError, RuntimeError) as error:
+            raise DeviceError(f"the layer cannot leave {here}: {error}") from error
+        if there == here or (there.type == here.type and there.index is None):
+            return self
+        if there.type not in ("cpu", "cuda"):
+            raise DeviceError(f"the layer cannot move to {there}; it runs on the CPU or on a CUDA device")
+        self._set_classifier(_copied(self.classifier, str(there)))
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OutputLayer:
+        new = type(self).__new__(type(self))
+        torch.nn.Module.__init__(new)
+        memo[id(self)] = new
+        own = ("classifier", "fused_optimizer", "_anchor", "_steps", "_buffer")
+        new.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in own})
+        new._set_classifier(_copied(self.classifier, self.classifier.device))
+        new.fused_optimizer = FusedOptimizer(new, self.fused_optimizer.lr)
+        return new
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise DTypeError(
+            "OutputLayer cannot be pickled; save layer.state_dict(), or a checkpoint with layer.classifier.save(path)"
+        )
+
+    def _replicate_for_data_parallel(self) -> Any:
+        raise DeviceError("OutputLayer does not run in DataParallel, whose copies would all train it; use one device")
+
+    def extra_repr(self) -> str:
+        return f"{self.classifier!r}, update={self.update!r}, accumulate={self.accumulate!r}"
+
+
+def _copied(classifier: Classifier, device: str) -> Classifier:
+    """An equal classifier on a device; by a checkpoint, which holds everything."""
+    with tempfile.TemporaryDirectory(prefix="sparsexmc-") as folder:
+        path = Path(folder) / "model"
+        classifier.save(path)
+        return Classifier.load(path, device)
+
+
+def _require_tensor(embeddings: Any) -> None:
+    if not isinstance(embeddings, torch.Tensor):
+        raise DTypeError(
+            f"embeddings is a {type(embeddings).__qualname__}; pass a tensor [rows, in_features], such as "
+            "torch.as_tensor(embeddings)"
+        )
