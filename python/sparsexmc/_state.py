@@ -20,14 +20,14 @@ def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
     bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
     rewiring are no part of it, only of checkpoints.
     """
-    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in _tensors(engine)}
+    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in tensors_of(engine)}
     state["step"] = np.asarray(engine.step, np.int64)
     return state
 
 
 def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
     """Replace all tensors and the step; on any error the model is as before."""
-    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in _tensors(engine)}
+    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in tensors_of(engine)}
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
     _check_names(arrays, [*tensors, "step"])
     for name, (dtype, shape) in tensors.items():
@@ -64,7 +64,7 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
 
 def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
     """Training frequency [num_labels] of every label id; None for a model that does not know it."""
-    for name, dtype, shape in _tensors(engine):
+    for name, dtype, shape in tensors_of(engine):
         if name == "label_counts":
             return _read(engine, name, dtype, shape).astype(np.int64)
     return None
@@ -99,8 +99,8 @@ def read_label_names(directory: str, num_labels: int) -> list[str] | None:
     return names
 
 
-def _tensors(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
-    """(name, NumPy's dtype, shape)"""
+def tensors_of(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
+    """(name, NumPy's dtype, shape) of what `read_state` reads, but for the step."""
     return [
         (name, "float32" if dtype == "bfloat16" else dtype, shape)
         for name, dtype, shape in engine.tensors()

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from . import _core, _cuda, _state
 from ._checks import require_choice, require_int
 from ._dlpack import Place
+from ._evaluation import eval_step
 from ._filter import Blanked, Ranking, blanked_labels, drop, widest
 from ._inputs import Features, features_input, label_array, label_numbers, labels_input
 from ._label_options import MetaClassifier, Propensity
-from ._evaluation import eval_step
 from ._step import StepResult
 from ._streams import stream_handle
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule

@@ -7,8 +7,6 @@ backward pass too, only to make tensors again that other modules had saved.
 
 from __future__ import annotations
 
-import weakref
-
 import torch
 
 
@@ -16,7 +14,7 @@ class Steps:
     """What is known of the steps of a layer whose backward has not come, or came last."""
 
     def __init__(self) -> None:
-        self.open: weakref.WeakSet[OpenStep] = weakref.WeakSet()
+        self.open: set[int] = set()  # as ids: weak references would cost microseconds
         self.last_backward = -1
 
     def would_repeat(self) -> bool:
@@ -28,13 +26,16 @@ class Steps:
 class OpenStep:
     """A step whose backward may still come; it dies with its graph."""
 
-    __slots__ = ("__weakref__", "_steps")
+    __slots__ = ("_steps",)
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        steps.open.add(self)
+        steps.open.add(id(self))
+
+    def __del__(self) -> None:
+        self._steps.open.discard(id(self))
 
     def close(self) -> None:
         """The backward is running."""
-        self._steps.open.discard(self)
+        self._steps.open.discard(id(self))
         self._steps.last_backward = torch._C._current_graph_task_id()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from .. import _core
 from .._dlpack import borrow_matrix, borrow_own
 from .._inputs import Indices
 from .._streams import on_device_of
@@ -43,8 +44,11 @@ def run(
     if gradient:
         dtype = torch.float32 if source.dtype == torch.float16 else source.dtype
         grad = torch.empty(source.shape, dtype=dtype, device=source.device)
-        with on_device_of(source):
-            target = borrow_own(grad, b.stream if source.is_cuda else None)
+        if source.is_cuda:
+            with on_device_of(source):
+                target = borrow_own(grad, b.stream)
+        else:
+            target = _core.Tensor(torch.utils.dlpack.to_dlpack(grad))
     engine = classifier._engine
     if update:
         step = engine.start_step(b.tensor, *positives, target, skip, b.stream, b.caller_stream)

@@ -22,13 +22,15 @@ def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[I
     Raises:
         ArgumentError, DTypeError: naming what came and the remedy.
     """
-    rows = len(embeddings)
+    rows = embeddings.shape[0]
+    if isinstance(labels, torch.Tensor):
+        return _of_tensor(_host("labels", labels, embeddings), rows, num_labels)
     if isinstance(labels, tuple) and len(labels) == 2:
-        indptr, indices = (_host("labels", part, embeddings) for part in labels)
-        return labels_input("labels", (indptr, indices), rows, num_labels)
-    if not isinstance(labels, torch.Tensor):
-        return labels_input("labels", labels, rows, num_labels)
-    labels = _host("labels", labels, embeddings)
+        labels = tuple(_host("labels", part, embeddings) for part in labels)
+    return labels_input("labels", labels, rows, num_labels)
+
+
+def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indices, Indices]:
     if labels.layout in (torch.sparse_coo, torch.sparse_csr):
         return _of_sparse(labels, rows, num_labels)
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
@@ -38,8 +40,8 @@ def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[I
         )
     if labels.ndim == 2 and labels.shape[0] == rows and labels.shape[1] < num_labels:
         kept = labels >= 0
-        counts = kept.sum(1).numpy()
-        return np.concatenate([[0], np.cumsum(counts)]), labels[kept].numpy().astype(np.int64, copy=False)
+        indptr = np.concatenate([[0], np.cumsum(kept.sum(1).numpy())])
+        return indptr, labels[kept].numpy().astype(np.int64, copy=False)
     if labels.ndim != 1:
         raise ArgumentError(
             f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}; pass "

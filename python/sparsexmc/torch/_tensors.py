@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from .._state import tensors_of
 from ..classifier import Classifier
 from ..errors import ArgumentError, DTypeError
 
-_SIGNED = {np.dtype(np.uint16): np.dtype(np.int32), np.dtype(np.uint32): np.dtype(np.int64)}  # torch has half of these
+# PyTorch does little with these, and safetensors knows not all of them.
+_SIGNED: dict[Any, Any] = {np.dtype(np.uint16): np.dtype(np.int32), np.dtype(np.uint32): np.dtype(np.int64)}
 
 
 def to_tensors(classifier: Classifier) -> dict[str, torch.Tensor]:
@@ -35,42 +36,45 @@ def from_tensors(classifier: Classifier, tensors: Mapping[str, torch.Tensor]) ->
         if not isinstance(value, torch.Tensor):
             raise DTypeError(f"state_dict[{name!r}] is a {type(value).__qualname__}; it must be a tensor")
         arrays[name] = value.detach().cpu().numpy()
-    own = classifier.state_dict()
-    here, there = _facts(own), _facts(arrays)
+    own = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in tensors_of(classifier._engine)}
+    here = _facts({name: shape for name, (_, shape) in own.items()})
+    there = _facts({name: array.shape for name, array in arrays.items()})
     if different := [name for name in here if here[name] != there[name]]:
         saw = ", ".join(f"{name} {_show(there[name])} instead of {_show(here[name])}" for name in different)
         raise ArgumentError(
             f"state_dict is of another layer: {saw}; make the OutputLayer with the arguments of the one that was saved"
         )
-    for name, array in arrays.items():
-        stored = own[name].dtype if name in own else array.dtype
-        if array.dtype == _SIGNED.get(stored):
-            limits = np.iinfo(stored)
-            if array.size and (array.min() < limits.min or array.max() > limits.max):
-                raise ArgumentError(f"state_dict[{name!r}] holds numbers outside of {limits.min}..{limits.max}")
-            arrays[name] = array.astype(stored)
+    for name, (dtype, _) in own.items():
+        array = arrays.get(name)
+        if array is None or dtype not in _SIGNED or array.dtype != _SIGNED[dtype]:
+            continue
+        limits = np.iinfo(dtype)
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise ArgumentError(f"state_dict[{name!r}] holds numbers outside of {limits.min}..{limits.max}")
+        arrays[name] = array.astype(dtype)
     classifier.load_state_dict(arrays)
 
 
-def _facts(state: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _facts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """What can be told of a layer by the names and shapes of its tensors."""
-    tails = [re.sub(r"indices$", "weights", name) for name in state if name.endswith(".indices")]
-    segments = [name for name in state if re.fullmatch(r"segments\.\d+\.weights", name)]
+    shapes = {name: (*shape, 0, 0)[:2] for name, shape in shapes.items()}  # whatever may come
+    tails = [name.removesuffix("indices") + "weights" for name in shapes if name.endswith(".indices")]
+    segments = [name for name in shapes if re.fullmatch(r"segments\.\d+\.weights", name)]
     dense = [name for name in segments if name not in tails]
-    slots = {name.rpartition(".")[2] for name in state if name.startswith("optimizer.")}
-    hidden = state.get("hidden.weight")
+    slots = {name.rpartition(".")[2] for name in shapes if name.startswith("optimizer.")}
+    hidden = shapes.get("hidden.weight", (None, None))
     return {
-        "num_labels": sum(len(state[name]) for name in segments),
-        "in_features": None if hidden is None else hidden.shape[0],
-        "hidden": None if hidden is None else hidden.shape[1],
-        "labels that read all features": sum(len(state[name]) for name in dense),
-        "width of these": next((state[name].shape[1] for name in dense), None),
-        "fan_in": next((state[name].shape[1] for name in tails if name in state), None),
+        "num_labels": sum(shapes[name][0] for name in segments),
+        "in_features": hidden[0],
+        "hidden": hidden[1],
+        "labels that read all features": sum(shapes[name][0] for name in dense),
+        "width of these": next((shapes[name][1] for name in dense), None),
+        "fan_in": next((shapes[name][1] for name in tails if name in shapes), None),
         "groups of labels that share their features": sum(
-            len(array) for name, array in state.items() if name.endswith(".indices")
+            shape[0] for name, shape in shapes.items() if name.endswith(".indices")
         ),
         "optimizer state": ", ".join(sorted(slots)) or None,
-        "meta-classifier": len(state["auxiliary.bias"]) if "auxiliary.bias" in state else None,
+        "clusters of the meta-classifier": shapes.get("auxiliary.bias", (None,))[0],
     }
 
 

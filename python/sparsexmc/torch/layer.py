@@ -14,11 +14,12 @@ import torch
 
 from .._checks import require_choice
 from ..classifier import Classifier
+from ..config import Hidden
 from ..errors import ArgumentError, DeviceError, DTypeError
 from ._buffer import Buffer
+from ._checkpointing import OpenStep, Steps
 from ._engine import Outcome, Positives, run
 from ._function import Loss
-from ._checkpointing import OpenStep, Steps
 from ._labels import positives
 from ._tensors import from_tensors, to_tensors
 from .optimizer import FusedOptimizer
@@ -74,6 +75,12 @@ class OutputLayer(torch.nn.Module):
         require_choice("on_nonfinite", on_nonfinite, ["skip", "raise"])
         if accumulate == "buffer" and update == "backward":
             raise ArgumentError('accumulate="buffer" steps in fused_optimizer.step(); leave update="forward"')
+        hidden = options.get("hidden")
+        if accumulate == "buffer" and isinstance(hidden, Hidden) and hidden.dropout:
+            raise ArgumentError(
+                f'accumulate="buffer" with hidden.dropout={hidden.dropout}: losses and step would drop other units; '
+                'put the dropout into the encoder, or use accumulate="step"'
+            )
         place = torch.get_default_device() if device is None else device
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
         self.update, self.accumulate, self.on_nonfinite = update, accumulate, on_nonfinite
@@ -91,18 +98,22 @@ class OutputLayer(torch.nn.Module):
 
     # ---- training ----
 
-    @torch.compiler.disable
     def forward(self, embeddings: torch.Tensor, labels: Any) -> torch.Tensor:
         """The loss, summed over the labels and averaged over the instances; float32, no dimensions.
 
         Args:
             embeddings: [b, in_features], 1 <= b <= batch_size, float32, float16 or bfloat16, on the layer's device.
-            labels: the positives: an integer tensor [b], or [b, p] with -1 (any negative) as padding; a sparse tensor or
-                scipy CSR [b, num_labels]; or `(indptr, indices)`. On the CPU or beside the embeddings.
+            labels: the positives: an integer tensor [b], or [b, p] with -1 (any negative) as padding; a sparse tensor
+                or scipy CSR [b, num_labels]; or `(indptr, indices)`. On the CPU or beside the embeddings.
 
         Raises:
             ArgumentError, DTypeError: naming the argument and the remedy; the layer is as before.
         """
+        if torch.compiler.is_compiling():  # a decorator would import the compiler, which takes seconds
+            return torch.compiler.disable(self._forward)(embeddings, labels)
+        return self._forward(embeddings, labels)
+
+    def _forward(self, embeddings: torch.Tensor, labels: Any) -> torch.Tensor:
         _require_tensor(embeddings)
         found = positives(labels, embeddings, self.classifier.num_labels)
         grad_mode = torch.is_grad_enabled()
@@ -158,8 +169,8 @@ class OutputLayer(torch.nn.Module):
         distributed = torch.distributed
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
             raise ArgumentError(
-                f"a process group of {distributed.get_world_size()} ranks is active, and each would train an OutputLayer "
-                "of its own on its own batches; train in one process, with the encoder alone on several devices"
+                f"a process group of {distributed.get_world_size()} ranks is active, and each would train an "
+                "OutputLayer of its own on its own batches; train in one process, on one device"
             )
         if self.accumulate == "step" and not self._told:
             self._told = True
@@ -172,7 +183,6 @@ class OutputLayer(torch.nn.Module):
 
     # ---- prediction ----
 
-    @torch.compiler.disable
     def topk(
         self, embeddings: torch.Tensor, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,6 +191,8 @@ class OutputLayer(torch.nn.Module):
         Raises:
             ArgumentError: in training mode with gradients enabled, or as `Classifier.topk`.
         """
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(self.topk)(embeddings, k, filter=filter, label_weights=label_weights)
         if self.training and torch.is_grad_enabled():
             raise ArgumentError(
                 "topk in a training forward: it predicts and has no gradient; call layer.eval() first, or use "

@@ -31,7 +31,7 @@ class FusedOptimizer(torch.optim.Optimizer):
         """The learning rate of the next step."""
         return float(self.param_groups[0]["lr"])
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take the step that is due with `accumulate="buffer"`; returns what `closure` does."""
         loss = None
         if closure is not None:
