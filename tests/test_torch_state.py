@@ -165,7 +165,12 @@ def test_default_device() -> None:
 def test_deep_copies_train_alone() -> None:
     layer = output_layer()
     train(layer)
+    layer.eval()
+    layer.register_forward_hook(print)
     other = copy.deepcopy(torch.nn.Sequential(layer))[0]
+    assert not other.training and len(other._forward_hooks) == 1 and other.on_nonfinite == "skip"
+    other._forward_hooks.clear()
+    other.train()
     assert state(other) == state(layer) and other.fused_optimizer is not layer.fused_optimizer
     other.fused_optimizer.param_groups[0]["lr"] = 0.5
     before = state(layer)
@@ -191,3 +196,11 @@ def test_weight_decay_groups_pass_it_by() -> None:
     optimizer.step()
     assert state(model["output"]) == before
     assert len(decayed) + len(rest) == len(list(encoder().parameters()))
+
+
+def test_loading_drops_micro_batches_that_wait() -> None:
+    layer = output_layer(accumulate="buffer")
+    layer(X, Y)
+    layer.load_state_dict(layer.state_dict())
+    layer.fused_optimizer.step()
+    assert layer.classifier.step == 0

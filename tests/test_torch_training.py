@@ -163,9 +163,11 @@ def test_buffer_without_room() -> None:
     layer(X[:1], Y[:1])
 
 
-def test_buffer_and_dropout() -> None:
+def test_buffer_and_what_only_a_step_knows() -> None:
     with pytest.raises(sx.ArgumentError, match="dropout"):
         output_layer(accumulate="buffer", hidden=sx.Hidden(12, dropout=0.5))
+    with pytest.raises(sx.ArgumentError, match="auxiliary"):
+        output_layer(accumulate="buffer", auxiliary=sx.MetaClassifier(4, steps=10))
 
 
 # ---- learning rates ----

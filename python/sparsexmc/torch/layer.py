@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -15,19 +12,19 @@ import torch
 from .._checks import require_choice
 from ..classifier import Classifier
 from ..config import Hidden
-from ..errors import ArgumentError, DeviceError, DTypeError
+from ..errors import ArgumentError, DTypeError
 from ._buffer import Buffer
 from ._checkpointing import OpenStep, Steps
 from ._engine import Outcome, Positives, run
 from ._function import Loss
 from ._labels import positives
-from ._tensors import from_tensors, to_tensors
+from ._module import ClassifierModule
 from .optimizer import FusedOptimizer
 
 _log = logging.getLogger("sparsexmc.torch")
 
 
-class OutputLayer(torch.nn.Module):
+class OutputLayer(ClassifierModule):
     """`loss = layer(embeddings, labels); loss.backward()`: a sparse output layer with its loss and its own optimizer.
 
     In training the fused step runs once a batch: loss, gradients and the update of the layer's weights. The backward
@@ -46,7 +43,8 @@ class OutputLayer(torch.nn.Module):
             the loss alone: for trainers that drop losses or run forwards again, at up to twice the time.
         accumulate: "step": every micro-batch is a step of the layer. "buffer": the layer keeps the embeddings of
             micro-batches, and `fused_optimizer.step()` takes one step on all, which `batch_size` has to have room for;
-            it equals the step of one large batch. Up to twice the time.
+            it equals the step of one large batch. Up to twice the time. Loading, moving or copying the layer drops
+            micro-batches that wait.
         on_nonfinite: with NaN or Inf among the embeddings "skip" the batch: it is counted in `skipped`, its loss is NaN
             and its gradient 0. Or "raise" ArgumentError.
 
@@ -75,26 +73,26 @@ class OutputLayer(torch.nn.Module):
         require_choice("on_nonfinite", on_nonfinite, ["skip", "raise"])
         if accumulate == "buffer" and update == "backward":
             raise ArgumentError('accumulate="buffer" steps in fused_optimizer.step(); leave update="forward"')
-        hidden = options.get("hidden")
-        if accumulate == "buffer" and isinstance(hidden, Hidden) and hidden.dropout:
-            raise ArgumentError(
-                f'accumulate="buffer" with hidden.dropout={hidden.dropout}: losses and step would drop other units; '
-                'put the dropout into the encoder, or use accumulate="step"'
-            )
+        if accumulate == "buffer":
+            _check_buffered(**options)
+        if options.get("sparse_input"):
+            raise ArgumentError("OutputLayer reads embeddings; train a model with sparse_input=True by Classifier.fit")
         place = torch.get_default_device() if device is None else device
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
         self.update, self.accumulate, self.on_nonfinite = update, accumulate, on_nonfinite
         self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
+        self._anchor = torch.zeros((), requires_grad=True)  # so that every loss of a step has a backward
         self._skipped = 0  # batches that no step has seen
         self._told = False
 
-    def _set_classifier(self, classifier: Classifier) -> None:
-        if classifier.sparse_input:
-            raise ArgumentError("OutputLayer reads embeddings; train a model with sparse_input=True by Classifier.fit")
-        self.classifier = classifier
-        self._buffer = Buffer(classifier.batch_size)
-        self._anchor = torch.zeros((), requires_grad=True)
+    def _restart(self) -> None:
+        self._buffer = Buffer(self.classifier.batch_size)
         self._steps = Steps()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OutputLayer:
+        new = super().__deepcopy__(memo)
+        new.fused_optimizer = FusedOptimizer(new, self.fused_optimizer.lr)
+        return new
 
     # ---- training ----
 
@@ -203,73 +201,22 @@ class OutputLayer(torch.nn.Module):
         scores, ids = self.classifier.topk(source, k, filter=filter, label_weights=label_weights)
         return torch.from_numpy(scores).to(embeddings.device), torch.from_numpy(ids).to(embeddings.device)
 
-    # ---- state ----
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name, tensor in to_tensors(self.classifier).items():
-            destination[prefix + name] = tensor
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
-        if not given:
-            missing_keys.append(prefix + "step")
-            return
-        from_tensors(self.classifier, given)
-        self._buffer.clear()
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> OutputLayer:
-        """Follows moves to another device; types are the layer's own business."""
-        super()._apply(fn, recurse)
-        here = torch.device(self.classifier.device)
-        try:
-            there = fn(torch.empty(0, device=here)).device
-        except (AssertionError, RuntimeError) as error:
-            raise DeviceError(f"the layer cannot leave {here}: {error}") from error
-        if there == here or (there.type == here.type and there.index is None):
-            return self
-        if there.type not in ("cpu", "cuda"):
-            raise DeviceError(f"the layer cannot move to {there}; it runs on the CPU or on a CUDA device")
-        self._set_classifier(_copied(self.classifier, str(there)))
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> OutputLayer:
-        new = type(self).__new__(type(self))
-        torch.nn.Module.__init__(new)
-        memo[id(self)] = new
-        own = ("classifier", "fused_optimizer", "_anchor", "_steps", "_buffer")
-        new.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in own})
-        new._set_classifier(_copied(self.classifier, self.classifier.device))
-        new.fused_optimizer = FusedOptimizer(new, self.fused_optimizer.lr)
-        return new
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise DTypeError(
-            "OutputLayer cannot be pickled; save layer.state_dict(), or a checkpoint with layer.classifier.save(path)"
-        )
-
-    def _replicate_for_data_parallel(self) -> Any:
-        raise DeviceError("OutputLayer does not run in DataParallel, whose copies would all train it; use one device")
-
     def extra_repr(self) -> str:
         return f"{self.classifier!r}, update={self.update!r}, accumulate={self.accumulate!r}"
 
 
-def _copied(classifier: Classifier, device: str) -> Classifier:
-    """An equal classifier on a device; by a checkpoint, which holds everything."""
-    with tempfile.TemporaryDirectory(prefix="sparsexmc-") as folder:
-        path = Path(folder) / "model"
-        classifier.save(path)
-        return Classifier.load(path, device)
+def _check_buffered(hidden: Any = None, auxiliary: Any = None, **_: Any) -> None:
+    """Raises ArgumentError for options whose evaluation differs from the step that comes later."""
+    if isinstance(hidden, Hidden) and hidden.dropout:
+        raise ArgumentError(
+            f'accumulate="buffer" with hidden.dropout={hidden.dropout}: losses and step would drop other units; put '
+            'the dropout into the encoder, or use accumulate="step"'
+        )
+    if auxiliary is not None:
+        raise ArgumentError(
+            'accumulate="buffer" with auxiliary: the meta-classifier sends its gradient with the step, when the '
+            'encoder has had its backward; use accumulate="step"'
+        )
 
 
 def _require_tensor(embeddings: Any) -> None:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 class FusedOptimizer(torch.optim.Optimizer):
     """Carries the learning rate of an `OutputLayer`; the layer's own optimizer runs inside its fused step.
 
-    `param_groups[0]["lr"]` is the rate of the next step, so every learning-rate scheduler works on it. It has no
-    parameters, and `zero_grad()` does nothing. `step()` only runs what `accumulate="buffer"` has kept; with
-    `accumulate="step"` it does nothing, and call it, if at all, because schedulers expect it before their own step.
+    `param_groups[0]["lr"]` is the rate of the next step, before the factor of the layer's own `schedule` if it has one,
+    so every learning-rate scheduler works on it. It has no parameters, and `zero_grad()` does nothing. `step()` only
+    runs what `accumulate="buffer"` has kept; with `accumulate="step"` it does nothing, and call it, if at all, because
+    schedulers expect it before their own step.
     """
 
     _step_supports_amp_scaling = True  # so GradScaler.step(this) needs no gradients to check
