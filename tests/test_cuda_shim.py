@@ -59,7 +59,7 @@ SUITE = {
     "memory": "plan_is_peak and (hidden_dropout or sparse_adam or g17_odd) or limit or positives or larger_k",
     "checkpoint": "round_trip_and_continued and (g3_adam or hidden_small or sparse_small) or state_dict",
     "api": "not missing_gpu",
-    "evaluation": "g1_adam or g17_odd or two_segments or hidden or without or overflow or nonfinite",
+    "evaluation": "g1_adam or g17_odd or two_segments or hidden or without or overflow or nonfinite or rounding",
     "label_data": "g17_odd or between_steps or room or kept or propensities",
     "auxiliary": "",
     "fit": "",

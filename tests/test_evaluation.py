@@ -7,7 +7,7 @@ import pytest
 
 import sparsexmc as sx
 from cases import BY_NAME, CASES, Case
-from harness import assert_same_bits, build, csr, step, tensors, train
+from harness import DEVICE, assert_same_bits, build, csr, step, tensors, train
 
 DENSE = [case for case in CASES if case.nonzeros is None and case.in_features <= 65536]
 
@@ -41,6 +41,16 @@ def test_without_gradient() -> None:
     classifier = build(case)
     out = classifier.eval_step(case.features(), csr(case.labels()), return_grad=False)
     assert out.grad is None and out.loss == step(classifier, case.features(), case.labels())[0]
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="bfloat16 weights are a GPU's")
+def test_stochastic_rounding_rounds_nothing() -> None:
+    case = BY_NAME["two_segments_hinge"]
+    classifier = build(case, weight_dtype="bfloat16", compute_dtype="bfloat16")
+    train(classifier, [(case.features(7), case.labels(7))])
+    before = tensors(classifier)
+    classifier.eval_step(case.features(), csr(case.labels()))
+    assert_same_bits(tensors(classifier), before)
 
 
 def test_values_that_overflow_change_nothing() -> None:

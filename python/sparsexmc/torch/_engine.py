@@ -43,7 +43,7 @@ def run(
     grad = target = None
     if gradient:
         dtype = torch.float32 if source.dtype == torch.float16 else source.dtype
-        grad = torch.empty(source.shape, dtype=dtype, device=source.device)
+        grad = torch.empty_like(source, dtype=dtype)
         if source.is_cuda:
             with on_device_of(source):
                 target = borrow_own(grad, b.stream)
