@@ -21,7 +21,7 @@ int64_t leading_dimension(Cuda, int64_t batch);
 /// One optimizer update, with everything that depends on the step number worked out.
 struct OptimizerStep {
   OptimizerKind kind = OptimizerKind::sgd;
-  bool update = true;  // false: only the gradient of the inputs is wanted; weights and state stay as they are
+  bool update = true;  // false: the step only has a loss and a gradient of its inputs
   float lr = 0;
   float weight_decay = 0;
   float momentum = 0;                      // sgd

@@ -36,13 +36,15 @@ void launch_step(cudaStream_t stream, const StepLayout& layout, const GroupStepA
   Launch step{layout.parts * layout.column_tiles, block_threads};
   step.shared = GroupStepRoom<Types>::bytes(layout.window);
   step.grid_y = layout.windows;
-  if (layout.fused) {
+  const bool with_update = a.update.optimizer.update;
+  if (layout.fused && with_update) {
     step.cluster = static_cast<int>(layout.column_tiles);
     launch(stream, step, &group_step_kernel<Types, true>, a, "group_step_kernel");
     return;
   }
   // dX needs the weights from before the update, so it comes first.
   launch(stream, step, &group_step_kernel<Types, false>, a, "group_step_kernel");
+  if (!with_update) return;
   const Launch update{layout.update_blocks, block_threads, GroupUpdateRoom<Types>::bytes};
   launch(stream, update, &group_update_kernel<Types>, GroupUpdateArguments{a, scratch}, "group_update_kernel");
 }

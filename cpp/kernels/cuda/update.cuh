@@ -10,7 +10,6 @@ namespace sparsexmc::cuda {
 /// w and its state (unused slots are ignored) after one update with gradient g.
 SPARSEXMC_DEVICE void update_weight(float& w, float& state0, float& state1, float g, float decay,
                                     const kernels::OptimizerStep& o, bool has_momentum) {
-  if (!o.update) return;
   if (o.kind == OptimizerKind::adam) {
     state0 += (1.0f - o.beta1) * (g - state0);
     state1 += (1.0f - o.beta2) * (g * g - state1);
