@@ -172,6 +172,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "width": (X[:, :5], Y, "in_features=16"),
     "float64": (X.double(), Y, r"embeddings\.float\(\)"),
     "three dimensions": (X[None], Y[:1], "matrix"),
+    "no dimensions": (X[0, 0], Y, "matrix"),
     "no tensor": (X.numpy(), Y, "torch.as_tensor"),
     "too many": (X.repeat(2, 1), Y.repeat(2, 1), "batch_size"),
     "empty": (X[:0], Y[:0], "empty batch"),

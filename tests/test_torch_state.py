@@ -158,7 +158,7 @@ def test_moves_that_cannot_be(device: str) -> None:
 def test_default_device() -> None:
     with torch.device("cpu"):
         assert output_layer(device=None).classifier.device == "cpu"
-    with torch.device("meta"), pytest.raises(sx.Error, match="meta"):
+    with torch.device("meta"), pytest.raises(sx.DeviceError, match='meta.*device="cpu"'):
         output_layer(device=None)
 
 

@@ -12,7 +12,7 @@ import torch
 from .._checks import require_choice
 from ..classifier import Classifier
 from ..config import Hidden
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DeviceError, DTypeError
 from ._buffer import Buffer
 from ._checkpointing import OpenStep, Steps
 from ._engine import Outcome, Positives, run
@@ -78,6 +78,8 @@ class OutputLayer(ClassifierModule):
         if options.get("sparse_input"):
             raise ArgumentError("OutputLayer reads embeddings; train a model with sparse_input=True by Classifier.fit")
         place = torch.get_default_device() if device is None else device
+        if isinstance(place, torch.device) and place.type not in ("cpu", "cuda"):
+            raise DeviceError(f'OutputLayer is on {place}, but has no parameters to fill in later; pass device="cpu"')
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
         self.update, self.accumulate, self.on_nonfinite = update, accumulate, on_nonfinite
         self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
@@ -225,3 +227,5 @@ def _require_tensor(embeddings: Any) -> None:
             f"embeddings is a {type(embeddings).__qualname__}; pass a tensor [rows, in_features], such as "
             "torch.as_tensor(embeddings)"
         )
+    if embeddings.ndim != 2:
+        raise ArgumentError(f"embeddings has shape {tuple(embeddings.shape)}; it must be a matrix [rows, in_features]")
