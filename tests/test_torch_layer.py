@@ -201,6 +201,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"accumulate": "sum"}, "accumulate"),
     ({"on_nonfinite": "ignore"}, "on_nonfinite"),
     ({"accumulate": "buffer", "update": "backward"}, "fused_optimizer"),
+    ({"ranks": "gather", "update": "backward"}, "forward alone"),
     ({"sparse_input": True, "hidden": 4}, "sparse_input"),
 ]
 

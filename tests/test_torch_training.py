@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import sparsexmc as sx
 from sparsexmc.torch import OutputLayer
-from torch_tools import FEATURES, LABELS, ROWS, X, Y, encoder, output_layer, state, torch
+from torch_tools import FEATURES, LABELS, X, Y, encoder, output_layer, state, torch
 
 # ---- more than one derivative ----
 
@@ -246,30 +246,48 @@ def test_data_parallel_is_refused() -> None:
         output_layer()._replicate_for_data_parallel()
 
 
+PARTS = (slice(0, 4), slice(4, 6))  # rows of the ranks
+
+
 def _rank(rank: int, folder: str) -> None:
     os.environ |= {"SPARSEXMC_NUM_THREADS": "1"}
     store = torch.distributed.FileStore(folder + "/store", 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    model = Model(output_layer())
+    refusing, model = Model(output_layer()), Model(output_layer(ranks="gather"))
     before = state(model.layer)
     wrapped = torch.nn.parallel.DistributedDataParallel(model)  # broadcasts the encoder
     assert state(model.layer) == before
-    try:
-        wrapped(X, Y)
-    except sx.ArgumentError as error:
-        assert "process group of 2 ranks" in str(error)
-    else:
-        raise AssertionError("trained")
-    model.eval()
-    with torch.no_grad():
-        assert model.layer.topk(X)[1].shape == (ROWS, 5)
+    with pytest.raises(sx.ArgumentError, match="process group of 2 ranks"):
+        torch.nn.parallel.DistributedDataParallel(refusing)(X, Y)
+    for _ in range(3):
+        model.zero_grad()
+        loss = wrapped(X[PARTS[rank]], Y[PARTS[rank]])
+        loss.backward()
+    torch.save((loss.item(), [p.grad for p in model.parameters()]), f"{folder}/{rank}.pt")
+    torch.save(model.layer.state_dict(), f"{folder}/state-{rank}.pt")
+    if rank == 0:
+        model.layer.load_state_dict(output_layer().state_dict())
+    with pytest.raises(sx.ArgumentError, match=r"at steps \[0, 3\]"):
+        wrapped(X[PARTS[rank]], Y[PARTS[rank]])
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow  # two processes import PyTorch
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
-def test_replicas_that_would_drift_apart_are_refused(tmp_path: Any) -> None:
+def test_two_ranks_train_as_one(tmp_path: Any) -> None:
     torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+    model = Model(output_layer())
+    for _ in range(3):
+        model.zero_grad()
+        loss = model(X, Y)
+        loss.backward()
+    for rank in range(2):
+        reached = torch.load(tmp_path / f"state-{rank}.pt", weights_only=True)
+        assert {name: tensor.numpy().tobytes() for name, tensor in reached.items()} == state(model.layer)
+        seen, gradients = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert seen == loss.item()
+        for ours, p in zip(gradients, model.parameters(), strict=True):
+            torch.testing.assert_close(ours, p.grad, rtol=1e-5, atol=1e-6)
 
 
 def test_one_rank_trains(tmp_path: Any) -> None:

@@ -19,6 +19,7 @@ from ._engine import Outcome, Positives, run
 from ._function import Loss
 from ._labels import positives
 from ._module import ClassifierModule
+from ._ranks import gather, world_size
 from .optimizer import FusedOptimizer
 
 _log = logging.getLogger("sparsexmc.torch")
@@ -47,6 +48,9 @@ class OutputLayer(ClassifierModule):
             micro-batches that wait.
         on_nonfinite: with NaN or Inf among the embeddings "skip" the batch: it is counted in `skipped`, its loss is NaN
             and its gradient 0. Or "raise" ArgumentError.
+        ranks: in a process group of several, "refuse" to train, as every rank would train a layer of its own, or
+            "gather" the batches: every rank then takes the same step on all of them, for which `batch_size` has to have
+            room, and the layers stay equal. The loss is that of all; the gradient suits DistributedDataParallel.
 
     Attributes:
         classifier: the `sparsexmc.Classifier` inside, to save, look at its memory, or predict with.
@@ -64,6 +68,7 @@ class OutputLayer(ClassifierModule):
         update: str = "forward",
         accumulate: str = "step",
         on_nonfinite: str = "skip",
+        ranks: str = "refuse",
         device: str | torch.device | None = None,
         **options: Any,
     ) -> None:
@@ -71,6 +76,9 @@ class OutputLayer(ClassifierModule):
         require_choice("update", update, ["forward", "backward"])
         require_choice("accumulate", accumulate, ["step", "buffer"])
         require_choice("on_nonfinite", on_nonfinite, ["skip", "raise"])
+        require_choice("ranks", ranks, ["refuse", "gather"])
+        if ranks == "gather" and (accumulate, update) != ("step", "forward"):
+            raise ArgumentError('ranks="gather" steps in the forward alone; leave update="forward", accumulate="step"')
         if accumulate == "buffer" and update == "backward":
             raise ArgumentError('accumulate="buffer" steps in fused_optimizer.step(); leave update="forward"')
         if accumulate == "buffer":
@@ -81,7 +89,7 @@ class OutputLayer(ClassifierModule):
         if isinstance(place, torch.device) and place.type not in ("cpu", "cuda"):
             raise DeviceError(f'OutputLayer is on {place}, but has no parameters to fill in later; pass device="cpu"')
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
-        self.update, self.accumulate, self.on_nonfinite = update, accumulate, on_nonfinite
+        self.update, self.accumulate, self.on_nonfinite, self.ranks = update, accumulate, on_nonfinite, ranks
         self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
         self._anchor = torch.zeros((), requires_grad=True)  # so that every loss of a step has a backward
         self._skipped = 0  # batches that no step has seen
@@ -138,7 +146,14 @@ class OutputLayer(ClassifierModule):
         lr = self.fused_optimizer.lr
         if lr != self.classifier.lr:
             self.classifier.lr = lr
-        return self._run(embeddings, found, gradient, update=True)
+        ranks = world_size()
+        if ranks == 1:
+            return self._run(embeddings, found, gradient, update=True)
+        everyone, found, own = gather(embeddings, found, self.classifier.step)
+        outcome = self._run(everyone, found, gradient, update=True)
+        if outcome.gradient is None:
+            return outcome
+        return outcome._replace(gradient=outcome.gradient[own] * ranks)  # DDP will take the mean over the ranks
 
     def _look(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
         return self._run(embeddings, found, gradient, update=False, dropout=self.training)
@@ -166,11 +181,10 @@ class OutputLayer(ClassifierModule):
                 "activation checkpointing runs OutputLayer a second time, which would be a second step on the same "
                 'batch; take the layer out of the checkpointed part, or make it with update="backward"'
             )
-        distributed = torch.distributed
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        if (ranks := world_size()) > 1 and self.ranks == "refuse":
             raise ArgumentError(
-                f"a process group of {distributed.get_world_size()} ranks is active, and each would train an "
-                "OutputLayer of its own on its own batches; train in one process, on one device"
+                f"a process group of {ranks} ranks is active, and each would train an OutputLayer of its own on its "
+                'own batches; train in one process, or make the layer with ranks="gather"'
             )
         if self.accumulate == "step" and not self._told:
             self._told = True

@@ -1,0 +1,53 @@
+"""Replicas of the layer in the processes of a group, which stay equal by taking the same step on the batch of all."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from ..errors import ArgumentError
+from ._engine import Positives
+
+
+def world_size() -> int:
+    """Processes of the default group; 1 without one."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(embeddings: torch.Tensor, positives: Positives, step: int) -> tuple[torch.Tensor, Positives, slice]:
+    """The batches of all ranks, one behind the other, and which rows are this rank's.
+
+    Args:
+        step: that the layer is at.
+
+    Raises:
+        ArgumentError: the layers of the ranks are not at the same step.
+    """
+    indptr, indices = (torch.from_numpy(part.astype(np.int64, copy=False)) for part in positives)
+    sizes = _all(torch.tensor([len(embeddings), len(indices), step], device=embeddings.device)).tolist()
+    if len({at for _, _, at in sizes}) > 1:
+        raise ArgumentError(
+            f"the OutputLayers of the ranks are at steps {[at for _, _, at in sizes]}; they stay equal only if all "
+            "start equal, with the same arguments and the same loaded state, and train together"
+        )
+    counts = [rows for rows, _, _ in sizes], [number for _, number, _ in sizes]
+    everyone = _rows(embeddings.detach().contiguous().view(torch.uint8), counts[0]).view(embeddings.dtype)
+    lengths = _rows(indptr.diff().to(embeddings.device), counts[0]).cpu().numpy()
+    labels = _rows(indices.to(embeddings.device), counts[1]).cpu().numpy()
+    first = sum(counts[0][: dist.get_rank()])
+    return everyone, (np.concatenate([[0], np.cumsum(lengths)]), labels), slice(first, first + len(embeddings))
+
+
+def _rows(own: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """The tensors of all ranks, which differ in their first size only, one behind the other."""
+    padded = own.new_zeros(max(counts), *own.shape[1:])
+    padded[: len(own)] = own
+    return torch.cat([part[:count] for part, count in zip(_all(padded), counts, strict=True)])
+
+
+def _all(own: torch.Tensor) -> torch.Tensor:
+    """[ranks, ...]: tensors of one shape, from every rank."""
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return torch.stack(parts)
