@@ -21,7 +21,6 @@ int64_t leading_dimension(Cuda, int64_t batch);
 /// One optimizer update, with everything that depends on the step number worked out.
 struct OptimizerStep {
   OptimizerKind kind = OptimizerKind::sgd;
-  bool update = true;  // false: the step only has a loss and a gradient of its inputs
   float lr = 0;
   float weight_decay = 0;
   float momentum = 0;                      // sgd
@@ -72,6 +71,7 @@ struct FanInStep {
   bool zero_loss = true;   // first segment whose loss goes into loss_parts
   Loss loss = Loss::bce;
   float loss_scale = 1.0f;  // factor on the gradients of the loss, not on what loss_parts report
+  bool update = true;       // false: only the loss and dX are made, and the segment is only read
   OptimizerStep optimizer;
   int64_t first_row = 0;        // of the segment in the internal order; with seed and step it keys the rounding
   uint64_t seed = 0, step = 0;  // of bf16 weights
@@ -190,7 +190,7 @@ struct HiddenBackward {
   float* dxt = nullptr;     // [features, ldx], or null when nobody asks for it
   float* dht = nullptr;     // [units, ldx], overwritten
   float* weight = nullptr;  // updated
-  float* bias = nullptr;    // updated
+  float* bias = nullptr;    // updated; null: nothing is
   float* weight_state[2] = {};
   float* bias_state[2] = {};
   void* scratch = nullptr;  // hidden_backward_scratch() bytes

@@ -39,8 +39,9 @@ struct Classifier::Impl {
   /// The layers of a step on dense embeddings. False: they hold NaN or Inf and the batch is to be skipped.
   bool forward(const TensorView& embeddings, OnNonfinite on_nonfinite, const BatchSizes& sizes);
   /// @param gradient null, or receives that of the embeddings  @param dx of the output layer's input; overwritten
+  /// @param optimizer null: nothing is updated
   void backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,
-                const kernels::OptimizerStep& optimizer);
+                const kernels::OptimizerStep* optimizer);
   StepResult evaluate(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
                       OnNonfinite on_nonfinite, bool dropout);
   /// Takes over the outcome of the oldest step that is pending; false if there is none, or `wait` is false and it runs

@@ -68,7 +68,7 @@ int64_t Classifier::Impl::start(const LabelsView& batch_labels, int64_t batch, O
 
   const kernels::OptimizerStep optimizer = optimizer_step();
   float* dx =
-      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, auxiliary, sizes, optimizer);
+      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, auxiliary, sizes, &optimizer);
   backward(std::as_const(sizes), dx, optimizer);
   ++progress.step;
   if (keep) kept.keep(inputs, batch, sizes.ldx, positives, output.shapes(), labels);
@@ -106,7 +106,7 @@ bool Classifier::Impl::forward(const TensorView& embeddings, OnNonfinite on_nonf
 }
 
 void Classifier::Impl::backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,
-                                const kernels::OptimizerStep& optimizer) {
+                                const kernels::OptimizerStep* optimizer) {
   const float* out = dx;
   if (hidden) {
     float* dxt = gradient != nullptr ? buffers.get<float>("batch.feature_gradients") : nullptr;
@@ -125,7 +125,7 @@ int64_t Classifier::start_step(const TensorView& embeddings, const LabelsView& l
   check_dense_step(embeddings, labels, gradient, m.config, m.context->device());
   const auto forward = [&](const BatchSizes& sizes) { return m.forward(embeddings, on_nonfinite, sizes); };
   const auto backward = [&](const BatchSizes& sizes, float* dx, const kernels::OptimizerStep& optimizer) {
-    m.backward(gradient, sizes, dx, optimizer);
+    m.backward(gradient, sizes, dx, &optimizer);
   };
   return m.run([&] { return m.start(labels, embeddings.rows, on_nonfinite, forward, backward); });
 }
@@ -140,11 +140,9 @@ StepResult Classifier::Impl::evaluate(const TensorView& embeddings, const Labels
   const auto positives = sort_positives(buffers, "batch.positives", batch_labels, labels.rows(), output.shapes());
   visit_device(context->device(), [&](auto tag) { kernels::fill_zero(tag, *context, outcome, sizeof *outcome); });
   if (!forward(embeddings, on_nonfinite, sizes)) return StepResult{.skipped = true};
-  kernels::OptimizerStep none;
-  none.update = false;
   float* dx =
-      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, std::nullopt, sizes, none);
-  if (gradient != nullptr) backward(gradient, sizes, dx, none);
+      output.step(*context, &outcome->loss, &outcome->auxiliary_loss, inputs, positives, std::nullopt, sizes, nullptr);
+  if (gradient != nullptr) backward(gradient, sizes, dx, nullptr);
   StepOutcome seen;
   visit_device(context->device(), [&](auto tag) { kernels::read_device(tag, *context, &seen, outcome, sizeof seen); });
   if (seen.nonfinite != 0) {

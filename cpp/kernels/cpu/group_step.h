@@ -107,12 +107,12 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
     for (int64_t f = 0; f < segment.fan_in; f += feature_block) {
       const int features = static_cast<int>(smaller<int64_t>(feature_block, segment.fan_in - f));
       feature_offsets(offset, segment, group, f, features, p.ldx);
-      if (p.optimizer.update)
-        dw_block(s.dw + f * s.ldg, s.ldg, xt + b, offset, features, s.dt, smaller(columns, p.batch - b));
+      if (p.update) dw_block(s.dw + f * s.ldg, s.ldg, xt + b, offset, features, s.dt, smaller(columns, p.batch - b));
       dx_block(dx + b, offset, features, w + f * rows, rows, rows, s.d, strip_columns, columns);
     }
   }
 
+  if (!p.update) return;
   const int64_t at = group * segment.fan_in * rows;
   const float decay = p.optimizer.weight_decay;
   if (s.ldg == rows)

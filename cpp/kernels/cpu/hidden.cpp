@@ -64,7 +64,7 @@ void hidden_backward(ThreadPool& threads, const HiddenBackward& p) {
     float db[unit_tile];
     activation_gradient(p.dht + u * p.ldx, db, fp32(p.ht) + u * p.ldx, units, all_columns, p.ldx, p.dropout);
     transpose_block(dt + u * p.ldx, round_up(units, column_padding), p.dht + u * p.ldx, p.ldx, units, all_columns);
-    update_at(p.bias, p.bias_state, u, db, units, 0.0f, p.optimizer);
+    if (p.bias != nullptr) update_at(p.bias, p.bias_state, u, db, units, 0.0f, p.optimizer);
   });
   parallel_for(threads, ceil_div(p.features, feature_block), [&](int64_t item, int worker) {
     const int64_t f = item * feature_block;
@@ -72,6 +72,7 @@ void hidden_backward(ThreadPool& threads, const HiddenBackward& p) {
     int64_t offset[feature_block];
     row_offsets(offset, f, features, p.ldx);
     if (p.dxt != nullptr) input_gradient(p, offset, f, features, all_columns);
+    if (p.bias == nullptr) return;
     float* dw = gradients + worker * feature_block * unit_tile;
     for (int64_t u = 0; u < p.units; u += unit_tile) {
       const int64_t units = smaller(unit_tile, p.units - u), lanes = round_up(units, column_padding);

@@ -225,6 +225,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   for (; b + label_strip_columns <= all_columns; b += label_strip_columns) strip.template operator()<label_vectors>(b);
   for (; b < all_columns; b += width) strip.template operator()<1>(b);
   for (int64_t l = 0; l < labels; ++l) total += s.loss[l];
+  if (!p.update) return;
   update_at(weights, segment.weight_state, first * fan_in, s.dw, count, p.optimizer.weight_decay, p.optimizer);
   update_at(segment.bias, segment.bias_state, first, s.db, labels, 0.0f, p.optimizer);
 }

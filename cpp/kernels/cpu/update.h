@@ -38,7 +38,6 @@ SPARSEXMC_INLINE void store_first(float* p, Vec v, int64_t n) {
 /// Applies one update to n weights whose gradient is g. `decay` is the weight decay (0 for biases).
 SPARSEXMC_INLINE void update_run(float* w, float* state0, float* state1, const float* g, int64_t n, float decay,
                                  const OptimizerStep& o) {
-  if (!o.update) return;
   if (o.kind == OptimizerKind::adam) {
     for (int64_t i = 0; i < n; i += width) {
       const int64_t left = n - i;

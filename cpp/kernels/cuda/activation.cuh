@@ -48,7 +48,7 @@ activation_gradient_kernel(const ActivationGradientArguments p) {
     total += d;
   }
   total = warp_sum(total);
-  if (lane() == 0 && p.optimizer.update) update_at(p.bias, p.bias_state, unit, total, 0.0f, p.optimizer);
+  if (lane() == 0 && p.bias != nullptr) update_at(p.bias, p.bias_state, unit, total, 0.0f, p.optimizer);
 }
 
 /// @param p HiddenBackward or SparseHiddenBackward

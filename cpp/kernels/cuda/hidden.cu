@@ -54,7 +54,7 @@ void hidden_backward(Cuda, Context& context, const HiddenBackward& p) {
     if (!done)
       launch(stream, Launch{product_blocks(p.features, p.ldx), block_threads, product_bytes<T>},
              &hidden_input_gradient_kernel<T>, p, "hidden_input_gradient_kernel");
-    if (!p.optimizer.update) return;
+    if (p.bias == nullptr) return;
     launch(stream, Launch{product_blocks(p.features, p.units), block_threads, product_bytes<T>},
            &hidden_update_kernel<T>, p, "hidden_update_kernel");
   });

@@ -32,11 +32,11 @@ void visit_step_types(DType compute, DType weights, int64_t group_size, int colu
 }
 
 template <class Types>
-void launch_step(cudaStream_t stream, const StepLayout& layout, const GroupStepArguments& a, void* scratch, Types) {
+void launch_step(cudaStream_t stream, const StepLayout& layout, const GroupStepArguments& a, bool with_update,
+                 void* scratch, Types) {
   Launch step{layout.parts * layout.column_tiles, block_threads};
   step.shared = GroupStepRoom<Types>::bytes(layout.window);
   step.grid_y = layout.windows;
-  const bool with_update = a.update.optimizer.update;
   if (layout.fused && with_update) {
     step.cluster = static_cast<int>(layout.column_tiles);
     launch(stream, step, &group_step_kernel<Types, true>, a, "group_step_kernel");

@@ -86,7 +86,7 @@ void FanInLayer::set_positive_weights(Context& context, const std::vector<float>
 }
 
 kernels::FanInStep FanInLayer::common_step(const void* xt, const BatchSizes& sizes,
-                                           const kernels::OptimizerStep& optimizer) const {
+                                           const kernels::OptimizerStep* optimizer) const {
   kernels::FanInStep p;
   p.dx_parts = gradients_;
   p.scratch = step_scratch_;
@@ -96,7 +96,8 @@ kernels::FanInStep FanInLayer::common_step(const void* xt, const BatchSizes& siz
   p.ldx = sizes.ldx;
   p.parts = parts_;
   p.label_tile = label_tile_;
-  p.optimizer = optimizer;
+  p.update = optimizer != nullptr;
+  if (optimizer != nullptr) p.optimizer = *optimizer;
   p.seed = config_.seed;
   p.step = sizes.step;
   p.skip = sizes.skip;
@@ -105,7 +106,7 @@ kernels::FanInStep FanInLayer::common_step(const void* xt, const BatchSizes& siz
 
 float* FanInLayer::step(Context& context, double* loss, double* auxiliary_loss, const void* xt,
                         const std::vector<SegmentPositives>& positives, const std::optional<AuxiliaryStep>& auxiliary,
-                        const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
+                        const BatchSizes& sizes, const kernels::OptimizerStep* optimizer) {
   double* auxiliary_losses = losses_ + losses_per_sum_;
   for (size_t i = 0; i < shapes_.size(); ++i) {
     kernels::FanInStep p = common_step(xt, sizes, optimizer);

@@ -26,11 +26,11 @@ class FanInLayer {
 
   /// The fused step over all segments. @param xt [H, ldx]
   /// @param loss, auxiliary_loss receive the losses, summed over labels (clusters) and instances (on the device)
-  /// @param auxiliary the meta-classifier's part, or none
+  /// @param auxiliary the meta-classifier's part, or none  @param optimizer null: nothing is updated
   /// @returns dloss/dx of the batch mean: [H, ldx], inside the buffer "batch.gradients"
   float* step(Context& context, double* loss, double* auxiliary_loss, const void* xt,
               const std::vector<SegmentPositives>& positives, const std::optional<AuxiliaryStep>& auxiliary,
-              const BatchSizes& sizes, const kernels::OptimizerStep& optimizer);
+              const BatchSizes& sizes, const kernels::OptimizerStep* optimizer);
 
   /// Makes biases + ln(weights) for topk(). They lie where a step has its gradients, which no prediction needs.
   /// @param weights positive, by user label id  @param ids internal row -> user id
@@ -53,7 +53,7 @@ class FanInLayer {
  private:
   /// The parameters of the step that are the same for all segments.
   kernels::FanInStep common_step(const void* xt, const BatchSizes& sizes,
-                                 const kernels::OptimizerStep& optimizer) const;
+                                 const kernels::OptimizerStep* optimizer) const;
 
   const ClassifierConfig config_;
   std::vector<SegmentShape> shapes_;        // of labels

@@ -85,12 +85,12 @@ void HiddenLayer::forward(Context& context, void* ht, const SparseBatch& batch, 
 }
 
 void HiddenLayer::backward(Context& context, float* dxt, float* dht, const void* ht, const void* xt,
-                           const BatchSizes& sizes, const kernels::OptimizerStep& optimizer) {
+                           const BatchSizes& sizes, const kernels::OptimizerStep* optimizer) {
   kernels::HiddenBackward p;
   p.dxt = dxt;
   p.dht = dht;
   p.weight = weight_;
-  p.bias = bias_;
+  p.bias = optimizer != nullptr ? bias_ : nullptr;
   set_state(p, weight_state_, bias_state_);
   p.scratch = scratch_;
   p.ht = ht;
@@ -99,7 +99,7 @@ void HiddenLayer::backward(Context& context, float* dxt, float* dht, const void*
   p.units = units_;
   p.skip = sizes.skip;
   set_sizes(p, sizes, compute_);
-  p.optimizer = optimizer;
+  if (optimizer != nullptr) p.optimizer = *optimizer;
   visit_device(context.device(), [&](auto device) { kernels::hidden_backward(device, context, p); });
 }
 

@@ -19,9 +19,9 @@ class HiddenLayer {
   void forward(Context& context, void* ht, const void* xt, const BatchSizes& sizes) const;
   void forward(Context& context, void* ht, const SparseBatch& batch, const BatchSizes& sizes) const;
 
-  /// Update from dht, which is overwritten. dxt [features, ldx] may be null.
+  /// Update from dht, which is overwritten, unless `optimizer` is null. dxt [features, ldx] may be null.
   void backward(Context& context, float* dxt, float* dht, const void* ht, const void* xt, const BatchSizes& sizes,
-                const kernels::OptimizerStep& optimizer);
+                const kernels::OptimizerStep* optimizer);
   void backward(Context& context, float* dht, const void* ht, const SparseBatch& batch, const BatchSizes& sizes,
                 const kernels::OptimizerStep& optimizer);
 
