@@ -1,9 +1,9 @@
-"""An encoder written in NumPy, trained end to end through sparsexmc: no framework, thirty lines of network.
+"""An encoder written in NumPy, trained end to end through sparsexmc: no framework.
 
     python examples/numpy/train.py --rows 10000
 
-The encoder is one layer over sparse TF-IDF rows, relu(X W). Its gradient comes from `train_step(...).grad` and goes on by
-hand. The data is the set that comes with sparsexmc: what a Debian package says of itself -> the packages it depends on.
+The encoder is one layer over sparse TF-IDF rows, relu(X W). The gradient comes from `train_step(...).grad` and goes on
+by hand. The data is the set that comes with sparsexmc: what a Debian package says of itself -> what it depends on.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ AUTO = "auto"
 # The command line's epochs are for thousands of instances: a hundred would be given too few steps to learn anything.
 LEAST_STEPS = 1000
 # Without a hidden layer a logit is linear in the features, and takes a higher rate of Adam.
-LINEAR_RATE = 1.5e-2
+LINEAR_RATE = 0.03
 STREAM_BATCH = 256
 
 
