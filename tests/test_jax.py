@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,6 +150,25 @@ def test_batches_with_nan_may_be_skipped() -> None:
     gradient = jax.grad(layer)(X.at[2, 3].set(jnp.nan), Y)
     assert not gradient.any()
     assert (layer.classifier.step, layer.classifier.skipped) == (0, 1)
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, sparsexmc as sx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from sparsexmc.jax import OutputLayer
+layer = OutputLayer(sx.Classifier(4, 9, fan_in=None, batch_size=8, device="cpu"))
+rows = NamedSharding(Mesh(np.array(jax.devices()), ("rows",)), PartitionSpec("rows"))
+X, Y = (jax.device_put(array, rows) for array in (jnp.ones((8, 4)), jnp.arange(8)))
+loss, gradient = jax.jit(jax.value_and_grad(layer))(X, Y)
+jax.effects_barrier()
+print(len(jax.devices()), layer.classifier.step, gradient.shape)
+"""
+
+
+def test_batch_that_is_sharded_over_devices_is_one_step() -> None:
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", SHARDED], env=os.environ | devices, capture_output=True, text=True)
+    assert done.stdout == "2 1 (8, 4)\n", done.stderr
 
 
 TRANSFORMED: dict[str, tuple[Callable[[Any], Any], str]] = {

@@ -69,14 +69,18 @@ class OutputLayer:
     """`loss = layer(embeddings, labels)` inside of `jax.grad` and `jax.jit`: the classifier steps, the encoder learns.
 
     The fused step runs once for every evaluation of the forward pass, with the update of the classifier; the backward
-    pass scales the stored gradient. Steps happen in the order of the program, also in `jax.lax.scan`.
+    pass scales the stored gradient. Steps happen in the order of the program, also those of a `jax.lax.scan`.
 
     Limits:
         - It must be differentiated with respect to the embeddings. Evaluated without, it would train unasked: that is
           an error when it runs. Predict with `topk`; for an encoder that does not learn call `train_step`.
         - Micro-batches of gradient accumulation are a step each.
-        - JAX refuses it under `vmap`, `pmap` and other maps over several devices, under `jax.checkpoint` (it would step
-          twice; put the encoder alone inside), forward mode (`jvp`, `jacfwd`) and second derivatives (`hessian`).
+        - JAX refuses it under `vmap`, `shard_map`, `jax.checkpoint` (it would step twice; put the encoder alone
+          inside), forward mode (`jvp`, `jacfwd`) and second derivatives (`hessian`).
+        - Arrays that `jit` has sharded over devices are gathered for one step. Under `pmap` each device's share of the
+          batch is a step of its own, where JAX does not refuse it.
+        - JAX evaluates what is the same in all iterations of a differentiated `scan` once: a loop over one and the same
+          batch is then one step. Differentiate inside of the body, as training loops do.
         - Errors that only the data shows, such as a label id out of range, come as `jax.errors.JaxRuntimeError` whose
           text holds ours, when the result is waited for; the classifier is as before that step.
         - JAX runs ahead of Python: call `jax.effects_barrier()` before you use the classifier itself, for example to
