@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    import sklearn.utils.validation  # noqa: F401
+    from sklearn.utils.validation import validate_data  # noqa: F401  (new in 1.6)
 except ImportError as error:
     raise ImportError(
         "sparsexmc.sklearn needs scikit-learn 1.6 or newer: pip install 'sparsexmc[sklearn]'", name="sklearn"
