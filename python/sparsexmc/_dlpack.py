@@ -108,13 +108,13 @@ def _borrow(name: str, value: Any, place: Place, from_host: bool) -> Borrowed:
         raise ArgumentError(f"{name} requires grad; pass {name}.detach() and send the returned gradient on yourself")
     device = _device_of(value)
     if device[0] in _HOST and (from_host or not place.is_cuda):
-        return Borrowed(_core.Tensor(_capsule(name, value, None)), place.stream_for(None))
+        return Borrowed(_import(name, value, None), place.stream_for(None))
     if device != place.dlpack_device:
         _refuse_device(name, value, device, place)
     caller_stream = current_stream(name, value)
     stream = place.stream_for(caller_stream)
     with on_device_of(value):
-        return Borrowed(_core.Tensor(_capsule(name, value, stream)), stream, caller_stream)
+        return Borrowed(_import(name, value, stream), stream, caller_stream)
 
 
 def _borrow_numpy(name: str, array: npt.NDArray[Any]) -> _core.Tensor:
@@ -123,6 +123,14 @@ def _borrow_numpy(name: str, array: npt.NDArray[Any]) -> _core.Tensor:
     if array.dtype.kind not in "fiu" or not array.dtype.isnative or array.dtype.itemsize > 8:
         raise DTypeError(f"{name} has dtype {array.dtype}; pass {name}.astype(np.float32)")
     return _core.Tensor(array)
+
+
+def _import(name: str, value: Any, stream: int | None) -> _core.Tensor:
+    capsule = _capsule(name, value, stream)
+    try:
+        return _core.Tensor(capsule)
+    except (ArgumentError, DTypeError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _capsule(name: str, value: Any, stream: int | None) -> Any:

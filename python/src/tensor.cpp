@@ -5,6 +5,8 @@
 #include <nanobind/stl/string.h>
 
 #include <array>
+#include <new>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,37 @@ std::optional<Device> find_device(int device_type, int index) {
   if (device_type == nb::device::cuda::value || device_type == nb::device::cuda_managed::value)
     return Device{DeviceKind::cuda, index};
   return std::nullopt;
+}
+
+/// What every DLManagedTensorVersioned begins with; the rest may change with the major version.
+struct VersionedHead {
+  uint32_t major;
+  uint32_t minor;
+};
+
+/// Refuses capsules that are not for taking. nanobind would only speak of an incompatible argument, and takes those of
+/// a major version that it does not know.
+void check_capsule(nb::handle object) {
+  static constexpr const char* versioned = "dltensor_versioned";
+  if (!PyCapsule_CheckExact(object.ptr()) || PyCapsule_IsValid(object.ptr(), "dltensor")) return;
+  const char* name = PyCapsule_GetName(object.ptr());
+  const std::string_view known = name ? name : "";
+  if (known.starts_with("used_dltensor"))
+    throw ArgumentError("its DLPack capsule was taken over before; __dlpack__ must make a new one in every call");
+  if (known != versioned) throw TypeError("its __dlpack__ gave a capsule '" + std::string(known) + "', not a dltensor");
+  const auto* head = static_cast<const VersionedHead*>(PyCapsule_GetPointer(object.ptr(), versioned));
+  if (head->major > 1)
+    throw ArgumentError("its library exports DLPack " + std::to_string(head->major) + "." +
+                        std::to_string(head->minor) + "; what is known here ends with version 1");
+}
+
+/// @param array a NumPy array or a capsule, which is taken over
+Tensor make_tensor(nb::handle array, const std::optional<std::string>& dtype) {
+  check_capsule(array);
+  nb::ndarray<nb::ro> borrowed;
+  if (!nb::try_cast(array, borrowed, false))
+    throw TypeError("neither an array nor a DLPack capsule, but " + nb::cast<std::string>(nb::repr(array.type())));
+  return {std::move(borrowed), dtype};
 }
 
 /// A capsule over `storage`, whose elements may be the bits of another dtype. Unversioned: every consumer takes those.
@@ -123,11 +156,15 @@ TensorView Tensor::matrix() const {
 
 void bind_tensor(nb::module_& m) {
   nb::class_<Tensor>(m, "Tensor", "An array of another library, borrowed until this object goes.")
-      .def(nb::init<nb::ndarray<nb::ro>, const std::optional<std::string>&>(), nb::arg("array").noconvert(),
-           nb::arg("dtype") = nb::none(),
-           nb::sig("def __init__(self, array: object, dtype: str | None = None) -> None"),
-           "array: a NumPy array or a DLPack capsule, which this takes over; dtype: reads the elements as this one of "
-           "the same size.")
+      .def(
+          "__init__",
+          [](Tensor* self, nb::handle array, const std::optional<std::string>& dtype) {
+            new (self) Tensor(make_tensor(array, dtype));
+          },
+          nb::arg("array").none(), nb::arg("dtype") = nb::none(),
+          nb::sig("def __init__(self, array: object, dtype: str | None = None) -> None"),
+          "array: a NumPy array or a DLPack capsule, which this takes over; dtype: reads the elements as this one of "
+          "the same size.")
       .def_prop_ro("shape", &Tensor::shape, nb::sig("def shape(self) -> tuple[int, ...]"))
       .def_prop_ro("strides", &Tensor::strides, nb::sig("def strides(self) -> tuple[int, ...]"), "In elements.")
       .def_prop_ro("dtype", &Tensor::dtype_name)

@@ -60,12 +60,12 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         "loss": "bce",
         "initial_bias": 0.0 if small else _initial_bias(Y),
         "batch_size": batch_size,
-        "labels_per_instance": _largest_batch_mean(Y, batch_size),
+        "labels_per_instance": largest_batch_mean(Y, batch_size),
     }
     if not many_labels:
         del model["group_size"], model["dense_labels"], model["label_order"]
     if sparse:
-        model["features_per_instance"] = _largest_batch_mean(X, batch_size)
+        model["features_per_instance"] = largest_batch_mean(X, batch_size)
     dropout = 0.5 if small or long_rows else 0.4 if not large else 0.3 if sparse else 0.2
     model["hidden"] = {"features": HIDDEN, "dropout": dropout, "input_scale": _input_scale(X, small)}
     rate = 1.5e-3 if small else 5e-3 if large and sparse and not long_rows else 3e-3
@@ -157,7 +157,7 @@ def _initial_bias(Y: sp.csr_matrix) -> float:
     return round(min(max(odds + ABOVE_LOG_ODDS, -12.0), 0.0), 1)
 
 
-def _largest_batch_mean(matrix: sp.csr_matrix, batch_size: int) -> int:
+def largest_batch_mean(matrix: sp.csr_matrix, batch_size: int) -> int:
     """Entries per instance that no batch of `batch_size` different instances can pass on average."""
     import numpy as np
 
