@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SMALL_OUTPUT = 2_000
 # Below these many instances an epoch has few steps: smaller batches, more epochs, stronger dropout.
 TINY_DATA, SMALL_DATA, SMALL_DATA_FEW_LABELS = 4_000, 10_000, 20_000
-# Of fewer instances one in twenty would be too few to tell which epoch or which weight of linear classifiers was best.
+# Of fewer instances one in ten would be too few to tell which epoch or which weight of linear classifiers was best.
 LEAST_TO_HOLD_OUT = 10_000
 # From here on a network of 2,000 hidden units no longer overfits within a few epochs, and a high rate pays.
 LARGE_DATA = 40_000
@@ -79,7 +79,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     model["seed"] = 0
     training: Config = {
         "epochs": 30 if small else 4 if large else 6,
-        "validation": "none" if instances < LEAST_TO_HOLD_OUT else 0.05,
+        "validation": "none" if instances < LEAST_TO_HOLD_OUT else 0.05 if large else 0.1,
     }
     if instances >= LEAST_TO_HOLD_OUT:
         training["validation_metric"] = "nDCG@5" if num_labels >= 5 else "P@1"  # steadier than P@1 on few instances
