@@ -50,9 +50,9 @@ class Classifier:
         positive_weights: [num_labels] factor > 0 on the loss of each label's positives, or "propensity" or
             `Propensity(A, B)`: 2 / p - 1 for labels whose positives are often missing, p from `label_counts` and
             `num_instances` (Qaraei et al., WWW 2021); None: 1.
-        optimizer: `SGD(...)` or `Adam(...)`.
-        schedule: factor on the learning rate over the steps.
-        rewiring: `Rewiring(...)`, or None for connections that stay.
+        optimizer: `SGD()`, the default, or `Adam(...)`.
+        schedule: factor on the learning rate over the steps; by default 1.
+        rewiring: `Rewiring()`, the default, or None for connections that stay.
         initial_bias: bias of every label at the start, a number or an array [num_labels]; or "frequency": the constant
             logit of least loss for a label with n = `label_counts` of N = `num_instances`, with "bce" the log-odds
             ln((n + 1/2) / (N - n + 1/2)), within +-ln(2 N + 1) also at n = 0 and n = N.

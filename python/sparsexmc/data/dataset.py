@@ -29,11 +29,14 @@ class Dataset:
         X: [n, D] features of the training instances: scipy sparse, or a dense float32 or float16 array.
         Y: [n, L] their labels, scipy sparse.
         label_names: L names, or None.
-        X_test, Y_test: the same for the test instances, or None, both together.
-        instance_names, test_instance_names: n names each, or None.
+        X_test: the same for the test instances, or None.
+        Y_test: their labels; None without X_test.
+        instance_names: n names, or None.
+        test_instance_names: those of the test instances, or None.
         name: what to call the set.
-        filter, filter_test: [n, L] pairs that are not to be predicted for the training or test instances, or None; as
-            CSR like the labels. `Classifier.topk` and `Classifier.fit` take them.
+        filter: [n, L] pairs that are not to be predicted for the training instances, or None; as CSR like the labels.
+            `Classifier.topk` and `Classifier.fit` take them.
+        filter_test: the same for the test instances.
 
     Raises:
         ArgumentError, DTypeError: shapes that disagree, damaged matrices, NaN, or a wrong kind of array.

@@ -29,6 +29,7 @@ def load(path: Source, *, test: Source | None = None) -> Dataset:
     """Reads a data set.
 
     `path` is one of
+
     - a directory with, in this order of preference: `X_trn.npz` (scipy CSR) or `X_trn.npy` (dense; memory-mapped) and
       `Y_trn.npz`; `trn_X_Xf.txt` and `trn_X_Y.txt`; or one text file named like `train.txt` or `eurlex_trn.txt`. The
       same with `tst` or `test` gives the test instances. `labels.txt[.xz]` holds a label name per line,

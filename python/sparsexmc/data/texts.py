@@ -31,9 +31,11 @@ class TextDataset:
         texts: n training texts.
         Y: [n, L] their labels, scipy CSR.
         label_names: L names, or None.
-        texts_test, Y_test: the same for the test texts, or None.
+        texts_test: the test texts, or None.
+        Y_test: their labels, or None.
         name: what to call the set.
-        filter, filter_test: as in `Dataset`.
+        filter: as in `Dataset`.
+        filter_test: as in `Dataset`.
     """
 
     texts: Sequence[str]
@@ -78,6 +80,7 @@ def load_texts(path: str | PathLike[str], test: str | PathLike[str] | None = Non
     """Reads raw texts with labels.
 
     `path` is one of
+
     - a file `.jsonl`: an object per line, {"text": "...", "labels": ["...", ...]}; other keys are ignored;
     - a file `.tsv`: per line the text and then its labels, separated by tabs;
     - a directory with `trn.jsonl` or `trn.tsv` (also `train`; with `tst` or `test` the test texts), or with a text per
