@@ -140,6 +140,11 @@ def test_navigation_lists_every_page_once() -> None:
     assert sorted(listed) == sorted(map(name, PAGES))
 
 
+def test_results_of_every_machine_are_shown() -> None:
+    shown = set(re.findall(r"bench/results/[\w.-]+", (DOCS / "results.md").read_text()))
+    assert shown == {f"bench/results/{file.name}" for file in (ROOT / "bench/results").glob("*.md")}
+
+
 @parametrize("page", [page for page in PAGES if REFERENCE.search(page.read_text())], ids=name)
 def test_reference_names_exist(page: Path) -> None:
     for dotted in REFERENCE.findall(page.read_text()):
