@@ -51,6 +51,8 @@ def frameworks(tree: ast.AST) -> set[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
+        elif isinstance(node, ast.Attribute) and node.attr == "TextVectorizer":  # which imports it when it is needed
+            names.add("sklearn")
     return {part for dotted in names for part in dotted.split(".")} & FRAMEWORKS
 
 
