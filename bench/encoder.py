@@ -200,7 +200,7 @@ def main() -> None:
         lines.append(line)
         figures[name] = {
             "runs": [{k: v for k, v in run.items() if k != "norms"} for run in runs],
-            "norms": norms.tolist(),
+            "norms": " ".join(f"{norm:.3g}" for norm in norms),
         }
         print(line, flush=True)
     notes = [
@@ -211,7 +211,10 @@ def main() -> None:
     ]
     common.report("encoder", "An encoder trained through the output layer", notes, [lines], figures, args.out)
     if args.out is not None:
-        picture({name: np.array(figure["norms"]) for name, figure in figures.items()}, args.out / "encoder.png")
+        picture(
+            {name: np.array(figure["norms"].split(), float) for name, figure in figures.items()},
+            args.out / "encoder.png",
+        )
 
 
 if __name__ == "__main__":

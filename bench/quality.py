@@ -7,6 +7,7 @@ the tools' defaults, and ours: the test part is read for prediction alone. Rows 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -24,18 +25,32 @@ ALONE = "-alone"
 LIMIT = 3600.0  # seconds that a contender may take on a data set
 
 
-def run(method: str, data: Path, out: Path, seed: int, threads: int) -> str | None:
+def run(method: str, data: Path, out: Path, args: argparse.Namespace, seed: int) -> str | None:
     """Runs one contender unless its result is there. None, or why there is none."""
     if out.with_name(out.name + ".json").exists():
         return None
-    if method not in VARIANTS:
-        try:
-            environment.run(method, data, out, seed=seed, threads=threads, limit=LIMIT)
-        except environment.Unavailable as error:
-            return str(error)
-        return None
+    if args.tabulate:
+        return f"not run with seed {seed}"
+    reason = (run_ours if method in VARIANTS else run_baseline)(method, data, out, args, seed)
+    if args.busy and reason is None:
+        for file in out.parent.glob(f"{out.name}*.json"):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"training_seconds": None}, indent=2) + "\n")
+    return reason
+
+
+def run_baseline(method: str, data: Path, out: Path, args: argparse.Namespace, seed: int) -> str | None:
+    """As `run`."""
+    try:
+        environment.run(method, data, out, seed=seed, threads=args.threads, limit=LIMIT)
+    except environment.Unavailable as error:
+        return str(error)
+    return None
+
+
+def run_ours(method: str, data: Path, out: Path, args: argparse.Namespace, seed: int) -> str | None:
+    """As `run`."""
     command = [sys.executable, "-m", "contenders.ours", method, str(data.resolve()), str(out.resolve())]
-    options = ["--seed", str(seed), "--threads", str(threads)]
+    options = ["--seed", str(seed), "--threads", str(args.threads)]
     path = os.pathsep.join(filter(None, [str(common.HERE), os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
@@ -53,7 +68,8 @@ def row(name: str, outs: list[Path], data: Path) -> tuple[dict[str, object], dic
     means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
     line = {"contender": name, **{key: f"{value:.2f}" for key, value in means.items()}}
     line["P@1 spread"] = f"{np.ptp([score['P@1'] for score in scores]):.2f}" if len(outs) > 1 else "one seed"
-    line["training s"] = f"{np.mean([run['training_seconds'] for run in told]):.1f}"
+    seconds = [run["training_seconds"] for run in told if run["training_seconds"] is not None]
+    line["training s"] = f"{np.mean(seconds):.1f}" if seconds else "busy"
     line["peak memory"] = common.mib(max(run["peak_bytes"] for run in told))
     line["model"] = common.mib(np.mean([run["model_bytes"] for run in told])) if "model_bytes" in told[0] else ""
     layers = {run["settings"].get("output_layer_bytes") for run in told} - {None}
@@ -69,6 +85,8 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=common.HERE.parent / "build/quality", help="(default: %(default)s)"
     )
+    parser.add_argument("--busy", action="store_true", help="other programs are running: keep no times")
+    parser.add_argument("--tabulate", action="store_true", help="run nothing; tables of what --work holds")
     args = parser.parse_args()
     for data in args.data:
         lines, figures, missing = [], {}, []
@@ -76,7 +94,7 @@ def main() -> None:
             outs, reasons = [], []
             for seed in range(args.seeds):
                 out = args.work / data.name / f"{method}-{seed}"
-                reason = run(method, data, out, seed, args.threads)
+                reason = run(method, data, out, args, seed)
                 if reason is None:
                     outs.append(out)
                 else:
@@ -93,7 +111,7 @@ def main() -> None:
         notes = [
             f"Means of up to {args.seeds} seeds, percent; PSP with A = 0.55, B = 1.5; {args.threads} threads; peak "
             "memory of the process in training or prediction, data included; model: what prediction needs; output "
-            "layer: weights, indices and optimizer state in training."
+            "layer: weights, indices and optimizer state in training. Times of runs beside other programs are left out."
         ]
         if missing:
             notes.append("No result: " + "; ".join(missing) + ".")
