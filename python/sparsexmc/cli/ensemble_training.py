@@ -19,7 +19,9 @@ from .tables import count
 
 COSTS = (0.3, 0.6, 1.0)
 COST, ROUNDS, WEIGHT = 0.3, 4, 0.4  # where the configuration has none
-TUNING_ROUNDS = 2  # tell one cost from another; the others follow when all instances take part
+# After two rounds linear classifiers are weaker than they will be, and get too little weight.
+TUNING_ROUNDS = 3
+FINAL_ROUNDS = 2  # when the held-out instances take part, too
 
 Rows = npt.NDArray[np.int64]
 
@@ -84,7 +86,8 @@ class EnsembleTraining:
         linear = None
         if self.linear is not None:
             training = self._training(()).admit_held()
-            for _ in range(max(_rounds(self.linear) - self.rounds_done, 1)):
+            rounds = _rounds(self.linear)
+            for _ in range(max(rounds - self.rounds_done, min(rounds, FINAL_ROUNDS))):
                 training.round(_number(self.linear, "cost", COST))
             linear = training.linear(_number(self.linear, "weight", WEIGHT))
         neighbors = self._voters(np.arange(self.X.shape[0]))
