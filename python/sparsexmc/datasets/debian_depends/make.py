@@ -2,6 +2,7 @@
 
     python make.py OUT_DIR            # reads `apt-cache dumpavail`
     python make.py OUT_DIR avail.txt  # a saved copy of its output
+    python make.py --texts OUT_DIR    # instead: the one-line descriptions as they are, for encoders of text
 
 An instance is a package. Its features are what it says of itself (name, section, source package, one-line description,
 debtags), hashed; its labels are the packages that it names in Pre-Depends, Depends, Recommends or Suggests.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 import lzma
 import re
 import subprocess
@@ -111,23 +113,42 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
-def main(out_dir: str, saved: str | None = None) -> None:
+def read_index(saved: str | None) -> str:
+    """The output of `apt-cache dumpavail`, or a saved copy of it."""
     if saved:
-        index = Path(saved).read_text(encoding="utf-8")
-    else:
-        index = subprocess.run(["apt-cache", "dumpavail"], check=True, capture_output=True).stdout.decode("utf-8")
+        return Path(saved).read_text(encoding="utf-8")
+    return subprocess.run(["apt-cache", "dumpavail"], check=True, capture_output=True).stdout.decode("utf-8")
+
+
+def split(index: str) -> tuple[list[Stanza], list[Stanza], list[str]]:
+    """Training instances, test instances, and the names of the labels that the training instances have."""
     packages: dict[str, Stanza] = {}
     for fields in stanzas(index):
         packages.setdefault(fields["package"], fields)
     instances = [packages[name] for name in sorted(packages) if related(packages[name])]
     train = [f for f in instances if crc(source(f)) % 10 >= TEST_TENTHS]
     label_names = sorted(set().union(*(related(f) for f in train)))
-    number = {name: i for i, name in enumerate(label_names)}
+    known = set(label_names)
     # A test instance needs a label that training knows.
-    test = [f for f in instances if crc(source(f)) % 10 < TEST_TENTHS and not number.keys().isdisjoint(related(f))]
+    test = [f for f in instances if crc(source(f)) % 10 < TEST_TENTHS and not known.isdisjoint(related(f))]
+    return train, test, label_names
 
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+
+def write_texts(out: Path, train: list[Stanza], test: list[Stanza], label_names: list[str]) -> None:
+    """trn.jsonl and tst.jsonl as `sparsexmc.data.load_texts` reads them; without a description a package's name."""
+    known = set(label_names)
+    for part, rows in (("trn", train), ("tst", test)):
+        with open(out / f"{part}.jsonl", "w", encoding="utf-8") as file:
+            for f in rows:
+                text = f.get("description") or f["package"]
+                entry = {"name": f["package"], "text": text, "labels": sorted(related(f) & known)}
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        print(f"{file.name}: {len(rows)} packages")
+
+
+def write_counts(out: Path, train: list[Stanza], test: list[Stanza], label_names: list[str]) -> None:
+    """The data set that stands beside this file."""
+    number = {name: i for i, name in enumerate(label_names)}
     for part, rows in (("trn", train), ("tst", test)):
         X = matrix((collections.Counter(crc(t) % NUM_FEATURES for t in tokens(f)) for f in rows), NUM_FEATURES)
         Y = matrix(({number[n]: 1 for n in related(f) if n in number} for f in rows), len(label_names))
@@ -139,7 +160,16 @@ def main(out_dir: str, saved: str | None = None) -> None:
     write_lines(out / "names.txt.xz", (f["package"] for f in train + test))
 
 
+def main(arguments: list[str]) -> None:
+    as_texts = arguments[:1] == ["--texts"]
+    out_dir, *saved = arguments[as_texts:]
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    write = write_texts if as_texts else write_counts
+    write(out, *split(read_index(saved[0] if saved else None)))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) - ("--texts" in sys.argv[1:2]) not in (2, 3):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(sys.argv[1:])
