@@ -44,6 +44,15 @@ CsrMatrix random_labels() {
   return Y;
 }
 
+/// [num_features, num_labels]
+std::vector<double> dense(const CsrMatrix& weights) {
+  std::vector<double> W(num_features * num_labels);
+  for (int64_t feature = 0; feature < num_features; ++feature)
+    for (int64_t j = weights.indptr[feature]; j < weights.indptr[feature + 1]; ++j)
+      W[feature * num_labels + weights.indices[j]] = weights.values[j];
+  return W;
+}
+
 LabelsView labels_of(const CsrMatrix& Y) { return {Y.rows, {Y.indptr.data(), true}, {Y.indices.data(), false}}; }
 
 }  // namespace
@@ -54,10 +63,7 @@ TEST_CASE("weights of linear classifiers are where the gradient of the objective
   const LinearOptions options{.negatives = num_labels, .threshold = 0.0, .seed = 3};
   ThreadPool pool(2);
   const CsrMatrix weights = train_linear(X.view(), labels_of(Y), num_labels, options, cost, 3, pool);
-  std::vector<double> W(num_features * num_labels);
-  for (int64_t feature = 0; feature < num_features; ++feature)
-    for (int64_t j = weights.indptr[feature]; j < weights.indptr[feature + 1]; ++j)
-      W[feature * num_labels + weights.indices[j]] = weights.values[j];
+  const std::vector<double> W = dense(weights);
   for (int64_t label = 0; label < num_labels; ++label) {
     std::vector<double> gradient(num_features);
     double largest = 0.0;
@@ -111,7 +117,13 @@ TEST_CASE("instances that are held out take no part until they are admitted") {
   training.admit_held();
   const CsrMatrix with = round();
   const CsrMatrix all = train_linear(X.view(), labels_of(Y), num_labels, options, 0.3, 2, pool);
-  CHECK(with.indices == all.indices);  // solved from other duals, to the same tolerance
+  const std::vector<double> a = dense(with), b = dense(all);  // solved from other duals, to the same tolerance
+  double most = 0.0, difference = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    most = std::max(most, std::abs(b[i]));
+    difference = std::max(difference, std::abs(a[i] - b[i]));
+  }
+  CHECK(difference <= 0.1 * most);
   const int64_t outside[] = {num_instances};
   CHECK_THROWS_AS(LinearTraining(X.view(), labels_of(Y), num_labels, options, outside, pool), ArgumentError);
 }
