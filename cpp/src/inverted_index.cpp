@@ -68,7 +68,7 @@ struct Search {
       start(count);
       int64_t column = 0;
       for (; column + block <= postings.cols; column += block)
-        if (any_above(products.data() + column, least))
+        if (any_above(products.data() + column, least_))
           for (int64_t i = column; i < column + block; ++i) meet(i);
       for (; column < postings.cols; ++column) meet(column);
       std::ranges::fill(products, 0.0f);
@@ -108,25 +108,25 @@ struct Search {
 
   void start(size_t count) {
     best.clear();
-    wanted = count;
-    least = 0.0f;
+    wanted_ = count;
+    least_ = 0.0f;
   }
 
-  /// Keeps the column in `best` if it may be among the `wanted`. Columns come by rising number, so a later one of equal
-  /// product never replaces an earlier one.
+  /// Keeps the column in `best` if it may be among the wanted ones. Columns come by rising number, so a later one of
+  /// equal product never replaces an earlier one.
   void meet(int64_t column) {
     const float product = products[static_cast<size_t>(column)];
-    if (!(product > least)) return;
+    if (!(product > least_)) return;
     best.push_back(found(product, column));
-    if (best.size() < 2 * wanted) return;
-    const auto last = best.begin() + static_cast<std::ptrdiff_t>(wanted - 1);
+    if (best.size() < 2 * wanted_) return;
+    const auto last = best.begin() + static_cast<std::ptrdiff_t>(wanted_ - 1);
     std::ranges::nth_element(best, last, std::greater());
-    least = product_of(*last);
-    best.resize(wanted);
+    least_ = product_of(*last);
+    best.resize(wanted_);
   }
 
-  size_t wanted = 0;
-  float least = 0.0f;
+  size_t wanted_ = 0;
+  float least_ = 0.0f;
 };
 
 void check_finite(const char* name, const CsrView& matrix) {
