@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from sparsexmc.ensemble import Weights, _smoothed
 
 N, D, L, QUERIES = 203, 61, 37, 29
 Problem = tuple[Any, sp.csr_matrix, Any, sx.Classifier]
@@ -114,6 +116,28 @@ def test_tuning_takes_what_helps(problem: Problem) -> None:
     assert neighbors.votes.weight == 0 and (linear is None or linear.weight == 0)
     ensemble.tune(X[:50], truth, votes_weights=(0.3,))
     assert neighbors.votes.weight == 0.3
+
+
+def test_the_best_weights_lie_among_good_ones() -> None:
+    """A single high value does not win against a plateau."""
+    grid = list(itertools.product((0.0, 0.1, 0.2, 0.4, 0.8), (0.0, 0.2, 0.4)))
+    tried = {Weights(linear, votes, 2.0): 0.5 for linear, votes in grid}
+    tried |= {Weights(linear, votes, 2.0): 0.6 for linear in (0.0, 0.1, 0.2) for votes in (0.0, 0.2, 0.4)}
+    tried[Weights(0.8, 0.0, 2.0)] = 0.62
+    smooth = _smoothed(tried)
+    assert smooth[Weights(0.1, 0.2, 2.0)] == pytest.approx(0.6)
+    assert smooth[Weights(0.8, 0.0, 2.0)] == pytest.approx((0.62 + 3 * 0.5) / 4)
+
+
+def test_many_rows_are_ranked_in_parts(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y, queries, classifier = problem
+    ensemble = sx.Ensemble(classifier, linear=linear_of(X, Y), neighbors=sx.Neighbors(X, Y))
+    scores, ids = ensemble.topk(queries, 5)
+    monkeypatch.setattr("sparsexmc.ensemble._ROWS", 7)
+    assert QUERIES % 7 != 0
+    parts = ensemble.topk(queries, 5)
+    assert (parts[0] == scores).all() and (parts[1] == ids).all()
+    assert ensemble.topk(queries[:0], 5)[1].shape == (0, 5)
 
 
 def test_bad_input_is_named(problem: Problem) -> None:

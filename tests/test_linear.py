@@ -136,3 +136,50 @@ def test_tiny_problems(shape: tuple[int, int, int]) -> None:
     Y = sp.csr_matrix(([np.float32(1)], ([0], [labels - 1])), shape=(rows, labels))
     margins, ids = sx.Linear(X, Y).topk(X, labels)
     assert ids[0, 0] == labels - 1 and (ids[:, 1:] == -1).all() and (margins[:, 1:] == -1).all()
+
+
+def test_a_training_goes_on(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
+    """Held instances say nothing before they are admitted; another cost goes on from where the first one ended."""
+    X, Y = problem
+    held = np.arange(0, N, 4)
+    left = np.delete(np.arange(N), held)
+    training = sx.LinearTraining(X, Y, held=held, negatives=L, threshold=0.0)
+    options = {"negatives": L, "threshold": 0.0, "rounds": 4}
+
+    def same(one: sx.Linear, other: sx.Linear) -> None:
+        tops = [linear.topk(sp.csr_matrix(np.eye(D, dtype=np.float32)), L) for linear in (one, other)]
+        W = np.zeros((2, D, L))
+        for w, (margins, ids) in zip(W, tops, strict=True):
+            for feature in range(D):
+                known = ids[feature] >= 0
+                w[feature, ids[feature, known]] = margins[feature, known] + 1
+        np.testing.assert_allclose(W[0], W[1], atol=0.1 * W[1].max())
+
+    for _ in range(4):
+        training.round(0.3)
+    first = training.linear(weight=0.9)
+    assert first.weight == 0.9
+    same(first, sx.Linear(X[left], Y[left], cost=0.3, **options))
+    same(training.solve(1.0).linear(), sx.Linear(X[left], Y[left], cost=1.0, **options))
+    same(first, sx.Linear(X[left], Y[left], cost=0.3, **options))  # a copy: what comes later does not reach it
+    training.admit_held()
+    for _ in range(4):
+        training.round(1.0)
+    same(training.linear(), sx.Linear(X, Y, cost=1.0, **options))
+
+
+def test_bad_arguments_of_a_training_are_named(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
+    X, Y = problem
+    for held, said in (
+        (np.array([N]), f"held is {N}"),
+        (np.array([-1]), "held is -1"),
+        (np.zeros(2), "held has shape"),
+    ):
+        with pytest.raises(sx.ArgumentError, match=said):
+            sx.LinearTraining(X, Y, held=held)
+    training = sx.LinearTraining(X, Y)
+    for cost in (0, -1.0, float("nan")):
+        with pytest.raises(sx.ArgumentError, match="cost"):
+            training.solve(cost)
+        with pytest.raises(sx.ArgumentError, match="cost"):
+            training.round(cost)

@@ -218,6 +218,9 @@ class LinearTraining:
         (data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.
         """
 
+    def take_weights(self) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
+        """The same without a copy, as the last call."""
+
 class MetricsAtK:
     """All metrics at one cut-off k, as shares in [0, 1]."""
 

@@ -69,7 +69,7 @@ class Linear:
         for _ in range(rounds):
             training.round(cost)
         self._threads, self.weight = num_threads or 0, weight
-        self._postings = training._postings()
+        self._postings = sp.csr_matrix(training._training.take_weights(), training._shape)
 
     @property
     def in_features(self) -> int:
@@ -194,11 +194,9 @@ class LinearTraining:
         """The classifiers as they are now."""
         require_number("weight", weight, 0)
         linear = Linear.__new__(Linear)
-        linear._postings, linear.weight, linear._threads = self._postings(), weight, self._threads
+        linear._postings = sp.csr_matrix(self._training.weights(), self._shape)
+        linear.weight, linear._threads = weight, self._threads
         return linear
-
-    def _postings(self) -> sp.csr_matrix:
-        return sp.csr_matrix(self._training.weights(), self._shape)
 
 
 def _parts(file: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> tuple[sp.csr_matrix, float]:

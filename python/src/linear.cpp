@@ -5,12 +5,15 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/tuple.h>
 
+#include <mutex>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "bindings.h"
 #include "numpy_array.h"
+#include "sparsexmc/error.h"
 #include "views.h"
 
 namespace nb = nanobind;
@@ -21,7 +24,7 @@ namespace {
 using Postings = std::tuple<NumPyArray<float>, NumPyArray<int32_t>, NumPyArray<int64_t>>;
 using Rows = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-/// A training with the threads that it runs on.
+/// A training with the threads that it runs on. Calls from several threads of Python take turns.
 class Training {
  public:
   Training(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
@@ -36,24 +39,42 @@ class Training {
   }
 
   void search() {
-    const nb::gil_scoped_release release;
-    training_->search(raise_signals);
+    run([](LinearTraining& training) { training.search(raise_signals); });
   }
   void solve(double cost) {
-    const nb::gil_scoped_release release;
-    training_->solve(cost, raise_signals);
+    run([cost](LinearTraining& training) { training.solve(cost, raise_signals); });
   }
-  void admit_held() { training_->admit_held(); }
+  void admit_held() {
+    run([](LinearTraining& training) { training.admit_held(); });
+  }
 
-  Postings weights() const {
-    CsrMatrix copy = [&] {
-      const nb::gil_scoped_release release;
-      return training_->weights();
-    }();
-    return {to_numpy(std::move(copy.values)), to_numpy(std::move(copy.indices)), to_numpy(std::move(copy.indptr))};
+  Postings weights() {
+    return postings(run([](const LinearTraining& training) { return training.weights(); }));
+  }
+  /// Without a copy; nothing else can be called then.
+  Postings take_weights() {
+    return postings(run([this](LinearTraining& training) {
+      CsrMatrix taken = training.take_weights();
+      training_.reset();
+      return taken;
+    }));
   }
 
  private:
+  template <class Work>
+  std::invoke_result_t<Work, LinearTraining&> run(const Work& work) {
+    const nb::gil_scoped_release release;
+    const std::scoped_lock lock(mutex_);
+    if (!training_) throw ArgumentError("the training has given its weights away; begin a new one");
+    return work(*training_);
+  }
+
+  static Postings postings(CsrMatrix weights) {
+    return {to_numpy(std::move(weights.values)), to_numpy(std::move(weights.indices)),
+            to_numpy(std::move(weights.indptr))};
+  }
+
+  std::mutex mutex_;
   ThreadPool pool_;
   std::optional<LinearTraining> training_;
 };
@@ -72,7 +93,8 @@ void bind_linear(nb::module_& m) {
       .def("solve", &Training::solve, nb::arg("cost"))
       .def("admit_held", &Training::admit_held)
       .def("weights", &Training::weights,
-           "(data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.");
+           "(data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.")
+      .def("take_weights", &Training::take_weights, "The same without a copy, as the last call.");
 }
 
 }  // namespace sparsexmc::python

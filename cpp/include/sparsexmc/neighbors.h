@@ -31,9 +31,8 @@ class Ballots {
   int64_t width() const { return width_; }  ///< candidates per row
   int64_t count() const { return count_; }  ///< neighbors per row
 
-  /// @param candidates [rows, width] scores before the votes; those of the same label add up, others count as 0; NaN:
-  /// not
-  ///        a candidate this time
+  /// @param candidates [rows, width] scores before the votes; those of the same label add up, others count as 0; one
+  ///        that is NaN does not stand this time
   /// @param similarities [rows, count] of the neighbors
   /// @param k best labels to return: scores [rows, k] falling, best [rows, k] ids, ties to the smaller; -1 and score 0
   ///        behind the last one where there are fewer than k
