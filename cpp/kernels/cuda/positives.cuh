@@ -1,24 +1,13 @@
 // Which logits of a tile belong to positives: a bitmap that one warp fills while it walks the label-sorted list.
 #pragma once
 
+#include "first_positive.h"
 #include "row_tiles.cuh"
 
 namespace sparsexmc::cuda {
 
+using kernels::first_positive;
 using kernels::Positive;
-
-/// First positive with row >= `row`, by bisection.
-SPARSEXMC_DEVICE int64_t first_positive(const Positive* positives, int64_t count, int64_t row) {
-  int64_t low = 0, high = count;
-  while (low < high) {
-    const int64_t middle = (low + high) / 2;
-    if (static_cast<int64_t>(positives[middle].row) < row)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
 
 /// Bits [Rows, Columns] of the current tile. Tiles come in rising order, so a cursor replaces the search.
 template <int Rows, int Columns>
