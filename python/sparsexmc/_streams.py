@@ -18,6 +18,12 @@ def is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_plain_torch(value: Any) -> bool:
+    """Is it a strided tensor of PyTorch, of no other class with ways of its own?"""
+    torch = sys.modules.get("torch")
+    return torch is not None and type(value) is torch.Tensor and value.layout == torch.strided
+
+
 def is_cupy(value: Any) -> bool:
     """Is it an array of CuPy?"""
     cupy = sys.modules.get("cupy")

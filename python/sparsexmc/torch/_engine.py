@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 
-from .. import _core
 from .._dlpack import borrow_matrix, borrow_own
 from .._inputs import Indices
 from .._streams import on_device_of
@@ -48,7 +47,7 @@ def run(
             with on_device_of(source):
                 target = borrow_own(grad, b.stream)
         else:
-            target = _core.Tensor(torch.utils.dlpack.to_dlpack(grad))
+            target = borrow_own(grad)
     engine = classifier._engine
     if update:
         step = engine.start_step(b.tensor, *positives, target, skip, b.stream, b.caller_stream)

@@ -34,7 +34,7 @@ class Loss(torch.autograd.Function):
         ctx.version = embeddings._version
         ctx.run_in_backward = run_in_backward
         ctx.opened = opened
-        return torch.tensor(outcome.loss, dtype=torch.float32, device=embeddings.device)
+        return torch.scalar_tensor(outcome.loss, dtype=torch.float32, device=embeddings.device)
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None, None]:
@@ -53,7 +53,8 @@ class Loss(torch.autograd.Function):
         gradient = ctx.gradient
         if upstream.device.type != "cpu" or upstream.item() != 1.0:
             gradient = gradient * upstream
-        gradient = gradient.to(ctx.embeddings.dtype)
+        if gradient.dtype != ctx.embeddings.dtype:
+            gradient = gradient.to(ctx.embeddings.dtype)
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _FirstOrder.apply(gradient, ctx.embeddings, upstream)
         return gradient, None, None, None, None

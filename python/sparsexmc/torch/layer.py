@@ -169,7 +169,8 @@ class OutputLayer(ClassifierModule):
     def _evaluate(self, embeddings: torch.Tensor, found: Positives, *, with_gradient: bool) -> torch.Tensor:
         if with_gradient:
             return Loss.apply(embeddings, self._anchor, self._runner(found, self._look), None, None)
-        return torch.tensor(self._look(embeddings, found, False).loss, dtype=torch.float32, device=embeddings.device)
+        loss = self._look(embeddings, found, False).loss
+        return torch.scalar_tensor(loss, dtype=torch.float32, device=embeddings.device)
 
     def _step_buffer(self) -> None:
         if len(self._buffer):
