@@ -79,15 +79,15 @@ def borrow_matrix(name: str, value: Any, width: int, place: Place, *, from_host:
     if tensor.dtype not in _DTYPES:
         fix = ".float()" if is_torch(value) else ".astype(np.float32)"
         raise DTypeError(f"{name} has dtype {tensor.dtype}; use one of {', '.join(_DTYPES)}, for example {name}{fix}")
-    if len(tensor.shape) != 2:
-        raise ArgumentError(f"{name} has shape {tensor.shape}; it must be a matrix [rows, {width}]")
-    if tensor.shape[1] != width:
-        raise ArgumentError(f"{name} has shape {tensor.shape}, but the classifier has in_features={width}")
+    if len(shape := tensor.shape) != 2:
+        raise ArgumentError(f"{name} has shape {shape}; it must be a matrix [rows, {width}]")
+    if shape[1] != width:
+        raise ArgumentError(f"{name} has shape {shape}, but the classifier has in_features={width}")
     if not tensor.contiguous:
         library = "cupy" if is_cupy(value) else "np"
         fix = f"{name}.contiguous()" if is_torch(value) else f"{library}.ascontiguousarray({name})"
         raise ArgumentError(
-            f"{name} has shape {tensor.shape} and strides {tensor.strides}, which is not C-contiguous; pass {fix}"
+            f"{name} has shape {shape} and strides {tensor.strides}, which is not C-contiguous; pass {fix}"
         )
     return borrowed
 
@@ -159,8 +159,8 @@ def _capsule(name: str, value: Any, stream: int | None) -> Any:
 
 def _device_of(value: Any) -> tuple[int, int]:
     """(kind, index) of the memory of an array, as DLPack counts them; managed memory counts as its GPU's."""
-    if is_torch(value) and (kind := value.device.type) != "cuda":
-        return (_HOST[0], 0) if kind == "cpu" else (0, 0)  # others have no export to ask
+    if is_torch(value) and not value.is_cuda:
+        return (_HOST[0], 0) if value.is_cpu else (0, 0)  # others have no export to ask
     if not hasattr(value, "__dlpack_device__"):
         return (_HOST[0], 0)
     kind, index = value.__dlpack_device__()

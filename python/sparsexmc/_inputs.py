@@ -17,6 +17,7 @@ from .errors import ArgumentError, DTypeError
 Indices = npt.NDArray[Any]  # int32 or int64
 Scores = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+_INDEX_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 class DenseFeatures:
@@ -174,7 +175,7 @@ def index_array(name: str, value: Any) -> Indices:
         raise DTypeError(f"{name} has dtype {array.dtype}; use int32 or int64, for example {name}.astype(np.int64)")
     if array.ndim != 1:
         raise ArgumentError(f"{name} has shape {array.shape}; it must be a 1-D array")
-    if array.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+    if array.dtype not in _INDEX_DTYPES:
         array = array.astype(np.int64)
     return np.ascontiguousarray(array)
 

@@ -22,9 +22,14 @@ class Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, embeddings: torch.Tensor, anchor: torch.Tensor, run: Run, run_in_backward: Run | None, opened: Any
+        ctx: Any,
+        embeddings: torch.Tensor,
+        anchor: torch.Tensor | None,
+        run: Run,
+        run_in_backward: Run | None,
+        opened: Any,
     ) -> torch.Tensor:
-        """`anchor` requires grad, so that the loss does, even of embeddings that need no gradient.
+        """`anchor` requires grad, so that the loss does even if the embeddings do not; None if they do.
 
         `run_in_backward` takes the step, if the forward does not; `opened` is told of the backward.
         """
@@ -51,7 +56,7 @@ class Loss(torch.autograd.Function):
         if ctx.gradient is None:
             return None, None, None, None, None
         gradient = ctx.gradient
-        if upstream.device.type != "cpu" or upstream.item() != 1.0:
+        if not upstream.is_cpu or upstream.item() != 1.0:
             gradient = gradient * upstream
         if gradient.dtype != ctx.embeddings.dtype:
             gradient = gradient.to(ctx.embeddings.dtype)

@@ -62,7 +62,7 @@ def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indice
 
 def _host(name: str, value: Any, embeddings: torch.Tensor) -> Any:
     """A tensor in host memory; anything else as it is."""
-    if not isinstance(value, torch.Tensor) or value.device.type == "cpu":
+    if not isinstance(value, torch.Tensor) or value.is_cpu:
         return value
     if value.device != embeddings.device:
         raise ArgumentError(

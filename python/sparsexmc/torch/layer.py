@@ -129,12 +129,13 @@ class OutputLayer(ClassifierModule):
             return self._evaluate(embeddings, found, with_gradient=grad_mode and embeddings.requires_grad)
         self._check_may_train()
         step = self._runner(found, self._step)
+        anchor = None if embeddings.requires_grad else self._anchor
         if self.update == "backward":
-            return Loss.apply(embeddings, self._anchor, self._runner(found, self._look), step, None)
+            return Loss.apply(embeddings, anchor, self._runner(found, self._look), step, None)
         if self.accumulate == "buffer":
             self._buffer.check_room(len(embeddings))
             step = self._runner(found, self._keep)
-        return Loss.apply(embeddings, self._anchor, step, None, OpenStep(self._steps))
+        return Loss.apply(embeddings, anchor, step, None, OpenStep(self._steps))
 
     def _runner(self, found: Positives, method: Callable[..., Outcome]) -> Callable[[torch.Tensor, bool], Outcome]:
         return lambda embeddings, gradient: method(embeddings, found, gradient)
@@ -168,7 +169,7 @@ class OutputLayer(ClassifierModule):
 
     def _evaluate(self, embeddings: torch.Tensor, found: Positives, *, with_gradient: bool) -> torch.Tensor:
         if with_gradient:
-            return Loss.apply(embeddings, self._anchor, self._runner(found, self._look), None, None)
+            return Loss.apply(embeddings, None, self._runner(found, self._look), None, None)
         loss = self._look(embeddings, found, False).loss
         return torch.scalar_tensor(loss, dtype=torch.float32, device=embeddings.device)
 
