@@ -158,8 +158,8 @@ def test_moves_that_cannot_be(device: str) -> None:
 def test_default_device() -> None:
     with torch.device("cpu"):
         assert output_layer(device=None).classifier.device == "cpu"
-    with torch.device("meta"), pytest.raises(sx.DeviceError, match='meta.*device="cpu"'):
-        output_layer(device=None)
+    with pytest.raises(sx.DeviceError, match='not on meta.*device="cpu"'):
+        output_layer(device=torch.device("meta"))
 
 
 def test_deep_copies_train_alone() -> None:

@@ -12,5 +12,6 @@ except ImportError as error:
 
 from .layer import OutputLayer
 from .optimizer import FusedOptimizer
+from .packed import PackedOutputLayer
 
-__all__ = ["FusedOptimizer", "OutputLayer"]
+__all__ = ["FusedOptimizer", "OutputLayer", "PackedOutputLayer"]

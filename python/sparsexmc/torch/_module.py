@@ -12,6 +12,7 @@ import torch
 
 from ..classifier import Classifier
 from ..errors import DeviceError, DTypeError
+from ._packing import unpack
 from ._tensors import from_tensors, to_tensors
 
 
@@ -19,6 +20,7 @@ class ClassifierModule(torch.nn.Module):
     """Its `classifier` is in `state_dict()` and follows the module, though there are no parameters and no buffers."""
 
     classifier: Classifier
+    _reported = "step"  # as missing, where the whole state is
 
     def _set_classifier(self, classifier: Classifier) -> None:
         self.classifier = classifier
@@ -43,11 +45,13 @@ class ClassifierModule(torch.nn.Module):
         error_msgs: list[str],
     ) -> None:
         given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+        if "_extra_state" in given:  # of a PackedOutputLayer
+            given = unpack(given["_extra_state"])
         if given:
             from_tensors(self.classifier, given)
             self._restart()
         else:
-            missing_keys.append(prefix + "step")
+            missing_keys.append(prefix + self._reported)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ClassifierModule:
         """Follows moves to another device; types are the classifier's own business."""

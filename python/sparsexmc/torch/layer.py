@@ -85,9 +85,15 @@ class OutputLayer(ClassifierModule):
             _check_buffered(**options)
         if options.get("sparse_input"):
             raise ArgumentError("OutputLayer reads embeddings; train a model with sparse_input=True by Classifier.fit")
-        place = torch.get_default_device() if device is None else device
+        default = torch.get_default_device()
+        if default.type == "meta":
+            raise DeviceError(
+                "new tensors go to the meta device here, as in from_pretrained of transformers, but OutputLayer has no "
+                "parameters to fill in later; use PackedOutputLayer"
+            )
+        place = default if device is None else device
         if isinstance(place, torch.device) and place.type not in ("cpu", "cuda"):
-            raise DeviceError(f'OutputLayer is on {place}, but has no parameters to fill in later; pass device="cpu"')
+            raise DeviceError(f'OutputLayer runs on the CPU or on a CUDA device, not on {place}; pass device="cpu"')
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
         self.update, self.accumulate, self.on_nonfinite, self.ranks = update, accumulate, on_nonfinite, ranks
         self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
