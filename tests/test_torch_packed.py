@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import safetensors.torch
 
 import sparsexmc as sx
 from sparsexmc.torch import OutputLayer, PackedOutputLayer
+from sparsexmc.torch._packing import pack, unpack
 from torch_tools import FEATURES, LABELS, ROWS, X, Y, encoder, output_layer, state, torch
 
 OPTIONS: dict[str, Any] = {"fan_in": 4, "group_size": 4, "dense_labels": 8, "rewiring": None, "batch_size": ROWS}
@@ -57,6 +59,20 @@ def test_damaged_states_are_refused(damage: Callable[[torch.Tensor], Any]) -> No
     with pytest.raises(sx.ArgumentError, match="fan_in 5 instead of 4"):
         layer.load_state_dict(packed_layer(fan_in=5).state_dict())
     assert torch.equal(layer.state_dict()["_extra_state"], before["_extra_state"])
+
+
+def test_no_damage_goes_unnoticed() -> None:
+    tensors = {"weights": torch.arange(12.0).view(3, 4), "step": torch.tensor(3)}
+    packed = pack(tensors)
+    for place, bit in itertools.product(range(len(packed)), (1, 8)):
+        changed = packed.clone()
+        changed[place] ^= bit
+        try:
+            seen = unpack(changed)
+        except sx.ArgumentError:
+            continue
+        if seen.keys() == tensors.keys():  # other names are another layer's
+            assert all(torch.equal(seen[name], tensors[name]) for name in tensors)
 
 
 def test_missing_states_are_reported() -> None:
