@@ -17,8 +17,9 @@ from .problem import Problem, Settings
 ROOT = Path(__file__).resolve().parents[2]
 MAKE_TEXTS = ROOT / "python/sparsexmc/datasets/debian_depends/make.py"
 MAX_TOKENS = 48
+# The layer's rate was chosen on 1,000 held-out rows after 60 steps, below a dense layer and a fan-in.
 DEFAULTS = Settings(
-    labels=10_000, steps=150, batch_size=32, rate=5e-3, encoder_rate=1e-4, warmup=15, bias="frequency", test_rows=2_000
+    labels=10_000, steps=150, batch_size=32, rate=1e-2, encoder_rate=1e-4, warmup=15, bias="frequency", test_rows=2_000
 )
 
 
