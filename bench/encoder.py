@@ -81,7 +81,7 @@ def note(problem: Problem, seeds: int) -> str:
 def picture(norms: dict[str, Any], path: Path) -> None:
     """The gradients' norms over the steps, a median over 20 steps each."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -90,7 +90,7 @@ def picture(norms: dict[str, Any], path: Path) -> None:
         axes.plot(smooth, label=name, linewidth=1.4, color="0.6" if "frozen" in name else None)
     axes.set(xlabel="step", ylabel="norm of the gradient at the encoder, per instance", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
