@@ -61,23 +61,25 @@ def test_sections(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_predictions_follow_the_weights(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command ranks as topk does with weights; the rarer the labels ranked up, the more PSP over P."""
+    """The command ranks as topk does with weights, with the ensemble and with the network alone."""
     classifier, X = sx.load(model), np.load(data / "X_tst.npy")
     assert classifier.label_counts is not None
     inverse = sx.metrics.propensities(classifier.label_counts, ROWS)
-    frequencies = []
-    for option, alpha in (("propensity:0", 0.0), ("propensity:0.5", 0.5), ("propensity", 1.0)):
-        assert main(["predict", str(model), str(data), "-k", "3", "--label-weights", option]) == 0
-        lines = capsys.readouterr().out.splitlines()
-        ids = [[int(item.split(":")[0]) for item in line.split(",")] for line in lines]
-        np.testing.assert_array_equal(ids, classifier.topk(X, 3, label_weights=inverse**alpha)[1])
-        frequencies.append(classifier.label_counts[ids].mean())
-    assert frequencies[0] >= frequencies[1] >= frequencies[2] and frequencies[0] > frequencies[2]
+    together = sx.Ensemble(classifier, neighbors=sx.Neighbors.load(model / "neighbors.npz"))
+    for ranker, alone in ((together, []), (classifier, ["--network-alone"])):
+        frequencies = []
+        for option, alpha in (("propensity:0", 0.0), ("propensity:0.5", 0.5), ("propensity", 1.0)):
+            assert main(["predict", str(model), str(data), "-k", "3", "--label-weights", option, *alone]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            ids = [[int(item.split(":")[0]) for item in line.split(",")] for line in lines]
+            np.testing.assert_array_equal(ids, ranker.topk(X, 3, label_weights=inverse**alpha)[1])
+            frequencies.append(classifier.label_counts[ids].mean())
+        assert frequencies[0] >= frequencies[1] >= frequencies[2] and frequencies[0] > frequencies[2]
 
 
 def test_evaluate_with_weights(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports = []
-    for options in (["--network-alone"], ["--label-weights", "propensity:0"], ["--label-weights", "propensity:2"]):
+    for options in ([], ["--label-weights", "propensity:0"], ["--label-weights", "propensity:2"]):
         assert main(["evaluate", str(model), str(data), "--json", *options]) == 0
         reports.append(json.loads(capsys.readouterr().out)["metrics"])
     assert reports[0] == reports[1] != reports[2]

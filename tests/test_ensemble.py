@@ -39,14 +39,21 @@ def linear_of(X: Any, Y: sp.csr_matrix, **options: Any) -> sx.Linear | None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "votes"),
-    [(0.4, sx.Votes()), (1.5, sx.Votes(7, 3.0, 1.5, 0.7)), (0.0, sx.Votes(N, 0.0, 0.3)), (0.2, sx.Votes(5, 2.0, 0.0))],
+    ("weight", "votes", "discount", "label_weights"),
+    [
+        (0.4, sx.Votes(), 0.03, None),
+        (1.5, sx.Votes(7, 3.0, 1.5, 0.7), 0.0, None),
+        (0.0, sx.Votes(N, 0.0, 0.3), 0.0, np.linspace(0.5, 2.0, L)),
+        (0.2, sx.Votes(5, 2.0, 0.0), 0.7, np.linspace(3.0, 0.1, L)),
+    ],
 )
-def test_ranking_is_the_formula(problem: Problem, weight: float, votes: sx.Votes) -> None:
+def test_ranking_is_the_formula(
+    problem: Problem, weight: float, votes: sx.Votes, discount: float, label_weights: Any
+) -> None:
     X, Y, queries, classifier = problem
     neighbors, linear = sx.Neighbors(X, Y, votes), linear_of(X, Y, weight=weight)
-    ensemble = sx.Ensemble(classifier, linear=linear, neighbors=neighbors)
-    scores, ids = ensemble.topk(queries, L)
+    ensemble = sx.Ensemble(classifier, linear=linear, neighbors=neighbors, frequency_discount=discount)
+    scores, ids = ensemble.topk(queries, L, label_weights=label_weights)
 
     logits, order = classifier.topk(queries, L)
     expected = np.zeros((QUERIES, L))
@@ -63,11 +70,12 @@ def test_ranking_is_the_formula(problem: Problem, weight: float, votes: sx.Votes
         voted[row] = shares[row] @ (Y[np.maximum(instances[row], 0)] != 0).toarray()
     total = shares.sum(axis=1, keepdims=True)
     expected += votes.weight * np.divide(voted, total + votes.doubt, out=np.zeros_like(voted), where=total > 0)
+    expected *= (1 + Y.getnnz(axis=0)) ** -discount * (1 if label_weights is None else label_weights)
 
     np.testing.assert_allclose(scores, np.take_along_axis(expected, ids, 1), rtol=1e-5)
     assert (np.diff(scores, axis=1) <= 0).all()
     assert (np.sort(ids, axis=1) == np.arange(L)).all()
-    few_scores, few = ensemble.topk(queries, 3)
+    few_scores, few = ensemble.topk(queries, 3, label_weights=label_weights)
     assert (few == ids[:, :3]).all() and (few_scores == scores[:, :3]).all()
 
 
@@ -82,6 +90,25 @@ def test_any_part_may_be_missing(problem: Problem) -> None:
         assert (ids[4] == -1).all()  # an empty query has no neighbor
         ids = sx.Ensemble(None, linear=linear).topk(queries, 5)[1]
         assert (ids == linear.topk(queries, 5)[1]).all()
+
+
+def test_frequencies_come_from_who_knows_them(problem: Problem) -> None:
+    X, Y, queries, classifier = problem
+    counts, others = Y.getnnz(axis=0), np.arange(L) ** 2
+    keeps = sx.Classifier(
+        D, L, fan_in=None, sparse_input=classifier.sparse_input, hidden=sx.Hidden(8), rewiring=None, device="cpu",
+        label_counts=others, num_instances=L**2,
+    )  # fmt: skip
+    neighbors, linear = sx.Neighbors(X, Y), linear_of(X, Y)
+    for parts, expected in (
+        ({"classifier": classifier, "neighbors": neighbors}, counts),
+        ({"classifier": keeps, "neighbors": neighbors}, others),
+        ({"classifier": classifier, "linear": linear}, 0 * counts),
+        ({"classifier": classifier, "label_counts": others, "neighbors": neighbors}, others),
+    ):
+        plain, with_discount = (sx.Ensemble(**parts, frequency_discount=d).topk(queries, L) for d in (0.0, 0.5))
+        scores = np.take_along_axis(plain[0], np.argsort(plain[1]), 1) * (1.0 + expected) ** -0.5
+        np.testing.assert_allclose(with_discount[0], np.take_along_axis(scores, with_discount[1], 1), rtol=1e-5)
 
 
 def test_filtered_labels_never_come(problem: Problem) -> None:
@@ -157,3 +184,11 @@ def test_bad_input_is_named(problem: Problem) -> None:
         sx.Ensemble(classifier, linear=sx.Linear(narrow, Y), neighbors=neighbors)
     with pytest.raises(sx.ArgumentError, match="embeddings has 28 rows"):
         ensemble.topk(queries, 3, embeddings=queries[1:])
+    with pytest.raises(sx.ArgumentError, match=r"label_weights is 0\.0 for label 2"):
+        ensemble.topk(queries, 3, label_weights=1.0 * (np.arange(L) != 2))
+    with pytest.raises(sx.ArgumentError, match=r"label_weights has shape \(3,\)"):
+        ensemble.topk(queries, 3, label_weights=[1, 2, 3])
+    with pytest.raises(sx.ArgumentError, match="frequency_discount=-1"):
+        sx.Ensemble(classifier, neighbors=neighbors, frequency_discount=-1)
+    with pytest.raises(sx.ArgumentError, match="label_counts holds -1"):
+        sx.Ensemble(classifier, neighbors=neighbors, label_counts=np.arange(L) - 1)

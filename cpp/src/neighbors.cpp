@@ -37,7 +37,11 @@ void check(const Votes& votes) {
 
 Ballots::Ballots(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
                  const LabelsView& labels, int64_t num_labels, ThreadPool& pool)
-    : width_(width), count_(count), keys_(static_cast<size_t>(rows)), is_there_(static_cast<size_t>(rows * count)) {
+    : width_(width),
+      count_(count),
+      num_labels_(num_labels),
+      keys_(static_cast<size_t>(rows)),
+      is_there_(static_cast<size_t>(rows * count)) {
   check_between("num_labels", num_labels, 1, low_half);
   check_labels(labels, num_labels);
   for (int64_t i = 0; i < rows * width; ++i) check_between("ids", ids[i], -1, num_labels - 1);
@@ -59,8 +63,8 @@ Ballots::Ballots(const int64_t* ids, int64_t width, const int64_t* instances, in
   });
 }
 
-void Ballots::rank(const float* candidates, const float* similarities, const Votes& votes, int64_t k, float* scores,
-                   int64_t* best, ThreadPool& pool) const {
+void Ballots::rank(const float* candidates, const float* similarities, const Votes& votes, const float* label_factors,
+                   int64_t k, float* scores, int64_t* best, ThreadPool& pool) const {
   check(votes);
   check_between("k", k, 1, std::numeric_limits<int32_t>::max());
   struct Scratch {
@@ -90,6 +94,8 @@ void Ballots::rank(const float* candidates, const float* similarities, const Vot
         list.push_back({score, label});
       }
     }
+    if (label_factors != nullptr)
+      for (Score& entry : list) entry.score *= label_factors[entry.label];
     const auto kept = std::min(static_cast<size_t>(k), list.size());
     std::ranges::partial_sort(list, list.begin() + static_cast<std::ptrdiff_t>(kept), better);
     for (int64_t i = 0; i < k; ++i) {

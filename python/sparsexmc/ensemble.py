@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
-from . import _core
-from ._checks import require_int
+from ._checks import require_int, require_number
 from ._filter import Ranking, blanked_labels, drop, widest
+from ._inputs import label_array, label_numbers
+from ._opinions import Floats, Opinions, Weights
 from ._sparse import label_matrix
 from .classifier import Classifier
 from .config import Votes
@@ -22,38 +22,34 @@ from .linear import Linear
 from .metrics import precision_at_k
 from .neighbors import Neighbors
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
+__all__ = ["LINEAR_WEIGHTS", "VOTES_WEIGHTS", "Ensemble", "Weights"]
 
 _ROWS = 8192  # ranked at a time
-_CANDIDATES = 100  # of each part; the scores behind them are too small to change a short list
 LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _CUTOFFS = (1, 3, 5)
 _MOST_TUNED = 3_000
-
-
-class Weights(NamedTuple):
-    """What `Ensemble.tune` chooses: the weight of the linear scores, and weight and power of the votes."""
-
-    linear: float
-    votes: float
-    power: float
+FREQUENCY_DISCOUNT = 0.03
 
 
 class Ensemble:
-    """Ranks labels by the sum of what its parts say of them:
+    """Ranks labels by the sum of what its parts say of them, divided by a small power of their frequency:
 
-        sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.doubt)
+        (sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.doubt)) / (1 + n)^discount
 
     z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
-    max(0, cosine)^votes.power for each of its labels; v is the sum of a label's votes and s that of all neighbors. Of
-    classifier and linear classifiers the best 100 (or k) labels of a row take part.
+    max(0, cosine)^votes.power for each of its labels; v is the sum of a label's votes and s that of all neighbors; n
+    is the number of training instances of the label. Of classifier and linear classifiers the best 100 (or k) labels
+    of a row take part.
 
     Args:
         classifier: the network; None: the other parts alone.
         linear: scores labels by the raw features.
         neighbors: training instances that vote.
+        label_counts: [num_labels] n; None: those that the classifier keeps (see its `num_instances`), or else those of
+            the neighbors; where neither knows, nothing is divided.
+        frequency_discount: discount, >= 0. Many labels of a row are as good as certain, and rare ones among them say
+            more: a small discount raises PSP and costs no precision.
         num_threads: worker threads of the ranking; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the
             process.
 
@@ -67,6 +63,8 @@ class Ensemble:
         *,
         linear: Linear | None = None,
         neighbors: Neighbors | None = None,
+        label_counts: npt.ArrayLike | None = None,
+        frequency_discount: float = FREQUENCY_DISCOUNT,
         num_threads: int | None = None,
     ) -> None:
         for name, part, kind in (
@@ -89,8 +87,32 @@ class Ensemble:
         if num_threads is not None:
             require_int("num_threads", num_threads, 0)
         self.num_labels, self.threads = next(iter(sizes.values())), num_threads or 0
+        require_number("frequency_discount", frequency_discount, 0)
+        self.frequency_factors = self._frequency_factors(label_counts, frequency_discount)
 
-    def topk(self, X: Any, k: int = 5, *, embeddings: Any = None, filter: Any = None) -> Ranking:
+    def _frequency_factors(self, counts: npt.ArrayLike | None, discount: float) -> Floats | None:
+        """[num_labels] what multiplies a label's score."""
+        if counts is not None:
+            counts = label_array("label_counts", counts, self.num_labels)
+            if counts.min() < 0:
+                raise ArgumentError(f"label_counts holds {counts.min()}; counts are at least 0")
+        elif self.classifier is not None and self.classifier.label_counts is not None:
+            counts = self.classifier.label_counts
+        elif self.neighbors is not None:
+            counts = np.bincount(self.neighbors.labels.indices, minlength=self.num_labels)
+        if counts is None or discount == 0:
+            return None
+        return ((1.0 + np.asarray(counts, np.float64)) ** -discount).astype(np.float32)
+
+    def topk(
+        self,
+        X: Any,
+        k: int = 5,
+        *,
+        embeddings: Any = None,
+        filter: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+    ) -> Ranking:
         """The k best labels of every row.
 
         Args:
@@ -98,6 +120,8 @@ class Ensemble:
             k: number of labels.
             embeddings: what the classifier reads, where that is not X.
             filter: pairs that are never predicted, as in `Classifier.topk`.
+            label_weights: [num_labels] w > 0 that multiply the scores of labels, as 1 / propensity does in
+                propensity-scored metrics. The classifier's candidates are then its best by logit + ln w.
 
         Returns:
             scores [n, k], falling, and ids [n, k]; ties go to the smaller id. Where the parts know fewer than k labels,
@@ -114,11 +138,14 @@ class Ensemble:
             raise ArgumentError(
                 f"embeddings has {embeddings.shape[0]} rows and X {X.shape[0]}; pass one each per instance"
             )
+        extra = None
+        if label_weights is not None:
+            extra = _positive(label_numbers("label_weights", label_weights, self.num_labels))
         if filter is None:
-            return self._rank(X, embeddings, k)
+            return self._rank(X, embeddings, k, extra)
         blanked = blanked_labels("filter", filter, X.shape[0], self.num_labels)
         width = widest(blanked, k, self.num_labels)
-        return drop(self._rank(X, embeddings, width), blanked, k, self.num_labels)
+        return drop(self._rank(X, embeddings, width, extra), blanked, k, self.num_labels)
 
     def tune(
         self,
@@ -147,7 +174,7 @@ class Ensemble:
             rows = np.linspace(0, truth.shape[0] - 1, _MOST_TUNED).astype(np.int64)
             X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
         k = min(max(cutoffs), self.num_labels)
-        opinions = _Opinions(self, X, embeddings, k)
+        opinions = Opinions(self, X, embeddings, k)
         power = 1.0 if self.neighbors is None else self.neighbors.votes.power
         tried: dict[Weights, float] = {}
         for weights in itertools.starmap(
@@ -168,10 +195,10 @@ class Ensemble:
             self.neighbors.votes = replace(self.neighbors.votes, weight=best.votes, power=best.power)
         return tried
 
-    def _rank(self, X: Any, embeddings: Any, k: int) -> Ranking:
+    def _rank(self, X: Any, embeddings: Any, k: int, label_weights: Floats | None) -> Ranking:
         """Some rows at a time: what the parts say of one takes kilobytes."""
         parts = [
-            _Opinions(self, X[rows], embeddings[rows], k).rank(self.weights, k)
+            Opinions(self, X[rows], embeddings[rows], k, label_weights).rank(self.weights, k)
             for rows in (slice(first, first + _ROWS) for first in range(0, max(X.shape[0], 1), _ROWS))
         ]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([ids for _, ids in parts])
@@ -181,43 +208,6 @@ class Ensemble:
         """The weights that `topk` uses; 0 for a part that is not there."""
         votes = Votes(weight=0.0) if self.neighbors is None else self.neighbors.votes
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
-
-
-class _Opinions:
-    """What the parts say of some rows, to be ranked with any weights."""
-
-    def __init__(self, ensemble: Ensemble, X: Any, embeddings: Any, k: int) -> None:
-        rows, width = X.shape[0], min(max(_CANDIDATES, k), ensemble.num_labels)
-        self.threads = ensemble.threads
-        (probabilities, ids), (self.linear, linear_ids) = _nothing(rows), _nothing(rows)
-        similarities, instances = _nothing(rows)
-        labels = sp.csr_matrix((0, ensemble.num_labels), dtype=np.float32)
-        if ensemble.classifier is not None:
-            logits, ids = ensemble.classifier.topk(embeddings, width)
-            probabilities = _sigmoid(logits)
-        if ensemble.linear is not None:
-            margins, linear_ids = ensemble.linear.topk(X, width)
-            self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins)))
-        if ensemble.neighbors is not None:
-            similarities, instances = ensemble.neighbors.search(X)
-            labels = ensemble.neighbors.labels
-        self.similarities, self.rows = similarities, rows
-        self.doubt = 0.0 if ensemble.neighbors is None else ensemble.neighbors.votes.doubt
-        self.candidates = np.hstack([probabilities, self.linear])
-        self.ballots = _core.Ballots(
-            np.hstack([ids, linear_ids]), instances, labels.indptr, labels.indices, ensemble.num_labels, self.threads
-        )
-
-    def rank(self, weights: Weights, k: int) -> Ranking:
-        """scores and ids [n, k]"""
-        # What has no weight is no candidate: it must not fill a row that the others leave short.
-        weight = np.float32(weights.linear if weights.linear > 0 else np.nan)
-        np.multiply(self.linear, weight, out=self.candidates[:, self.candidates.shape[1] - self.linear.shape[1] :])
-        scores, best = np.empty((self.rows, k), np.float32), np.empty((self.rows, k), np.int64)
-        self.ballots.rank(
-            self.candidates, self.similarities, weights.power, weights.votes, self.doubt, scores, best, self.threads
-        )
-        return scores, best
 
 
 def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
@@ -234,10 +224,10 @@ def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
     return {weights: float(np.mean(around(weights))) for weights in tried}
 
 
-def _nothing(rows: int) -> tuple[Floats, Ids]:
-    return np.empty((rows, 0), np.float32), np.empty((rows, 0), np.int64)
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+def _positive(label_weights: Floats) -> Floats:
+    if not (np.isfinite(label_weights).all() and (label_weights > 0).all()):
+        label = int(np.flatnonzero(~(np.isfinite(label_weights) & (label_weights > 0)))[0])
+        raise ArgumentError(
+            f"label_weights is {label_weights[label]} for label {label}; weights are finite and greater than 0"
+        )
+    return label_weights

@@ -3,6 +3,9 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+
+#include <optional>
 
 #include "bindings.h"
 #include "sparsexmc/error.h"
@@ -53,18 +56,20 @@ Ballots ballots(const Matrix<const int64_t>& ids, const Matrix<const int64_t>& i
 }
 
 void rank(const Ballots& ballots, const Matrix<const float>& candidates, const Matrix<const float>& similarities,
-          double power, double weight, double doubt, const Matrix<float>& scores, const Matrix<int64_t>& best,
-          int num_threads) {
+          double power, double weight, double doubt, const std::optional<Values>& label_factors,
+          const Matrix<float>& scores, const Matrix<int64_t>& best, int num_threads) {
   check_same_shape("scores", scores, "best", best);
   const auto rows = static_cast<size_t>(ballots.rows());
   if (candidates.shape(0) != rows || similarities.shape(0) != rows || best.shape(0) != rows)
     throw ArgumentError("candidates, similarities and best need the rows of the ballots");
   if (width(candidates) != ballots.width() || width(similarities) != ballots.count())
     throw ArgumentError("candidates and similarities need the columns of the ballots");
+  if (label_factors && static_cast<int64_t>(label_factors->shape(0)) != ballots.num_labels())
+    throw ArgumentError("label_factors needs an entry per label");
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
-  ballots.rank(candidates.data(), similarities.data(), {power, weight, doubt}, width(best), scores.data(), best.data(),
-               pool);
+  ballots.rank(candidates.data(), similarities.data(), {power, weight, doubt},
+               label_factors ? label_factors->data() : nullptr, width(best), scores.data(), best.data(), pool);
 }
 
 }  // namespace
@@ -79,8 +84,9 @@ void bind_neighbors(nb::module_& m) {
       .def(nb::new_(&ballots), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
            nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("num_threads"))
       .def("rank", &rank, nb::arg("candidates").noconvert(), nb::arg("similarities").noconvert(), nb::arg("power"),
-           nb::arg("weight"), nb::arg("doubt"), nb::arg("scores").noconvert(), nb::arg("best").noconvert(),
-           nb::arg("num_threads"), "Fills scores and best [n, k] with scores and votes added up label by label.");
+           nb::arg("weight"), nb::arg("doubt"), nb::arg("label_factors").noconvert().none(),
+           nb::arg("scores").noconvert(), nb::arg("best").noconvert(), nb::arg("num_threads"),
+           "Fills scores and best [n, k] with scores and votes added up label by label, times the label's factor.");
 }
 
 }  // namespace sparsexmc::python

@@ -30,18 +30,20 @@ class Ballots {
   int64_t rows() const { return static_cast<int64_t>(keys_.size()); }
   int64_t width() const { return width_; }  ///< candidates per row
   int64_t count() const { return count_; }  ///< neighbors per row
+  int64_t num_labels() const { return num_labels_; }
 
   /// @param candidates [rows, width] scores before the votes; those of the same label add up, others count as 0; one
   ///        that is NaN does not stand this time
   /// @param similarities [rows, count] of the neighbors
+  /// @param label_factors [num_labels] > 0 that multiply what a label has in the end; nullptr: 1
   /// @param k best labels to return: scores [rows, k] falling, best [rows, k] ids, ties to the smaller; -1 and score 0
   ///        behind the last one where there are fewer than k
   /// @throws ArgumentError
-  void rank(const float* candidates, const float* similarities, const Votes& votes, int64_t k, float* scores,
-            int64_t* best, ThreadPool& pool) const;
+  void rank(const float* candidates, const float* similarities, const Votes& votes, const float* label_factors,
+            int64_t k, float* scores, int64_t* best, ThreadPool& pool) const;
 
  private:
-  int64_t width_, count_;
+  int64_t width_, count_, num_labels_;
   // Of every row, ascending: a label, and in the low half who speaks for it, a candidate or `width` + a neighbor.
   std::vector<std::vector<uint64_t>> keys_;
   std::vector<uint8_t> is_there_;  // [rows, count] whether there is a neighbor

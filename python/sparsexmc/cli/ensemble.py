@@ -71,7 +71,9 @@ def learn(
     return parts.finish()
 
 
-def load(model: str, classifier: Classifier, threads: int | None = None, *, wanted: bool = True) -> Ranker:
+def load(
+    model: str, classifier: Classifier, threads: int | None = None, *, wanted: bool = True
+) -> Classifier | Ensemble:
     """The classifier with what lies in its directory beside it. Raises DataError if that is damaged."""
     from sparsexmc import Ensemble, Linear, Neighbors
 

@@ -118,12 +118,11 @@ def _predict(args: argparse.Namespace, task: Task, path: str) -> tuple[Classifie
         X = preparation.prepare(task.X, classifier, path)
     else:
         X, _ = model_inputs.load_features(args.data, classifier, path, demo=args.demo)
-    ranker: ensemble.Ranker
+    ranker = ensemble.load(path, classifier, args.threads, wanted=not args.network_alone)
+    weighted: ensemble.Ranker = ranker
     if path == args.model and args.label_weights is not None:
-        ranker = label_weights.load(args.label_weights, classifier, path, args.A, args.B)
-    else:
-        ranker = ensemble.load(path, classifier, args.threads, wanted=not args.network_alone)
-    ids = predict_ids(ranker, X, max(task.cutoffs), blanked)
+        weighted = label_weights.apply(args.label_weights, classifier, ranker, path, args.A, args.B)
+    ids = predict_ids(weighted, X, max(task.cutoffs), blanked)
     return classifier, model_inputs.translate(ids, ids_of)
 
 

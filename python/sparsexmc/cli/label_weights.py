@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from sparsexmc import Classifier
+    from sparsexmc import Classifier, Ensemble
     from sparsexmc._filter import Ranking
 
 A, B = 0.55, 1.5
@@ -22,25 +22,27 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-weights",
         metavar="W",
-        help="propensity or propensity:ALPHA: rank by logit + ALPHA ln(1 / propensity), which favours rare labels; "
-        "the network alone predicts then",
+        help="propensity or propensity:ALPHA: scores times (1 / propensity)^ALPHA, which favours rare labels; for the "
+        "network alone logit + ALPHA ln(1 / propensity)",
     )
 
 
 @dataclass(frozen=True)
-class WeightedClassifier:
-    """A classifier that predicts with label weights [L]."""
+class WeightedRanker:
+    """A classifier or an ensemble that predicts with label weights [L]."""
 
-    classifier: Classifier
+    ranker: Classifier | Ensemble
     weights: npt.NDArray[np.float64]
 
     def topk(self, X: Any, k: int = 5, *, filter: Any = None) -> Ranking:
         """As `Classifier.topk`."""
-        return self.classifier.topk(X, k, filter=filter, label_weights=self.weights)
+        return self.ranker.topk(X, k, filter=filter, label_weights=self.weights)
 
 
-def load(text: str, classifier: Classifier, model: str, a: float = A, b: float = B) -> WeightedClassifier:
-    """The classifier with weights (1 / propensity) ** alpha, from the training frequencies that the model keeps.
+def apply(
+    text: str, classifier: Classifier, ranker: Classifier | Ensemble, model: str, a: float = A, b: float = B
+) -> WeightedRanker:
+    """The ranker with weights (1 / propensity) ** alpha, from the training frequencies that the classifier keeps.
 
     Raises UsageError if `text` says something else, or the model does not know the frequencies.
     """
@@ -59,4 +61,4 @@ def load(text: str, classifier: Classifier, model: str, a: float = A, b: float =
             f"{model} does not know how frequent its labels are; train again: `sparsexmc train` stores it, "
             "Classifier does with label_counts and num_instances"
         )
-    return WeightedClassifier(classifier, propensities(counts, instances, A=a, B=b) ** alpha)
+    return WeightedRanker(ranker, propensities(counts, instances, A=a, B=b) ** alpha)

@@ -45,12 +45,11 @@ def run(args: argparse.Namespace) -> int:
     names = None if args.ids or as_matrix else _printable(classifier.label_names)
     X, blanked = model_inputs.load_features(args.data, classifier, args.model, demo=args.demo, filter_file=args.filter)
     k = min(DEFAULT_K, classifier.num_labels) if args.k is None else args.k
-    ranker: ensemble.Ranker
+    ranker = ensemble.load(args.model, classifier, args.threads, wanted=not args.network_alone)
+    weighted: ensemble.Ranker = ranker
     if args.label_weights is not None:
-        ranker = label_weights.load(args.label_weights, classifier, args.model)
-    else:
-        ranker = ensemble.load(args.model, classifier, args.threads, wanted=not args.network_alone)
-    batches = _batches(ranker, X, k, blanked)
+        weighted = label_weights.apply(args.label_weights, classifier, ranker, args.model)
+    batches = _batches(weighted, X, k, blanked)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
         return 0
