@@ -29,7 +29,7 @@ LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _CUTOFFS = (1, 3, 5)
 _MOST_TUNED = 3_000
-FREQUENCY_DISCOUNT = 0.03
+FREQUENCY_DISCOUNT = 0.02
 
 
 class Ensemble:
@@ -49,7 +49,7 @@ class Ensemble:
         label_counts: [num_labels] n; None: those that the classifier keeps (see its `num_instances`), or else those of
             the neighbors; where neither knows, nothing is divided.
         frequency_discount: discount, >= 0. Many labels of a row are as good as certain, and rare ones among them say
-            more: a small discount raises PSP and costs no precision.
+            more: a small discount raises PSP for next to no precision.
         num_threads: worker threads of the ranking; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the
             process.
 
