@@ -30,7 +30,7 @@ def run(method: str, data: Path, out: Path, args: argparse.Namespace, seed: int)
     if out.with_name(out.name + ".json").exists():
         return None
     if args.tabulate:
-        return f"not run with seed {seed}"
+        return "not run"
     reason = (run_ours if method in VARIANTS else run_baseline)(method, data, out, args, seed)
     if args.busy and reason is None:
         for file in out.parent.glob(f"{out.name}*.json"):
@@ -67,6 +67,7 @@ def row(name: str, outs: list[Path], data: Path) -> tuple[dict[str, object], dic
     scores = [scores_of_run(out, data) for out in outs]
     means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
     line = {"contender": name, **{key: f"{value:.2f}" for key, value in means.items()}}
+    line["seeds"] = str(len(outs))
     line["P@1 spread"] = f"{np.ptp([score['P@1'] for score in scores]):.2f}" if len(outs) > 1 else "one seed"
     seconds = [run["training_seconds"] for run in told if run["training_seconds"] is not None]
     line["training s"] = f"{np.mean(seconds):.1f}" if seconds else "busy"
@@ -99,7 +100,8 @@ def main() -> None:
                     outs.append(out)
                 else:
                     reasons.append(reason)
-            missing += [f"{method}: {reason}" for reason in dict.fromkeys(reasons)]
+            if not outs or not args.tabulate:
+                missing += [f"{method}: {reason}" for reason in dict.fromkeys(reasons)]
             names = {method: outs}
             if method in VARIANTS:
                 names[f"{method}, network alone"] = [out.with_name(out.name + ALONE) for out in outs]

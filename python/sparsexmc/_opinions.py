@@ -32,8 +32,15 @@ class Opinions:
     """What the parts say of some rows, to be ranked with any weights."""
 
     def __init__(
-        self, ensemble: Ensemble, X: Any, embeddings: Any, k: int, label_weights: Floats | None = None
+        self,
+        ensemble: Ensemble,
+        X: Any,
+        embeddings: Any,
+        k: int,
+        label_factors: Floats | None,
+        label_weights: Floats | None = None,
     ) -> None:
+        """`label_factors` [L] multiply scores; by `label_weights` [L] the classifier chooses its candidates."""
         rows, width = X.shape[0], min(max(_CANDIDATES, k), ensemble.num_labels)
         self.threads = ensemble.threads
         (probabilities, ids), (self.linear, linear_ids) = _nothing(rows), _nothing(rows)
@@ -41,7 +48,7 @@ class Opinions:
         labels = sp.csr_matrix((0, ensemble.num_labels), dtype=np.float32)
         if ensemble.classifier is not None:
             logits, ids = ensemble.classifier.topk(embeddings, width, label_weights=label_weights)
-            probabilities = _sigmoid(logits if label_weights is None else logits - np.log(label_weights)[ids])
+            probabilities = _sigmoid(logits if label_weights is None else logits - np.log(label_weights[ids]))
         if ensemble.linear is not None:
             margins, linear_ids = ensemble.linear.topk(X, width)
             self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins)))
@@ -50,8 +57,7 @@ class Opinions:
             labels = ensemble.neighbors.labels
         self.similarities, self.rows = similarities, rows
         self.doubt = 0.0 if ensemble.neighbors is None else ensemble.neighbors.votes.doubt
-        factors = [each for each in (ensemble.frequency_factors, label_weights) if each is not None]
-        self.label_factors = np.prod(factors, axis=0, dtype=np.float32) if factors else None
+        self.label_factors = label_factors
         self.candidates = np.hstack([probabilities, self.linear])
         self.ballots = _core.Ballots(
             np.hstack([ids, linear_ids]), instances, labels.indptr, labels.indices, ensemble.num_labels, self.threads

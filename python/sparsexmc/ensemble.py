@@ -96,9 +96,9 @@ class Ensemble:
             counts = label_array("label_counts", counts, self.num_labels)
             if counts.min() < 0:
                 raise ArgumentError(f"label_counts holds {counts.min()}; counts are at least 0")
-        elif self.classifier is not None and self.classifier.label_counts is not None:
+        if counts is None and self.classifier is not None:
             counts = self.classifier.label_counts
-        elif self.neighbors is not None:
+        if counts is None and self.neighbors is not None:
             counts = np.bincount(self.neighbors.labels.indices, minlength=self.num_labels)
         if counts is None or discount == 0:
             return None
@@ -174,7 +174,7 @@ class Ensemble:
             rows = np.linspace(0, truth.shape[0] - 1, _MOST_TUNED).astype(np.int64)
             X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
         k = min(max(cutoffs), self.num_labels)
-        opinions = Opinions(self, X, embeddings, k)
+        opinions = Opinions(self, X, embeddings, k, self.frequency_factors)
         power = 1.0 if self.neighbors is None else self.neighbors.votes.power
         tried: dict[Weights, float] = {}
         for weights in itertools.starmap(
@@ -197,8 +197,11 @@ class Ensemble:
 
     def _rank(self, X: Any, embeddings: Any, k: int, label_weights: Floats | None) -> Ranking:
         """Some rows at a time: what the parts say of one takes kilobytes."""
+        factors = self.frequency_factors
+        if label_weights is not None:
+            factors = label_weights if factors is None else factors * label_weights
         parts = [
-            Opinions(self, X[rows], embeddings[rows], k, label_weights).rank(self.weights, k)
+            Opinions(self, X[rows], embeddings[rows], k, factors, label_weights).rank(self.weights, k)
             for rows in (slice(first, first + _ROWS) for first in range(0, max(X.shape[0], 1), _ROWS))
         ]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([ids for _, ids in parts])
