@@ -85,6 +85,7 @@ def test_wrong_arguments_of_the_constructor(options: dict[str, Any], message: st
         (lambda: sx.Hidden(0), r"hidden\.features=0"),
         (lambda: sx.Hidden(8, activation="gelu"), r"hidden\.activation='gelu' is not known; use one of 'relu'"),
         (lambda: sx.Hidden(8, dropout=1.0), r"hidden\.dropout=1\.0"),
+        (lambda: sx.Hidden(8, initial_scale=0), r"hidden\.initial_scale=0 must be a finite number > 0"),
         (lambda: sx.Rewiring(method="magnitude"), r"rewiring\.method='magnitude' is not known.*'set', 'rigl'"),
         (lambda: sx.Rewiring(fraction=0), r"rewiring\.fraction=0"),
         (lambda: sx.Rewiring(interval=0), r"rewiring\.interval=0"),

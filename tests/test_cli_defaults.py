@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import defaults
@@ -14,3 +16,11 @@ def test_rewiring_fits_the_length_of_the_training(steps: int, interval: int) -> 
     rewiring = cfg.model_arguments({"model": model})["rewiring"]
     assert (rewiring.method, rewiring.interval, rewiring.fraction_schedule) == ("rigl", interval, "cosine")
     assert rewiring.stop == max(steps * 3 // 4, 1)
+
+
+@pytest.mark.parametrize(("instances", "start"), [(39_999, 1.0), (40_000, 0.1)])
+def test_hidden_weights_start_small_where_training_is_long(instances: int, start: float) -> None:
+    X = sp.random(instances, 50, density=0.1, format="csr", dtype=np.float32, random_state=0)
+    Y = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), np.arange(instances) % 3000)))
+    assert defaults.for_data(X, Y)["model"]["hidden"]["initial_scale"] == start
+    assert defaults.for_data(X.toarray(), Y)["model"]["hidden"]["initial_scale"] == 1.0

@@ -63,6 +63,15 @@ def test_input_scale_is_that_of_the_features(name: str) -> None:
     np.testing.assert_array_equal(scaled.topk(x, k)[0], plain.topk(x * np.float32(4), k)[0])
 
 
+@pytest.mark.parametrize("name", ["hidden_small", "sparse_adam"])
+def test_initial_scale_is_that_of_the_hidden_weights(name: str) -> None:
+    case = BY_NAME[name]
+    plain, small = build(case), build(case, hidden=sx.Hidden(case.hidden, dropout=case.dropout, initial_scale=0.125))
+    expected = tensors(plain)
+    expected["hidden.weight"] = expected["hidden.weight"] * np.float32(0.125)
+    assert_same_bits(tensors(small), expected)
+
+
 def test_hidden_as_a_number_of_units() -> None:
     case = BY_NAME["hidden_all_dense"]
     whole, short = build(case), build(case, hidden=case.hidden)

@@ -62,6 +62,7 @@ void check_sizes(const ClassifierConfig& c) {
     check_range("hidden.features", c.hidden->features, 1, max_layer_features);
     check_below_one("hidden.dropout", c.hidden->dropout);
     check_positive("hidden.input_scale", c.hidden->input_scale);
+    check_positive("hidden.initial_scale", c.hidden->initial_scale);
   }
   check_range("in_features", c.in_features, 1, c.sparse_input ? max_sparse_features : max_layer_features);
   check_range("num_labels", c.num_labels, 1, max_labels);

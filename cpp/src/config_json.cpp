@@ -58,6 +58,7 @@ void fields(Archive& archive, Hidden& hidden) {
   archive.field("features", hidden.features);
   archive.field("dropout", hidden.dropout);
   archive.field("input_scale", hidden.input_scale);
+  archive.field("initial_scale", hidden.initial_scale);
 }
 
 template <class Archive>

@@ -64,6 +64,7 @@ struct Hidden {
   double dropout = 0.0;      ///< probability of zeroing, in [0, 1); survivors are scaled by 1 / (1 - dropout)
   double input_scale = 1.0;  ///< features are multiplied by it: rows of unit length learn faster with 3 to 10 when they
                              ///< are sparse, and with the root of their number when they are dense
+  double initial_scale = 1.0;  ///< the random weights of the start are multiplied by it
 };
 
 enum class RewiringMethod { set, rigl };

@@ -31,6 +31,7 @@ HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers,
     : features_(config.in_features),
       units_(config.hidden->features),
       seed_(config.seed),
+      initial_scale_(config.hidden->initial_scale),
       sparse_(config.sparse_input),
       compute_(compute),
       weight_(buffers.get<float>("hidden.weight")),
@@ -49,7 +50,8 @@ void HiddenLayer::initialise(Context& context) {
   p.units = units_;
   // He et al. 2015 for dense inputs of unit variance. A sparse row of unit length meets few weights, whatever the
   // number of columns: the same output variance needs a bound that does not shrink with it.
-  p.bound = sparse_ ? 0.1f : static_cast<float>(std::sqrt(6.0 / static_cast<double>(features_)));
+  const double bound = sparse_ ? 0.1 : std::sqrt(6.0 / static_cast<double>(features_));
+  p.bound = static_cast<float>(initial_scale_ * bound);
   p.seed = seed_;
   visit_device(context.device(), [&](auto device) { kernels::init_hidden(device, context, p); });
 }

@@ -28,6 +28,7 @@ class HiddenLayer {
  private:
   int64_t features_, units_;
   uint64_t seed_;
+  double initial_scale_;
   bool sparse_;
   DType compute_;
   float *weight_, *bias_;

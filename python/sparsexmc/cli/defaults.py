@@ -26,6 +26,8 @@ HIDDEN = 1024
 ABOVE_LOG_ODDS = 2.5
 # Length of the sparse rows that the hidden layer reads, see Hidden.input_scale; longer rows overfit small sets.
 SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
+# Hidden weights that start small learn more from the data, where there is time to grow: see Hidden.initial_scale.
+SMALL_START = 0.1
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
 MAX_NEIGHBORS = 2_000_000
 # Linear classifiers take some 2,500 bytes per instance while they train.
@@ -67,7 +69,12 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     if sparse:
         model["features_per_instance"] = largest_batch_mean(X, batch_size)
     dropout = 0.5 if small or long_rows else 0.4 if not large else 0.3 if sparse else 0.2
-    model["hidden"] = {"features": HIDDEN, "dropout": dropout, "input_scale": _input_scale(X, small)}
+    model["hidden"] = {
+        "features": HIDDEN,
+        "dropout": dropout,
+        "input_scale": _input_scale(X, small),
+        "initial_scale": SMALL_START if large and sparse else 1.0,
+    }
     rate = 1.5e-3 if small else 5e-3 if large and sparse and not long_rows else 3e-3
     optimizer: Config = {"name": "adam", "lr": rate}
     if not small:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def _hidden(wanted: Any, default: Hidden) -> Any:
     if _is_auto(wanted):
         return default
     if isinstance(wanted, int | np.integer):
-        return Hidden(int(wanted), dropout=default.dropout, input_scale=default.input_scale)
+        return replace(default, features=int(wanted))
     return wanted
 
 
