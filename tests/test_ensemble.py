@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.ensemble import Weights, _smoothed
+from sparsexmc.ensemble import Weights, _choose, smoothed
 
 N, D, L, QUERIES = 203, 61, 37, 29
 Problem = tuple[Any, sp.csr_matrix, Any, sx.Classifier]
@@ -151,7 +151,7 @@ def test_the_best_weights_lie_among_good_ones() -> None:
     tried = {Weights(linear, votes, 2.0): 0.5 for linear, votes in grid}
     tried |= {Weights(linear, votes, 2.0): 0.6 for linear in (0.0, 0.1, 0.2) for votes in (0.0, 0.2, 0.4)}
     tried[Weights(0.8, 0.0, 2.0)] = 0.62
-    smooth = _smoothed(tried)
+    smooth = smoothed(tried)
     assert smooth[Weights(0.1, 0.2, 2.0)] == pytest.approx(0.6)
     assert smooth[Weights(0.8, 0.0, 2.0)] == pytest.approx((0.62 + 3 * 0.5) / 4)
 
@@ -192,3 +192,17 @@ def test_bad_input_is_named(problem: Problem) -> None:
         sx.Ensemble(classifier, neighbors=neighbors, frequency_discount=-1)
     with pytest.raises(sx.ArgumentError, match="label_counts holds -1"):
         sx.Ensemble(classifier, neighbors=neighbors, label_counts=np.arange(L) - 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen"),
+    [
+        ({(0, 0): 0.500, (0.4, 0): 0.600, (0.4, 0.2): 0.603}, (0.4, 0.2)),
+        ({(0, 0): 0.500, (0.4, 0): 0.600, (0.4, 0.2): 0.601}, (0.4, 0)),  # votes add too little
+        ({(0, 0): 0.500, (0, 0.2): 0.600, (0.4, 0.2): 0.601}, (0, 0.2)),  # linear scores do
+        ({(0, 0): 0.600, (0.4, 0): 0.601, (0.4, 0.2): 0.6015}, (0, 0)),  # and both together
+        ({(0.4, 0.1): 0.600, (0.4, 0.2): 0.601}, (0.4, 0.2)),  # nothing without votes was asked for
+    ],
+)
+def test_a_part_must_add_something(values: dict[tuple[float, float], float], chosen: tuple[float, float]) -> None:
+    assert _choose({Weights(*weights, 2.0): value for weights, value in values.items()}) == Weights(*chosen, 2.0)

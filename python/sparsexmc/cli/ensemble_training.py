@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from sparsexmc import ArgumentError, Classifier, DTypeError, Ensemble, Linear, LinearTraining, Neighbors
 from sparsexmc._checks import require_int
-from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights
+from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights, smoothed
 
 from . import config as cfg
 from .ensemble import TUNE, given, votes
@@ -30,6 +30,7 @@ class Trial(NamedTuple):
     """What tuning found with linear classifiers of one cost."""
 
     value: float  # mean of P@k on the held instances
+    smoothed: float  # the same, with weights beside these: costs are compared by it
     cost: float | None
     weights: Weights
     network_alone: float | None
@@ -68,13 +69,13 @@ class EnsembleTraining:
             tried = ensemble.tune(self.X[held], self.Y[held], **grids)
             weights = ensemble.weights
             alone = [value for other, value in tried.items() if other.linear == other.votes == 0]
-            trial = Trial(tried[weights], cost, weights, max(alone, default=None))
+            trial = Trial(tried[weights], smoothed(tried)[weights], cost, weights, max(alone, default=None))
             if best is None:  # the best weights at other costs will not lie far from these
                 grids = {
                     name: _near(getattr(weights, name.removesuffix("_weights")), grid) for name, grid in grids.items()
                 }
                 best = trial
-            elif trial.value > best.value:
+            elif trial.smoothed > best.smoothed:
                 best = trial._replace(network_alone=best.network_alone)
         assert best is not None
         self._choose(best, len(held))
@@ -175,6 +176,6 @@ def _grid(section: cfg.Config, all_weights: Sequence[float]) -> Sequence[float]:
 
 
 def _near(value: float, grid: Sequence[float]) -> Sequence[float]:
-    """A number of the grid, and those beside it."""
+    """A number of the grid, and two on either side: what its value is smoothed with, and that of its neighbors."""
     at = list(grid).index(value)
-    return grid[max(at - 1, 0) : at + 2]
+    return grid[max(at - 2, 0) : at + 3]
