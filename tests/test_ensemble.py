@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.ensemble import Weights, _choose, smoothed
+from sparsexmc.ensemble import Weights, smoothed
 
 N, D, L, QUERIES = 203, 61, 37, 29
 Problem = tuple[Any, sp.csr_matrix, Any, sx.Classifier]
@@ -192,17 +192,3 @@ def test_bad_input_is_named(problem: Problem) -> None:
         sx.Ensemble(classifier, neighbors=neighbors, frequency_discount=-1)
     with pytest.raises(sx.ArgumentError, match="label_counts holds -1"):
         sx.Ensemble(classifier, neighbors=neighbors, label_counts=np.arange(L) - 1)
-
-
-@pytest.mark.parametrize(
-    ("values", "chosen"),
-    [
-        ({(0, 0): 0.500, (0.4, 0): 0.600, (0.4, 0.2): 0.603}, (0.4, 0.2)),
-        ({(0, 0): 0.500, (0.4, 0): 0.600, (0.4, 0.2): 0.601}, (0.4, 0)),  # votes add too little
-        ({(0, 0): 0.500, (0, 0.2): 0.600, (0.4, 0.2): 0.601}, (0, 0.2)),  # linear scores do
-        ({(0, 0): 0.600, (0.4, 0): 0.601, (0.4, 0.2): 0.6015}, (0, 0)),  # and both together
-        ({(0.4, 0.1): 0.600, (0.4, 0.2): 0.601}, (0.4, 0.2)),  # nothing without votes was asked for
-    ],
-)
-def test_a_part_must_add_something(values: dict[tuple[float, float], float], chosen: tuple[float, float]) -> None:
-    assert _choose({Weights(*weights, 2.0): value for weights, value in values.items()}) == Weights(*chosen, 2.0)

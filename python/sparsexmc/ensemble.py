@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,6 @@ LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _CUTOFFS = (1, 3, 5)
 _MOST_TUNED = 3_000
-_LEAST_GAIN = 0.002
 FREQUENCY_DISCOUNT = 0.02
 
 
@@ -164,8 +163,7 @@ class Ensemble:
         higher. The instances must be in no part's training; of more than 3,000 as many are taken, evenly.
 
         The best weights are those that lie among good ones, by the mean of each and those beside it on the grid
-        (`smoothed`): the highest of many values on few instances is high by luck. A part that adds less than 0.002 to
-        the measure gets the weight 0, where that is among the weights: it would have to be stored and searched.
+        (`smoothed`): the highest of many values on few instances is high by luck.
 
         Returns:
             {Weights: mean of P@k}, shares. Of equally good weights the smallest are taken.
@@ -189,7 +187,8 @@ class Ensemble:
         ):
             _, ids = opinions.rank(weights, k)
             tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
-        best = _choose(smoothed(tried))
+        values = smoothed(tried)
+        best = max(tried, key=lambda weights: (values[weights], -weights.linear - weights.votes, -weights.power))
         if self.linear is not None:
             self.linear.weight = best.linear
         if self.neighbors is not None:
@@ -226,21 +225,6 @@ def smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
         return [tried[Weights(linear, votes, weights.power)] for linear, votes in itertools.product(*beside)]
 
     return {weights: float(np.mean(around(weights))) for weights in tried}
-
-
-def _choose(values: dict[Weights, float]) -> Weights:
-    """The weights of the highest value, of equal ones the smallest; without the parts that add too little to it."""
-
-    def best(of: Iterable[Weights]) -> Weights:
-        return max(of, key=lambda weights: (values[weights], -weights.linear - weights.votes, -weights.power))
-
-    left = list(values)
-    enough = values[best(left)] - _LEAST_GAIN
-    for part in ("votes", "linear"):
-        without = [weights for weights in left if getattr(weights, part) == 0]
-        if without and values[best(without)] > enough:
-            left = without
-    return best(left)
 
 
 def _positive(label_weights: Floats) -> Floats:
