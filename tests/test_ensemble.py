@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.ensemble import Weights, smoothed
+from sparsexmc.ensemble import Weights, _smoothed
 
 N, D, L, QUERIES = 203, 61, 37, 29
 Problem = tuple[Any, sp.csr_matrix, Any, sx.Classifier]
@@ -151,7 +151,7 @@ def test_the_best_weights_lie_among_good_ones() -> None:
     tried = {Weights(linear, votes, 2.0): 0.5 for linear, votes in grid}
     tried |= {Weights(linear, votes, 2.0): 0.6 for linear in (0.0, 0.1, 0.2) for votes in (0.0, 0.2, 0.4)}
     tried[Weights(0.8, 0.0, 2.0)] = 0.62
-    smooth = smoothed(tried)
+    smooth = _smoothed(tried)
     assert smooth[Weights(0.1, 0.2, 2.0)] == pytest.approx(0.6)
     assert smooth[Weights(0.8, 0.0, 2.0)] == pytest.approx((0.62 + 3 * 0.5) / 4)
 

@@ -22,7 +22,7 @@ from .linear import Linear
 from .metrics import precision_at_k
 from .neighbors import Neighbors
 
-__all__ = ["LINEAR_WEIGHTS", "VOTES_WEIGHTS", "Ensemble", "Weights", "smoothed"]
+__all__ = ["LINEAR_WEIGHTS", "VOTES_WEIGHTS", "Ensemble", "Weights"]
 
 _ROWS = 8192  # ranked at a time
 LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
@@ -162,8 +162,8 @@ class Ensemble:
         The measure is the mean of P@k over `cutoffs`. Tries all given weights, and the power as it is and by half
         higher. The instances must be in no part's training; of more than 3,000 as many are taken, evenly.
 
-        The best weights are those that lie among good ones, by the mean of each and those beside it on the grid
-        (`smoothed`): the highest of many values on few instances is high by luck.
+        The best weights are those that lie among good ones, by the mean of each and those beside it on the grid: the
+        highest of many values on few instances is high by luck.
 
         Returns:
             {Weights: mean of P@k}, shares. Of equally good weights the smallest are taken.
@@ -187,8 +187,8 @@ class Ensemble:
         ):
             _, ids = opinions.rank(weights, k)
             tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
-        values = smoothed(tried)
-        best = max(tried, key=lambda weights: (values[weights], -weights.linear - weights.votes, -weights.power))
+        smooth = _smoothed(tried)
+        best = max(tried, key=lambda weights: (smooth[weights], -weights.linear - weights.votes, -weights.power))
         if self.linear is not None:
             self.linear.weight = best.linear
         if self.neighbors is not None:
@@ -213,7 +213,7 @@ class Ensemble:
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
 
 
-def smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
+def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:
     """The mean of each value and those beside it: one step on the grid away in weights, or both."""
     grids = [sorted({getattr(weights, name) for weights in tried}) for name in ("linear", "votes")]
 

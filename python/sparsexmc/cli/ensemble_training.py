@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from sparsexmc import ArgumentError, Classifier, DTypeError, Ensemble, Linear, LinearTraining, Neighbors
 from sparsexmc._checks import require_int
-from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights, smoothed
+from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights
 
 from . import config as cfg
 from .ensemble import TUNE, given, votes
@@ -30,7 +30,6 @@ class Trial(NamedTuple):
     """What tuning found with linear classifiers of one cost."""
 
     value: float  # mean of P@k on the held instances
-    smoothed: float  # the same, with weights beside these: costs are compared by it
     cost: float | None
     weights: Weights
     network_alone: float | None
@@ -69,13 +68,13 @@ class EnsembleTraining:
             tried = ensemble.tune(self.X[held], self.Y[held], **grids)
             weights = ensemble.weights
             alone = [value for other, value in tried.items() if other.linear == other.votes == 0]
-            trial = Trial(tried[weights], smoothed(tried)[weights], cost, weights, max(alone, default=None))
+            trial = Trial(tried[weights], cost, weights, max(alone, default=None))
             if best is None:  # the best weights at other costs will not lie far from these
                 grids = {
                     name: _near(getattr(weights, name.removesuffix("_weights")), grid) for name, grid in grids.items()
                 }
                 best = trial
-            elif trial.smoothed > best.smoothed:
+            elif trial.value > best.value:
                 best = trial._replace(network_alone=best.network_alone)
         assert best is not None
         self._choose(best, len(held))
@@ -176,6 +175,6 @@ def _grid(section: cfg.Config, all_weights: Sequence[float]) -> Sequence[float]:
 
 
 def _near(value: float, grid: Sequence[float]) -> Sequence[float]:
-    """A number of the grid, and two on either side: what its value is smoothed with, and that of its neighbors."""
+    """A number of the grid, and those beside it."""
     at = list(grid).index(value)
-    return grid[max(at - 2, 0) : at + 3]
+    return grid[max(at - 1, 0) : at + 2]
