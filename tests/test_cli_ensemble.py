@@ -36,12 +36,55 @@ def test_parts_come_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (model / "neighbors.npz").exists() and (model / "linear.npz").exists()
 
 
+@pytest.mark.parametrize("validation", ["none", "0.3"])
+def test_neighbors_by_the_hidden_layer(validation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked for, with and without instances to tune on; the saved model predicts what the trained one did."""
+    data, model = tmp_path / "data", tmp_path / "model"
+    (X, Y), (X_test, Y_test) = make_split(400, 1), make_split(80, 2)
+    sx.data.save(data, sx.data.Dataset(X=X, Y=Y, X_test=X_test, Y_test=Y_test))
+    options = [*SMALL, "--set", f"training.validation={validation}", "--set", "neighbors.weight=3"]
+    assert run("train", data, "-o", model, *options, "--set", "neighbors.space=hidden") == 0
+    printed = capsys.readouterr().out
+    assert ("neighbors by the hidden layer weight 3" in printed) == (validation != "none")
+    neighbors, classifier = sx.Neighbors.load(model / "neighbors.npz"), sx.load(model)
+    assert neighbors.votes.space == "hidden" and neighbors.votes.power in (6.0, 9.0)
+    assert neighbors.in_features == classifier.config["hidden"]["features"]
+    predictions = []
+    for options in ([], ["--network-alone"]):
+        assert run("predict", model, data, "--ids", *options) == 0
+        predictions.append(capsys.readouterr().out)
+    assert predictions[0] != predictions[1]
+
+
+def test_the_space_of_neighbors_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hidden layer is chosen where it ranks better by a margin, and then alone compared at other costs."""
+    from sparsexmc.cli import ensemble_training as module
+
+    data, model = tmp_path / "data", tmp_path / "model"
+    X, Y = make_split(400, 1)
+    sx.data.save(data, sx.data.Dataset(X=X, Y=Y))
+    settings = ["training.validation=0.3", "neighbors.power=3", "linear.enabled=false"]
+    options = [*SMALL, *(part for setting in settings for part in ("--set", setting))]
+    spaces = []
+    for least_gain in (-1.0, 1.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "LEAST_GAIN", least_gain)
+            assert run("train", data, "-o", model, *options, "--set", "neighbors.weight=2") == 0
+        votes = sx.Neighbors.load(model / "neighbors.npz").votes
+        assert votes.power == 3.0
+        spaces.append(votes.space)
+        assert ("by the hidden layer" in capsys.readouterr().out) == (votes.space == "hidden")
+    assert spaces == ["hidden", "features"]
+
+
 def test_bad_parts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     X, Y = make_split(400, 1)
     sx.data.save(tmp_path / "data", sx.data.Dataset(X=X, Y=Y))
     for setting, said in (
         ("neighbors.weight=-1", "neighbors.weight=-1"),
         ("neighbors.cuont=3", "neighbors.count"),
+        ("neighbors.power=-1", "neighbors.power=-1"),
+        ("neighbors.space=output", "neighbors.space"),
         ("neighbors.enabled=3", "neighbors.enabled"),
         ("linear.cost=0", "linear.cost=0"),
         ("linear.cots=1", "linear.cost"),

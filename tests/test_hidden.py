@@ -47,6 +47,38 @@ def test_no_dropout_at_prediction() -> None:
     assert_close("scores", scores, expected, case.tolerance)
 
 
+@pytest.mark.parametrize("name", ["hidden_small", "hidden_dropout", "sparse_adam", "sparse_dropout"])
+@pytest.mark.parametrize("rows", [0, 1, 7, None])
+def test_activations_are_those_of_prediction(name: str, rows: int | None) -> None:
+    """More rows than a batch, one, or none; without dropout."""
+    case = BY_NAME[name]
+    classifier = build(case)
+    train(classifier, case.steps())
+    x = case.features()[:rows]
+    x = x if rows is not None else (sp.vstack if sp.issparse(x) else np.vstack)([x, x[::-1], x])
+    x = sp.csr_matrix(x) if sp.issparse(x) else x
+    activations = classifier.hidden_activations(x)
+    assert activations.shape == (x.shape[0], case.hidden) and activations.dtype == np.float32
+    assert_close("activations", activations, oracle(case, classifier).hidden(x, training=False)[0], case.tolerance)
+
+
+def test_activations_need_a_hidden_layer() -> None:
+    case = BY_NAME["g16_all_features"]
+    with pytest.raises(sx.ArgumentError, match="no hidden layer"):
+        build(case).hidden_activations(case.features())
+
+
+@pytest.mark.parametrize("name", ["hidden_small", "sparse_adam"])
+def test_activations_of_bad_input(name: str) -> None:
+    case = BY_NAME[name]
+    classifier, x = build(case), case.features().copy()
+    with pytest.raises(sx.ArgumentError, match="embeddings"):
+        classifier.hidden_activations(x[:, :-1])
+    (x.data if sp.issparse(x) else x)[..., 0] = np.nan
+    with pytest.raises(sx.ArgumentError, match="NaN"):
+        classifier.hidden_activations(x)
+
+
 @pytest.mark.parametrize("name", ["hidden_small", "hidden_dropout", "sparse_adam"])
 def test_input_scale_is_that_of_the_features(name: str) -> None:
     """A power of two changes no bit of a product: scale 4 on x is scale 1 on 4 x, and the gradient 4 times as large."""

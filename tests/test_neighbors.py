@@ -33,13 +33,20 @@ def problem(request: pytest.FixtureRequest) -> tuple[Any, sp.csr_matrix, Any]:
     return dense, Y, np.vstack([dense[3:4], rng.standard_normal((QUERIES - 1, D)).astype(dtype)])
 
 
+def rounded(X: np.ndarray) -> np.ndarray:
+    """Dense rows as they are kept: whole numbers up to 127."""
+    rows = X.astype(np.float32)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    return np.rint(rows * np.divide(127, largest, out=np.zeros_like(largest), where=largest > 0))
+
+
 def cosines(X: Any, queries: Any) -> np.ndarray:
     def unit(rows: Any) -> np.ndarray:
         rows = np.asarray(rows.todense() if sp.issparse(rows) else rows, np.float64)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
-    return unit(queries) @ unit(X).T
+    return unit(queries) @ unit(X if sp.issparse(X) else rounded(X)).T
 
 
 @pytest.mark.parametrize("count", [1, 50, N])
@@ -57,6 +64,90 @@ def test_search_is_exact(problem: tuple[Any, sp.csr_matrix, Any], count: int) ->
         assert (found == (best > 1e-9)).all()  # what has nothing in common is no neighbor
     else:
         assert found.all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "queries"), [(1, 1, 1), (31, 64, 17), (32, 65, 257), (33, 3, 600), (70, 200, 1)]
+)
+def test_dense_search_at_odd_sizes(rows: int, width: int, queries: int) -> None:
+    """Groups that are not full, a slice of queries more than one, and rows of zeros."""
+    rng = np.random.default_rng(rows)
+    X, Q = (rng.standard_normal((n, width)).astype(np.float32) for n in (rows, queries))
+    X[rows // 2], Q[queries // 2] = 0, 0
+    similarities, instances = sx.Neighbors(X, sp.eye(rows, format="csr")).search(Q, rows)
+    truth = cosines(X, Q)
+    assert (np.sort(instances, axis=1) == np.arange(rows)).all()
+    np.testing.assert_allclose(similarities, np.take_along_axis(truth, instances, 1), atol=2e-6)
+    assert (np.diff(similarities, axis=1) <= 0).all()
+    exact = (Q / np.maximum(np.linalg.norm(Q, axis=1, keepdims=True), 1e-9)) @ X.T
+    exact /= np.maximum(np.linalg.norm(X, axis=1), 1e-9)
+    np.testing.assert_allclose(np.take_along_axis(exact, instances, 1), similarities, atol=0.01)
+
+
+def hidden_classifier(X: Any, units: int = 19) -> sx.Classifier:
+    classifier = sx.Classifier(
+        D, L, fan_in=4, hidden=units, sparse_input=sp.issparse(X), rewiring=None, device="cpu", batch_size=64
+    )
+    assert classifier.hidden_activations(X[:1]).shape == (1, units)
+    return classifier
+
+
+def test_neighbors_of_the_hidden_layer(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Path) -> None:
+    """Activations less their mean, rounded: by the classifier that made them, from arrays of whatever kind it reads."""
+    X, Y, queries = problem
+    classifier = hidden_classifier(X)
+    neighbors = sx.Neighbors.of_hidden_layer(classifier, X, Y, num_threads=2)
+    assert neighbors.votes == sx.Votes(power=8.0, space="hidden") and neighbors.in_features == 19
+    assert (neighbors.labels != sx.Neighbors(X, Y).labels).nnz == 0
+    activations, asked = classifier.hidden_activations(X), classifier.hidden_activations(queries)
+    center = activations.mean(axis=0, dtype=np.float64).astype(np.float32)
+    similarities, instances = neighbors.search(asked, 7)
+    truth = cosines(activations - center, asked - center)
+    np.testing.assert_allclose(similarities, -np.sort(-truth, axis=1)[:, :7], atol=2e-6)
+    np.testing.assert_allclose(similarities, np.take_along_axis(truth, instances, 1), atol=2e-6)
+
+    neighbors.save(tmp_path / "neighbors.npz")
+    loaded = sx.Neighbors.load(tmp_path / "neighbors.npz")
+    assert loaded.votes == neighbors.votes and loaded.nbytes == neighbors.nbytes
+    assert all((a == b).all() for a, b in zip(loaded.search(asked, 7), (similarities, instances), strict=True))
+    # In an ensemble they vote as neighbors with these activations for features would.
+    same = sx.Neighbors(activations - center, Y, sx.Votes(7, 3.0, 0.9))
+    loaded.votes = sx.Votes(7, 3.0, 0.9, space="hidden")
+    together = sx.Ensemble(classifier, neighbors=loaded).topk(queries, L)
+    logits, order = classifier.topk(queries, L)
+    expected = np.zeros((len(asked), L))
+    np.put_along_axis(expected, order, 1 / (1 + np.exp(-logits.astype(np.float64))), 1)
+    near, who = same.search(asked - center)
+    given = np.maximum(near.astype(np.float64), 0) ** 3
+    for row in range(len(asked)):
+        expected[row] += 0.9 * (given[row] @ Y[who[row]].astype(bool).toarray()) / given[row].sum()
+    expected /= (1 + np.bincount(Y.indices, minlength=L)) ** 0.02
+    np.testing.assert_allclose(together[0], -np.sort(-expected, axis=1), rtol=2e-5, atol=1e-6)
+
+
+def test_bad_hidden_neighbors_are_named(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
+    X, Y, _ = problem
+    classifier = hidden_classifier(X)
+    neighbors = sx.Neighbors.of_hidden_layer(classifier, X, Y)
+    with pytest.raises(sx.ArgumentError, match="Y 202"):
+        sx.Neighbors.of_hidden_layer(classifier, X, Y[:-1])
+    with pytest.raises(sx.ArgumentError, match="votes.space"):
+        sx.Votes(space="output")
+    with pytest.raises(sx.ArgumentError, match="of_hidden_layer"):
+        sx.Neighbors(X, Y, neighbors.votes)
+    with pytest.raises(sx.ArgumentError, match="hidden layer of 8 units"):
+        sx.Ensemble(hidden_classifier(X, 8), neighbors=neighbors)
+    with pytest.raises(sx.ArgumentError, match="no hidden layer"):
+        sx.Ensemble(None, neighbors=neighbors)
+    if not sp.issparse(X):
+        flat = sx.Classifier(D, L, fan_in=4, rewiring=None, device="cpu")
+        with pytest.raises(sx.ArgumentError, match="no hidden layer"):
+            sx.Neighbors.of_hidden_layer(flat, X, Y)
+    damaged = classifier.state_dict()
+    damaged["hidden.bias"][0] = np.inf
+    classifier.load_state_dict(damaged)
+    with pytest.raises(sx.ArgumentError, match="NaN or Inf"):
+        sx.Neighbors.of_hidden_layer(classifier, X, Y)
 
 
 def test_equal_neighbors_come_by_number(problem: tuple[Any, sp.csr_matrix, Any]) -> None:

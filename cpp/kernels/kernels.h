@@ -159,6 +159,20 @@ TopKSizes topk_sizes(Cuda, const Machine& machine, const Segment* segments, int6
 void topk(Cpu, Context& context, const TopK& p);
 void topk(Cuda, Context& context, const TopK& p);
 
+/// The largest products of a batch with many rows of bytes, in groups that are laid out as those of a dense segment.
+/// Candidates go into lists as with TopK, with the number of a row in place of a label. CPU only.
+inline constexpr int64_t byte_row_group = 32;
+struct NearestRows {
+  Candidate* lists = nullptr;     // [workers, batch, k]
+  const int8_t* rows = nullptr;   // [ceil(count / byte_row_group), features, byte_row_group]
+  const float* scales = nullptr;  // [count] factor on the products of each row
+  float* scratch = nullptr;       // [workers, nearest_rows_scratch floats]
+  const float* xt = nullptr;      // [features, ldx]
+  int64_t count = 0, features = 0, batch = 0, ldx = 0, k = 0;
+};
+int64_t nearest_rows_scratch(Cpu, int64_t batch);  ///< floats per worker
+void nearest_rows(Cpu, Context& context, const NearestRows& p);
+
 /// Merges an instance's lists into sorted scores and ids [batch, k].
 struct TopKMerge {
   float* scores = nullptr;

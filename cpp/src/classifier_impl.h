@@ -56,9 +56,17 @@ struct Classifier::Impl {
 
   /// Transposes embeddings for the first layer and has `outcome->nonfinite` set if they hold NaN or Inf.
   void gather(const TensorView& embeddings, int64_t first, const BatchSizes& sizes);
-  /// Top-k in slices of batch_size; `stage(first, sizes)` puts the output layer's input into `inputs`.
-  template <class Stage>
-  void topk(int64_t rows, int64_t k, float* scores, int64_t* ids, const float* label_weights, Stage&& stage);
+  /// Prediction in slices of batch_size: puts the output layer's input into `inputs`, then calls
+  /// use(device's tag, first row of the slice, sizes).
+  template <class Use>
+  void predict(const TensorView& embeddings, Use&& use);
+  template <class Use>
+  void predict(const CsrView& features, Use&& use);
+  template <class Stage, class Use>
+  void by_slices(int64_t rows, Stage&& stage, Use&& use);
+  /// What predict() uses a slice for: to write its k best labels, or what the output layer would read.
+  auto ranking(int64_t k, float* scores, int64_t* ids, const float* label_weights);
+  auto activations(float* out);
 
   /// Factor on the features that a hidden layer reads.
   float input_scale() const { return config.hidden ? static_cast<float>(config.hidden->input_scale) : 1.0f; }

@@ -147,6 +147,10 @@ class Classifier:
 
     def topk_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], label_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, stream: int) -> None: ...
 
+    def hidden_activations(self, embeddings: Tensor, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], stream: int) -> None: ...
+
+    def hidden_activations_sparse(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], stream: int) -> None: ...
+
     def device_array(self, name: str, rows: int, cols: int, dtype: str) -> DeviceArray:
         """Uninitialised memory from the pool, for a model on a GPU."""
 
@@ -269,6 +273,11 @@ def inverse_propensities(counts: Annotated[NDArray[numpy.int64], dict(shape=(Non
 def largest_products(indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, query_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], query_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], query_values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], products: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], columns: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
     """
     Fills products and columns [n, count] with the largest of each query; postings and queries in CSR form.
+    """
+
+def nearest_rows(rows: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], products: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], numbers: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
+    """
+    Fills products and numbers [n, count] with the largest of each query; row r is scales[r] times rows[r // 32, :, r % 32].
     """
 
 class Ballots:

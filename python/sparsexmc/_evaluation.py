@@ -1,8 +1,11 @@
-"""Loss and gradient of a batch without training on it; a method of Classifier."""
+"""What a classifier makes of a batch without training on it; methods of Classifier."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ._checks import require_choice
 from ._inputs import SparseFeatures, labels_input
@@ -39,3 +42,25 @@ def eval_step(
     indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
     options = {"skip": on_nonfinite == "skip", "return_grad": return_grad, "dropout": dropout}
     return StepResult(*features.eval_step(self._engine, indptr, indices, **options))
+
+
+def hidden_activations(self: Classifier, embeddings: Any) -> npt.NDArray[np.float32]:
+    """What the hidden layer gives the output layer in prediction, for any number of rows; waits for it.
+
+    Args:
+        embeddings: [n, in_features] as in `train_step`, n >= 0.
+
+    Returns:
+        [n, hidden units] float32 in host memory, at least 0.
+
+    Raises:
+        ArgumentError, DTypeError: as `topk`, or there is no hidden layer.
+    """
+    hidden = self.config["hidden"]
+    if hidden is None:
+        raise ArgumentError("the classifier has no hidden layer; make it with hidden=sx.Hidden(...)")
+    features = self._features("embeddings", embeddings)
+    out = np.empty((features.rows, hidden["features"]), np.float32)
+    if features.rows:
+        features.hidden_activations(self._engine, out)
+    return out

@@ -56,6 +56,10 @@ class DenseFeatures:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
         engine.topk(self._borrowed.tensor, scores, ids, label_weights, self._borrowed.stream)
 
+    def hidden_activations(self, engine: _core.Classifier, out: Scores) -> None:
+        """Fill `out` [rows, hidden units]."""
+        engine.hidden_activations(self._borrowed.tensor, out, self._borrowed.stream)
+
 
 @dataclass(frozen=True, slots=True)
 class SparseFeatures:
@@ -84,6 +88,11 @@ class SparseFeatures:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
         features = (self.indptr, self.indices, self.values, self.cols)
         engine.topk_sparse(*features, scores, ids, label_weights, self.stream)
+
+    def hidden_activations(self, engine: _core.Classifier, out: Scores) -> None:
+        """Fill `out` [rows, hidden units]."""
+        features = (self.indptr, self.indices, self.values, self.cols)
+        engine.hidden_activations_sparse(*features, out, self.stream)
 
 
 Features = DenseFeatures | SparseFeatures

@@ -53,7 +53,7 @@ class Opinions:
             margins, linear_ids = ensemble.linear.topk(X, width)
             self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins)))
         if ensemble.neighbors is not None:
-            similarities, instances = ensemble.neighbors.search(X)
+            similarities, instances = ensemble.neighbors.search(_compared(ensemble, X, embeddings))
             labels = ensemble.neighbors.labels
         self.similarities, self.rows = similarities, rows
         self.doubt = 0.0 if ensemble.neighbors is None else ensemble.neighbors.votes.doubt
@@ -74,6 +74,14 @@ class Opinions:
             best, self.threads,
         )  # fmt: skip
         return scores, best
+
+
+def _compared(ensemble: Ensemble, X: Any, embeddings: Any) -> Any:
+    """What the neighbors compare."""
+    if ensemble.neighbors is None or ensemble.neighbors.votes.space == "features":
+        return X
+    assert ensemble.classifier is not None  # the ensemble has seen to it
+    return ensemble.classifier.hidden_activations(embeddings)
 
 
 def _nothing(rows: int) -> tuple[Floats, Ids]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from . import _core, _cuda, _state
 from ._checks import require_choice, require_int
 from ._dlpack import Place
-from ._evaluation import eval_step
+from ._evaluation import eval_step, hidden_activations
 from ._filter import Blanked, Ranking, blanked_labels, drop, widest
 from ._inputs import Features, features_input, label_array, label_numbers, labels_input
 from ._label_options import MetaClassifier, Propensity
@@ -197,6 +197,7 @@ class Classifier:
 
     regroup = regroup
     eval_step = eval_step
+    hidden_activations = hidden_activations
 
     # ---- prediction ----
 

@@ -156,16 +156,19 @@ class Votes:
     """How the nearest training instances count in `Neighbors`, which has the formula.
 
     `count` neighbors vote with cosine^`power`; `weight` is that of all votes beside the classifier's probability, and
-    `doubt` lets neighbors that are all far away count for less.
+    `doubt` lets neighbors that are all far away count for less. `space` says where instances are near to each other:
+    "features", or "hidden", by the hidden layer of the classifier (see `Neighbors.of_hidden_layer`).
     """
 
     count: int = 50
     power: float = 2.0
     weight: float = 0.2
     doubt: float = 0.0
+    space: str = "features"
 
     def __post_init__(self) -> None:
         require_int("votes.count", self.count, 1)
+        require_choice("votes.space", self.space, ["features", "hidden"])
         for name in ("power", "weight", "doubt"):
             require_number(f"votes.{name}", getattr(self, name), 0)
 

@@ -79,10 +79,7 @@ class Ensemble:
         if len(set(sizes.values())) != 1:
             said = ", ".join(f"{name} has {size} labels" for name, size in sizes.items())
             raise ArgumentError(f"{said or 'all parts are None'}; pass parts with the same labels")
-        if linear is not None and neighbors is not None and linear.in_features != neighbors.in_features:
-            raise ArgumentError(
-                f"linear reads {linear.in_features} features and neighbors {neighbors.in_features}; they must agree"
-            )
+        _check_features(classifier, linear, neighbors)
         self.classifier, self.linear, self.neighbors = classifier, linear, neighbors
         if num_threads is not None:
             require_int("num_threads", num_threads, 0)
@@ -156,11 +153,13 @@ class Ensemble:
         cutoffs: Sequence[int] = _CUTOFFS,
         linear_weights: Sequence[float] = LINEAR_WEIGHTS,
         votes_weights: Sequence[float] = VOTES_WEIGHTS,
+        powers: Sequence[float] | None = None,
     ) -> dict[Weights, float]:
         """Sets the weights and the power of the votes to what ranks held-out instances best.
 
-        The measure is the mean of P@k over `cutoffs`. Tries all given weights, and the power as it is and by half
-        higher. The instances must be in no part's training; of more than 3,000 as many are taken, evenly.
+        The measure is the mean of P@k over `cutoffs`. Tries all given weights and powers; without `powers` the present
+        one and by half higher. The instances must be in no part's training; of more than 3,000 as many are taken,
+        evenly.
 
         The best weights are those that lie among good ones, by the mean of each and those beside it on the grid: the
         highest of many values on few instances is high by luck.
@@ -175,14 +174,17 @@ class Ensemble:
             X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
         k = min(max(cutoffs), self.num_labels)
         opinions = Opinions(self, X, embeddings, k, self.frequency_factors)
-        power = 1.0 if self.neighbors is None else self.neighbors.votes.power
+        if self.neighbors is None:
+            powers = (1.0,)
+        elif powers is None:
+            powers = (self.neighbors.votes.power, 1.5 * self.neighbors.votes.power)
         tried: dict[Weights, float] = {}
         for weights in itertools.starmap(
             Weights,
             itertools.product(
                 (0.0,) if self.linear is None else linear_weights,
                 (0.0,) if self.neighbors is None else votes_weights,
-                (power,) if self.neighbors is None else (power, 1.5 * power),
+                powers,
             ),
         ):
             _, ids = opinions.rank(weights, k)
@@ -211,6 +213,25 @@ class Ensemble:
         """The weights that `topk` uses; 0 for a part that is not there."""
         votes = Votes(weight=0.0) if self.neighbors is None else self.neighbors.votes
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
+
+
+def _check_features(classifier: Classifier | None, linear: Linear | None, neighbors: Neighbors | None) -> None:
+    """Raises ArgumentError where the parts cannot read the same features, or neighbors the hidden layer."""
+    if neighbors is None:
+        return
+    if neighbors.votes.space == "hidden":
+        hidden = None if classifier is None else classifier.config["hidden"]
+        units = 0 if hidden is None else hidden["features"]
+        if units != neighbors.in_features:
+            there = f"a hidden layer of {units} units" if units else "no hidden layer"
+            raise ArgumentError(
+                f"neighbors compares {neighbors.in_features} hidden activations, but the classifier has {there}; pass "
+                "the classifier that the neighbors were made with"
+            )
+    elif linear is not None and linear.in_features != neighbors.in_features:
+        raise ArgumentError(
+            f"linear reads {linear.in_features} features and neighbors {neighbors.in_features}; they must agree"
+        )
 
 
 def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:

@@ -46,20 +46,31 @@ int64_t check_outputs(const Scores& scores, const Ids& ids, int64_t rows) {
   return static_cast<int64_t>(ids.shape(1));
 }
 
+/// body(slice, first row) over all of x. What has to be copied is so batch by batch, as the classifier takes it.
+template <class Body>
+void for_reachable_slices(Classifier& c, const TensorView& x, const Body& body) {
+  const int64_t rows = in_reach(c, x) ? std::max<int64_t>(x.rows, 1) : c.config().batch_size;
+  for (int64_t first = 0; first < x.rows; first += rows) {
+    TensorView slice = x;
+    slice.rows = std::min(rows, x.rows - first);
+    slice.data = static_cast<char*>(x.data) + static_cast<size_t>(first * x.cols) * dtype_size(x.dtype);
+    body(reachable_copy(c, "embeddings", slice).view, first);
+  }
+}
+
+void check_activations(const Classifier& c, const Scores& out, int64_t rows) {
+  if (static_cast<int64_t>(out.shape(0)) != rows || static_cast<int64_t>(out.shape(1)) != c.config().layer_features())
+    throw ArgumentError("out must be [n, hidden units]");
+}
+
 void topk(Engine& engine, const Tensor& embeddings, const Scores& scores, const Ids& ids,
           const std::optional<Weights>& label_weights, StreamHandle stream) {
   const TensorView x = embeddings.matrix();
   const int64_t k = check_outputs(scores, ids, x.rows);
   engine.call_on(stream, [&](Classifier& c) {
-    // What has to be copied is so batch by batch, as the classifier takes it.
-    const int64_t rows = in_reach(c, x) ? std::max<int64_t>(x.rows, 1) : c.config().batch_size;
-    for (int64_t first = 0; first < x.rows; first += rows) {
-      TensorView slice = x;
-      slice.rows = std::min(rows, x.rows - first);
-      slice.data = static_cast<char*>(x.data) + static_cast<size_t>(first * x.cols) * dtype_size(x.dtype);
-      c.topk(reachable_copy(c, "embeddings", slice).view, k, scores.data() + first * k, ids.data() + first * k,
-             data_of(label_weights));
-    }
+    for_reachable_slices(c, x, [&](const TensorView& slice, int64_t first) {
+      c.topk(slice, k, scores.data() + first * k, ids.data() + first * k, data_of(label_weights));
+    });
   });
 }
 
@@ -69,6 +80,25 @@ void topk_sparse(Engine& engine, const Indices& indptr, const Indices& indices, 
   const CsrView x = features_view(indptr, indices, values, cols);
   const int64_t k = check_outputs(scores, ids, x.rows);
   engine.call_on(stream, [&](Classifier& c) { c.topk(x, k, scores.data(), ids.data(), data_of(label_weights)); });
+}
+
+void hidden_activations(Engine& engine, const Tensor& embeddings, const Scores& out, StreamHandle stream) {
+  const TensorView x = embeddings.matrix();
+  engine.call_on(stream, [&](Classifier& c) {
+    check_activations(c, out, x.rows);
+    for_reachable_slices(c, x, [&](const TensorView& slice, int64_t first) {
+      c.hidden_activations(slice, out.data() + first * static_cast<int64_t>(out.shape(1)));
+    });
+  });
+}
+
+void hidden_activations_sparse(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values,
+                               int64_t cols, const Scores& out, StreamHandle stream) {
+  const CsrView x = features_view(indptr, indices, values, cols);
+  engine.call_on(stream, [&](Classifier& c) {
+    check_activations(c, out, x.rows);
+    c.hidden_activations(x, out.data());
+  });
 }
 
 Entries pairs(const std::vector<MemoryEntry>& entries) {
@@ -180,6 +210,11 @@ void bind_classifier(nb::module_& m) {
       .def("topk_sparse", &topk_sparse, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
            nb::arg("label_weights").noconvert().none(), nb::arg("stream"))
+      .def("hidden_activations", &hidden_activations, nb::arg("embeddings"), nb::arg("out").noconvert(),
+           nb::arg("stream"))
+      .def("hidden_activations_sparse", &hidden_activations_sparse, nb::arg("indptr").noconvert(),
+           nb::arg("indices").noconvert(), nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("out").noconvert(),
+           nb::arg("stream"))
       .def(
           "device_array",
           [](Engine& engine, const std::string& name, int64_t rows, int64_t cols, const std::string& dtype) {

@@ -1,4 +1,4 @@
-// Search in an inverted index, and rankings with the votes of neighbors.
+// Search in an inverted index or among rows of bytes, and rankings with the votes of neighbors.
 #include "sparsexmc/neighbors.h"
 
 #include <nanobind/nanobind.h>
@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "bindings.h"
+#include "sparsexmc/byte_rows.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/inverted_index.h"
 #include "views.h"
@@ -38,6 +39,27 @@ void search(const Indices& indptr, const Indices& indices, const Values& values,
   ThreadPool pool(num_threads);
   largest_products(postings, queries, nullptr, static_cast<int64_t>(columns.shape(1)), products.data(), columns.data(),
                    pool, raise_signals);
+}
+
+using Bytes = nb::ndarray<const int8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void nearest_rows(const Bytes& rows, const Values& scales, const Matrix<const float>& queries,
+                  const Matrix<float>& products, const Matrix<int64_t>& numbers, int num_threads) {
+  const auto count = static_cast<int64_t>(scales.shape(0));
+  if (static_cast<int64_t>(rows.shape(0)) != (count + ByteRows::group - 1) / ByteRows::group ||
+      rows.shape(2) != static_cast<size_t>(ByteRows::group))
+    throw ArgumentError("rows must be [ceil(len(scales) / 32), features, 32]");
+  check_same_shape("products", products, "numbers", numbers);
+  if (numbers.shape(0) != queries.shape(0)) throw ArgumentError("numbers has another number of rows than the queries");
+  TensorView x;
+  x.data = const_cast<float*>(queries.data());  // read only
+  x.rows = static_cast<int64_t>(queries.shape(0));
+  x.cols = static_cast<int64_t>(queries.shape(1));
+  const ByteRows found{rows.data(), scales.data(), count, static_cast<int64_t>(rows.shape(1))};
+  const nb::gil_scoped_release release;
+  Context context(Device{}, num_threads);
+  largest_products(found, x, static_cast<int64_t>(numbers.shape(1)), products.data(), numbers.data(), context,
+                   raise_signals);
 }
 
 template <class T>
@@ -80,6 +102,12 @@ void bind_neighbors(nb::module_& m) {
         nb::arg("query_indices").noconvert(), nb::arg("query_values").noconvert(), nb::arg("products").noconvert(),
         nb::arg("columns").noconvert(), nb::arg("num_threads"),
         "Fills products and columns [n, count] with the largest of each query; postings and queries in CSR form.");
+  m.def(
+      "nearest_rows", &nearest_rows, nb::arg("rows").noconvert(), nb::arg("scales").noconvert(),
+      nb::arg("queries").noconvert(), nb::arg("products").noconvert(), nb::arg("numbers").noconvert(),
+      nb::arg("num_threads"),
+      "Fills products and numbers [n, count] with the largest of each query; row r is scales[r] times rows[r // 32, :, "
+      "r % 32].");
   nb::class_<Ballots>(m, "Ballots")
       .def(nb::new_(&ballots), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
            nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("num_threads"))

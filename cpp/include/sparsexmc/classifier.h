@@ -123,6 +123,12 @@ class Classifier {
   void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
   void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
 
+  /// What the hidden layer gives the output layer in prediction. Any number of rows.
+  /// @param out [n, hidden units] float32 in host memory
+  /// @throws ArgumentError, TypeError
+  void hidden_activations(const TensorView& embeddings, float* out);
+  void hidden_activations(const CsrView& features, float* out);
+
   /// Base learning rate (before the schedule's factor); settable between steps.
   double lr() const;
   void set_lr(double lr);

@@ -113,6 +113,8 @@ TopKSizes topk_sizes(Cpu, const Machine& machine, const Segment* segments, int64
 }
 void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
 void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
+int64_t nearest_rows_scratch(Cpu, int64_t batch) { return kernel_table().nearest_rows_scratch(batch); }
+void nearest_rows(Cpu, Context& context, const NearestRows& p) { kernel_table().nearest_rows(context.threads(), p); }
 void hidden_forward(Cpu, Context& context, const HiddenForward& p) {
   kernel_table().hidden_forward(context.threads(), p);
 }

@@ -13,6 +13,8 @@ const KernelTable& table() {
       topk_sizes,
       topk,
       topk_merge,
+      nearest_rows_scratch,
+      nearest_rows,
       hidden_forward,
       hidden_backward_scratch,
       hidden_backward,

@@ -17,6 +17,8 @@ struct KernelTable {
                                    int64_t batch);
   void (*topk)(ThreadPool&, const kernels::TopK&);
   void (*topk_merge)(ThreadPool&, const kernels::TopKMerge&);
+  int64_t (*nearest_rows_scratch)(int64_t batch);
+  void (*nearest_rows)(ThreadPool&, const kernels::NearestRows&);
   void (*hidden_forward)(ThreadPool&, const kernels::HiddenForward&);
   int64_t (*hidden_backward_scratch)(const kernels::Machine&, int64_t units, int64_t ldx);
   void (*hidden_backward)(ThreadPool&, const kernels::HiddenBackward&);
@@ -38,6 +40,8 @@ void scatter_columns(ThreadPool&, const kernels::ScatterColumns&);
 kernels::TopKSizes topk_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch);
 void topk(ThreadPool&, const kernels::TopK&);
 void topk_merge(ThreadPool&, const kernels::TopKMerge&);
+int64_t nearest_rows_scratch(int64_t batch);
+void nearest_rows(ThreadPool&, const kernels::NearestRows&);
 void hidden_forward(ThreadPool&, const kernels::HiddenForward&);
 int64_t hidden_backward_scratch(const kernels::Machine&, int64_t units, int64_t ldx);
 void hidden_backward(ThreadPool&, const kernels::HiddenBackward&);

@@ -30,6 +30,8 @@ SMALL_ROW_LENGTH, ROW_LENGTH = 4.0, 6.0
 SMALL_START = 0.1
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
 MAX_NEIGHBORS = 2_000_000
+# In the space of the hidden layer a search passes over a byte per instance and unit.
+MAX_HIDDEN_NEIGHBORS = 500_000
 # Linear classifiers take some 2,500 bytes per instance while they train.
 MAX_LINEAR = 2_000_000
 
@@ -90,7 +92,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     }
     if instances >= LEAST_TO_HOLD_OUT:
         training["validation_metric"] = "nDCG@5" if num_labels >= 5 else "P@1"  # steadier than P@1 on few instances
-    beside = {"linear": _linear(instances, sparse), "neighbors": _neighbors(instances, sparse)}
+    beside = {"linear": _linear(instances, sparse), "neighbors": _neighbors(instances)}
     return {"model": model, "training": training, **beside}
 
 
@@ -100,10 +102,11 @@ def _linear(instances: int, sparse: bool) -> Config:
     return {"enabled": True, "cost": "tune", "negatives": 50, "rounds": 4, "threshold": 0.1, "weight": "tune"}
 
 
-def _neighbors(instances: int, sparse: bool) -> Config:
+def _neighbors(instances: int) -> Config:
     if instances > MAX_NEIGHBORS:
         return {"enabled": False}
-    return {"enabled": True, "count": 50, "power": 2.0 if sparse else 4.0, "weight": "tune"}
+    space = "tune" if instances <= MAX_HIDDEN_NEIGHBORS else "features"
+    return {"enabled": True, "count": 50, "space": space, "power": "tune", "weight": "tune"}
 
 
 def for_steps(model: Config, total_steps: int) -> Config:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
 TUNE = "tune"
 LEAST_TUNING_INSTANCES = 100
+SPARSE_POWER, DENSE_POWER, HIDDEN_POWER = 2.0, 4.0, 6.0
 
 
 class Ranker(Protocol):
@@ -42,13 +43,14 @@ def check(config: cfg.Config) -> None:
         section = config.get(name, {})
         if section.get("enabled", True) not in (True, False):
             raise cfg.UsageError(f"{name}.enabled is {section['enabled']!r}; write true or false")
-        for key in ("cost", "weight"):
+        for key in ("cost", "weight", "power"):
             try:
                 if section.get(key, TUNE) != TUNE:
                     require_number(f"{name}.{key}", section[key], 0, low_open=key == "cost")
             except ArgumentError as error:
                 raise cfg.UsageError(f'{error}, or "{TUNE}"') from None
-    votes(config.get("neighbors", {}))
+    neighbors = config.get("neighbors", {})
+    votes(neighbors, neighbors.get("space", TUNE), sparse=True)
 
 
 def learn(
@@ -105,11 +107,18 @@ def given(section: cfg.Config) -> cfg.Config:
     return {key: value for key, value in section.items() if key != "enabled" and value != TUNE}
 
 
-def votes(section: cfg.Config) -> Votes:
-    """The votes of a section [neighbors]. Raises UsageError."""
+def votes(section: cfg.Config, space: str, *, sparse: bool) -> Votes:
+    """The votes of a section [neighbors] where neighbors are compared by "features" (or "tune"), sparse or not, or by
+    what the "hidden" layer makes of them. Raises UsageError.
+    """
     from sparsexmc import ArgumentError, Votes
 
+    # The denser the vectors, the more alike are those of different subjects; a higher power tells them apart.
+    power = HIDDEN_POWER if space == "hidden" else SPARSE_POWER if sparse else DENSE_POWER
+    arguments: cfg.Config = {"power": power} | given(section)
+    if space != TUNE:
+        arguments["space"] = space
     try:
-        return Votes(**given(section))
+        return Votes(**arguments)
     except ArgumentError as error:
         raise cfg.UsageError(str(error).replace("votes.", "neighbors.", 1)) from None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from sparsexmc import ArgumentError, Classifier, DTypeError, Ensemble, Linear, LinearTraining, Neighbors
+from sparsexmc import ArgumentError, Classifier, DTypeError, Ensemble, Linear, LinearTraining, Neighbors, Votes
 from sparsexmc._checks import require_int
 from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights
 
@@ -22,6 +22,9 @@ COST, ROUNDS, WEIGHT = 0.3, 4, 0.4  # where the configuration has none
 # After two rounds linear classifiers are weaker than they will be, and get too little weight.
 TUNING_ROUNDS = 3
 FINAL_ROUNDS = 2  # when the held-out instances take part, too
+# What neighbors in the space of the hidden layer must add to the mean of P@k: they take more time and memory.
+LEAST_GAIN = 0.003
+FEATURES, HIDDEN = "features", "hidden"
 
 Rows = npt.NDArray[np.int64]
 
@@ -31,6 +34,7 @@ class Trial(NamedTuple):
 
     value: float  # mean of P@k on the held instances
     cost: float | None
+    space: str
     weights: Weights
     network_alone: float | None
 
@@ -46,6 +50,7 @@ class EnsembleTraining:
         self, config: cfg.Config, classifier: Classifier, X: Any, Y: sp.csr_matrix, threads: int | None
     ) -> None:
         self.classifier, self.X, self.Y, self.threads = classifier, X, Y, threads
+        self.options: dict[str, Any] = {"num_threads": threads}
         self.linear, self.neighbors = _wanted(config, "linear"), _wanted(config, "neighbors")
         self.training: LinearTraining | None = None
         self.rounds_done = 0
@@ -57,27 +62,53 @@ class EnsembleTraining:
             grids["linear_weights"] = _grid(self.linear, LINEAR_WEIGHTS)
         if self.neighbors is not None:
             grids["votes_weights"] = _grid(self.neighbors, VOTES_WEIGHTS)
-        if len(self._costs()) <= 1 and all(len(grid) == 1 for grid in grids.values()):
+            if self.neighbors.get("power", TUNE) != TUNE:
+                grids["powers"] = (self.neighbors["power"],)
+        spaces = self._spaces()
+        if len(self._costs()) <= 1 and len(spaces) == 1 and all(len(grid) == 1 for grid in grids.values()):
             return
         best: Trial | None = None
-        voters = self._voters(left)
+        voters = {space: self._voters(left, space) for space in spaces}
         for cost, linear in self._candidates(held):
-            if voters is not None and self.neighbors is not None:
-                voters.votes = votes(self.neighbors)
-            ensemble = Ensemble(self.classifier, linear=linear, neighbors=voters, num_threads=self.threads)
-            tried = ensemble.tune(self.X[held], self.Y[held], **grids)
-            weights = ensemble.weights
-            alone = [value for other, value in tried.items() if other.linear == other.votes == 0]
-            trial = Trial(tried[weights], cost, weights, max(alone, default=None))
-            if best is None:  # the best weights at other costs will not lie far from these
-                grids = {
-                    name: _near(getattr(weights, name.removesuffix("_weights")), grid) for name, grid in grids.items()
-                }
-                best = trial
-            elif trial.value > best.value:
-                best = trial._replace(network_alone=best.network_alone)
+            trials = {space: self._try(cost, linear, space, found, held, grids) for space, found in voters.items()}
+            if best is None:  # the best weights at other costs will not lie far from these, nor the best space
+                best = _better_space(trials)
+                voters = {best.space: voters[best.space]}
+                for name in grids.keys() & {"linear_weights", "votes_weights"}:
+                    grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
+            elif trials[best.space].value > best.value:
+                best = trials[best.space]._replace(network_alone=best.network_alone)
         assert best is not None
         self._choose(best, len(held))
+
+    def _try(
+        self,
+        cost: float | None,
+        linear: Linear | None,
+        space: str,
+        neighbors: Neighbors | None,
+        held: Rows,
+        grids: dict[str, Any],
+    ) -> Trial:
+        if neighbors is not None:
+            neighbors.votes = self._votes(space)
+        ensemble = Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self.options)
+        tried = ensemble.tune(self.X[held], self.Y[held], **grids)
+        alone = [value for weights, value in tried.items() if weights.linear == weights.votes == 0]
+        return Trial(tried[ensemble.weights], cost, space, ensemble.weights, max(alone, default=None))
+
+    def _spaces(self) -> Sequence[str]:
+        """In which neighbors may be looked for."""
+        hidden = self.classifier.config["hidden"] is not None
+        space = TUNE if self.neighbors is None else self.neighbors.get("space", TUNE)
+        if space == HIDDEN and not hidden:
+            raise cfg.UsageError('neighbors.space is "hidden", but the model has no hidden layer; write "features"')
+        if space != TUNE:
+            return (space,)
+        return (FEATURES, HIDDEN) if hidden and self.neighbors is not None else (FEATURES,)
+
+    def _votes(self, space: str) -> Votes:
+        return votes(self.neighbors or {}, space, sparse=sp.issparse(self.X))
 
     def finish(self) -> Ensemble | None:
         """The ensemble, with all instances in its parts; None if none is left."""
@@ -90,8 +121,8 @@ class EnsembleTraining:
             for _ in range(max(rounds - self.rounds_done, min(rounds, FINAL_ROUNDS))):
                 training.round(_number(self.linear, "cost", COST))
             linear = training.linear(_number(self.linear, "weight", WEIGHT))
-        neighbors = self._voters(np.arange(self.X.shape[0]))
-        return Ensemble(self.classifier, linear=linear, neighbors=neighbors, num_threads=self.threads)
+        neighbors = self._voters(slice(None), self._spaces()[0])
+        return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self.options)
 
     def _costs(self) -> Sequence[float]:
         if self.linear is None:
@@ -121,10 +152,13 @@ class EnsembleTraining:
                 raise cfg.UsageError(f"[linear]: {error}") from None
         return self.training
 
-    def _voters(self, rows: Rows) -> Neighbors | None:
+    def _voters(self, rows: Rows | slice, space: str) -> Neighbors | None:
         if self.neighbors is None:
             return None
-        return Neighbors(self.X[rows], self.Y[rows], votes(self.neighbors), num_threads=self.threads)
+        X, Y, how = self.X[rows], self.Y[rows], self._votes(space)
+        if space == HIDDEN:
+            return Neighbors.of_hidden_layer(self.classifier, X, Y, how, **self.options)
+        return Neighbors(X, Y, how, **self.options)
 
     def _choose(self, best: Trial, held: int) -> None:
         said = []
@@ -133,8 +167,9 @@ class EnsembleTraining:
             said.append(f"linear weight {best.weights.linear:g}{with_cost}")
             self.linear |= {"weight": best.weights.linear, "cost": best.cost}
         if self.neighbors is not None:
-            said.append(f"neighbors weight {best.weights.votes:g} with power {best.weights.power:g}")
-            self.neighbors |= {"weight": best.weights.votes, "power": best.weights.power}
+            by = " by the hidden layer" if best.space == HIDDEN else ""
+            said.append(f"neighbors{by} weight {best.weights.votes:g} with power {best.weights.power:g}")
+            self.neighbors |= {"weight": best.weights.votes, "power": best.weights.power, "space": best.space}
         alone = "" if best.network_alone is None else f", the network alone {100 * best.network_alone:.1f}"
         print(
             f"best on {count(held, 'instance')} held out: {', '.join(said)}; mean of P@1, P@3 and P@5 "
@@ -144,6 +179,15 @@ class EnsembleTraining:
         self.linear, self.neighbors = (
             section if section and section["weight"] else None for section in (self.linear, self.neighbors)
         )
+
+
+def _better_space(trials: dict[str, Trial]) -> Trial:
+    """Of one or two trials with neighbors of different spaces."""
+    features, hidden = trials.get(FEATURES), trials.get(HIDDEN)
+    if features is None or (hidden is not None and hidden.value >= features.value + LEAST_GAIN):
+        assert hidden is not None
+        return hidden
+    return features
 
 
 _TRAINING_OPTIONS = ("negatives", "threshold", "seed")

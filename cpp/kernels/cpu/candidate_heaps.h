@@ -1,0 +1,61 @@
+// The best candidates of every instance of a batch, in heaps: what passes an instance's threshold gets in.
+#pragma once
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace sparsexmc::cpu::SPARSEXMC_ISA {
+
+/// Is a ranked before b? A strict total order: score falling, then user label id rising.
+SPARSEXMC_INLINE bool before(const kernels::Candidate& a, const kernels::Candidate& b) {
+  return a.score > b.score || (a.score == b.score && a.label < b.label);
+}
+
+/// Restores the heap below place `i`: the root is the last-ranked candidate.
+SPARSEXMC_INLINE void sift_down(kernels::Candidate* heap, int64_t size, int64_t i) {
+  const kernels::Candidate moved = heap[i];
+  for (;;) {
+    int64_t child = 2 * i + 1;
+    if (child >= size) break;
+    if (child + 1 < size && before(heap[child], heap[child + 1])) ++child;
+    if (!before(moved, heap[child])) break;
+    heap[i] = heap[child];
+    i = child;
+  }
+  heap[i] = moved;
+}
+
+/// Empties `count` places.
+SPARSEXMC_INLINE void clear_candidates(kernels::Candidate* places, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) places[i] = {-__builtin_inff(), UINT32_MAX};
+}
+
+struct CandidateHeaps {
+  kernels::Candidate* heaps;  // [batch, k]
+  float* threshold;           // [batch padded to vectors]: score of each instance's last-ranked candidate
+  int64_t batch, k;
+
+  /// Takes the thresholds from the heaps; nothing passes in padding columns.
+  void read_thresholds(int64_t all_columns) const {
+    for (int64_t b = 0; b < batch; ++b) threshold[b] = heaps[b * k].score;
+    for (int64_t b = batch; b < all_columns; ++b) threshold[b] = __builtin_inff();
+  }
+
+  /// Offers one label with scores z for instances [first_column, first_column + columns).
+  void offer(const float* z, uint32_t label, int64_t first_column, int64_t columns) const {
+    for (int64_t c = 0; c < columns; c += width) {
+      // >= and not >: an equal score with a smaller label id must get in.
+      if (!any(load(z + c) >= load(threshold + first_column + c))) continue;
+      for (int64_t i = c; i < c + width && first_column + i < batch; ++i) {
+        kernels::Candidate* heap = heaps + (first_column + i) * k;
+        const kernels::Candidate candidate{z[i], label};
+        if (!before(candidate, heap[0])) continue;
+        heap[0] = candidate;
+        sift_down(heap, k, 0);
+        threshold[first_column + i] = heap[0].score;
+      }
+    }
+  }
+};
+
+}  // namespace sparsexmc::cpu::SPARSEXMC_ISA
