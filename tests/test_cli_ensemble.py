@@ -84,7 +84,7 @@ def test_bad_parts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("neighbors.weight=-1", "neighbors.weight=-1"),
         ("neighbors.cuont=3", "neighbors.count"),
         ("neighbors.power=-1", "neighbors.power=-1"),
-        ("neighbors.space=output", "neighbors.space"),
+        ("neighbors.space=output", '"hidden" or "tune"'),
         ("neighbors.enabled=3", "neighbors.enabled"),
         ("linear.cost=0", "linear.cost=0"),
         ("linear.cots=1", "linear.cost"),

@@ -50,7 +50,10 @@ def check(config: cfg.Config) -> None:
             except ArgumentError as error:
                 raise cfg.UsageError(f'{error}, or "{TUNE}"') from None
     neighbors = config.get("neighbors", {})
-    votes(neighbors, neighbors.get("space", TUNE), sparse=True)
+    space = neighbors.get("space", TUNE)
+    if space not in ("features", "hidden", TUNE):
+        raise cfg.UsageError(f'neighbors.space is {space!r}; write "features", "hidden" or "{TUNE}"')
+    votes(neighbors, space, sparse=True)
 
 
 def learn(
