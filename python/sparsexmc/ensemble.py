@@ -38,9 +38,9 @@ class Ensemble:
         (sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.doubt)) / (1 + n)^discount
 
     z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
-    max(0, cosine)^votes.power for each of its labels; v is the sum of a label's votes and s that of all neighbors; n
-    is the number of training instances of the label. Of classifier and linear classifiers the best 100 (or k) labels
-    of a row take part.
+    max(0, cosine)^votes.power, of the features or (votes.space) of hidden activations, for each of its labels; v is the
+    sum of a label's votes and s that of all neighbors; n is the number of training instances of the label. Of classifier
+    and linear classifiers the best 100 (or k) labels of a row take part.
 
     Args:
         classifier: the network; None: the other parts alone.

@@ -49,7 +49,7 @@ class EnsembleTraining:
     def __init__(
         self, config: cfg.Config, classifier: Classifier, X: Any, Y: sp.csr_matrix, threads: int | None
     ) -> None:
-        self.classifier, self.X, self.Y, self.threads = classifier, X, Y, threads
+        self.classifier, self.X, self.Y = classifier, X, Y
         self.options: dict[str, Any] = {"num_threads": threads}
         self.linear, self.neighbors = _wanted(config, "linear"), _wanted(config, "neighbors")
         self.training: LinearTraining | None = None
@@ -147,7 +147,7 @@ class EnsembleTraining:
             options = {key: value for key, value in given(self.linear or {}).items() if key in _TRAINING_OPTIONS}
             try:
                 rows = np.asarray(held, np.int64)
-                self.training = LinearTraining(self.X, self.Y, held=rows, **options, num_threads=self.threads)
+                self.training = LinearTraining(self.X, self.Y, held=rows, **options, **self.options)
             except (ArgumentError, DTypeError) as error:
                 raise cfg.UsageError(f"[linear]: {error}") from None
         return self.training
