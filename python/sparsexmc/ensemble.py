@@ -39,8 +39,8 @@ class Ensemble:
 
     z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
     max(0, cosine)^votes.power, of the features or (votes.space) of hidden activations, for each of its labels; v is the
-    sum of a label's votes and s that of all neighbors; n is the number of training instances of the label. Of classifier
-    and linear classifiers the best 100 (or k) labels of a row take part.
+    sum of a label's votes and s that of all neighbors; n is the number of training instances of the label. The best 100
+    labels of a row (or k) of classifier and linear classifiers take part.
 
     Args:
         classifier: the network; None: the other parts alone.
