@@ -38,7 +38,7 @@ def test_parts_come_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("validation", ["none", "0.3"])
 def test_neighbors_by_the_hidden_layer(validation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Asked for, with and without instances to tune on; the saved model predicts what the trained one did."""
+    """Asked for, with and without instances to tune on; they are saved with the model and vote when it predicts."""
     data, model = tmp_path / "data", tmp_path / "model"
     (X, Y), (X_test, Y_test) = make_split(400, 1), make_split(80, 2)
     sx.data.save(data, sx.data.Dataset(X=X, Y=Y, X_test=X_test, Y_test=Y_test))
@@ -50,14 +50,14 @@ def test_neighbors_by_the_hidden_layer(validation: str, tmp_path: Path, capsys: 
     assert neighbors.votes.space == "hidden" and neighbors.votes.power in (6.0, 9.0)
     assert neighbors.in_features == classifier.config["hidden"]["features"]
     predictions = []
-    for options in ([], ["--network-alone"]):
-        assert run("predict", model, data, "--ids", *options) == 0
+    for option in ([], ["--network-alone"]):
+        assert run("predict", model, data, "--ids", *option) == 0
         predictions.append(capsys.readouterr().out)
     assert predictions[0] != predictions[1]
 
 
 def test_the_space_of_neighbors_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The hidden layer is chosen where it ranks better by a margin, and then alone compared at other costs."""
+    """The hidden layer is chosen where it ranks better by a margin."""
     from sparsexmc.cli import ensemble_training as module
 
     data, model = tmp_path / "data", tmp_path / "model"

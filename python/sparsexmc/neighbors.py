@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
+# Of votes. Dense embeddings of different subjects are still somewhat alike; a higher power tells them apart.
+SPARSE_POWER, DENSE_POWER = 2.0, 4.0
 _BLOCK = 4096  # rows rounded at a time
 _CENTER_ROWS = 10_000
 _PARTS = ("data", "indices", "indptr")
@@ -54,8 +56,7 @@ class Neighbors:
             raise DTypeError(f"X is a {type(X).__name__}; pass a scipy sparse matrix or an array [N, D]")
         if isinstance(votes, Votes) and votes.space == "hidden":
             raise ArgumentError('votes.space is "hidden"; make such neighbors with Neighbors.of_hidden_layer')
-        # Dense embeddings of different subjects are still somewhat alike; a higher power tells them apart.
-        self._begin(X, Y, votes or Votes(power=2.0 if sp.issparse(X) else 4.0), num_threads)
+        self._begin(X, Y, votes or Votes(power=SPARSE_POWER if sp.issparse(X) else DENSE_POWER), num_threads)
         self.in_features = int(X.shape[1])
         self._center: Floats | None = None  # [D], what is subtracted from dense rows first
         # Features as unit rows: transposed, an inverted index, where they are sparse.

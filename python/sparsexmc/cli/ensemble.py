@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
 TUNE = "tune"
 LEAST_TUNING_INSTANCES = 100
-SPARSE_POWER, DENSE_POWER, HIDDEN_POWER = 2.0, 4.0, 6.0
+HIDDEN_POWER = 6.0  # tuning tries this and 9
 
 
 class Ranker(Protocol):
@@ -115,8 +115,8 @@ def votes(section: cfg.Config, space: str, *, sparse: bool) -> Votes:
     what the "hidden" layer makes of them. Raises UsageError.
     """
     from sparsexmc import ArgumentError, Votes
+    from sparsexmc.neighbors import DENSE_POWER, SPARSE_POWER
 
-    # The denser the vectors, the more alike are those of different subjects; a higher power tells them apart.
     power = HIDDEN_POWER if space == "hidden" else SPARSE_POWER if sparse else DENSE_POWER
     arguments: cfg.Config = {"power": power} | given(section)
     if space != TUNE:
