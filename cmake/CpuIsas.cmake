@@ -1,9 +1,10 @@
 # Compiles every CPU kernel once per instruction set, each into a namespace of its own; cpu/dispatch.cpp picks at run time.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  set(SPARSEXMC_CPU_ISAS v2 v3 v4)
+  set(SPARSEXMC_CPU_ISAS v2 v3 v4 amx)
   set(SPARSEXMC_CPU_FLAGS_v2 -march=x86-64-v2)
   set(SPARSEXMC_CPU_FLAGS_v3 -march=x86-64-v3)
   set(SPARSEXMC_CPU_FLAGS_v4 -march=x86-64-v4 -mprefer-vector-width=512)
+  set(SPARSEXMC_CPU_FLAGS_amx ${SPARSEXMC_CPU_FLAGS_v4} -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   set(SPARSEXMC_CPU_ISAS neon)
   set(SPARSEXMC_CPU_FLAGS_neon "")

@@ -17,8 +17,8 @@ import reference as ref
 import sparsexmc as sx
 from cases import BY_NAME, Case
 from harness import (
-    assert_close_on_average,
     assert_follows,
+    assert_follows_in_bfloat16,
     assert_same_bits,
     build,
     csr,
@@ -67,22 +67,8 @@ def follows_the_oracle(case: Case, steps: int = 3) -> None:
 def agrees_with_the_cpu_in_bfloat16(case: Case, steps: int = 3) -> None:
     """Loss, gradient and every trained tensor of a short training, whose products read bfloat16."""
     cpu, gpu = build(case, device="cpu"), on_gpu(case, compute_dtype="bfloat16")
-    start = tensors(cpu)
-    assert_same_bits(tensors(gpu), start)
-    tolerance = case.bfloat16_tolerance
-    for number, (x, labels) in enumerate(islice(case.steps(), steps)):
-        expected_loss, expected = step(cpu, x, labels)
-        loss, grad = step(gpu, x, labels)
-        assert loss == pytest.approx(expected_loss, rel=tolerance.relative)
-        if expected is not None:
-            assert grad is not None
-            assert_close_on_average(f"gradient of step {number}", grad, expected, tolerance)
-    end = tensors(gpu)
-    for name, value in tensors(cpu).items():
-        if value.dtype == np.float32:
-            assert_close_on_average(name, end[name], value, tolerance, start[name])
-        else:
-            np.testing.assert_array_equal(end[name], value, err_msg=name)
+    assert_same_bits(tensors(gpu), tensors(cpu))
+    assert_follows_in_bfloat16(case, gpu, cpu, islice(case.steps(), steps))
 
 
 def stores_bfloat16_weights(case: Case) -> None:

@@ -157,3 +157,21 @@ def assert_follows(case: Case, classifier: sx.Classifier, model: ref.Reference, 
             assert_close(name, end[name], expected, case.tolerance, start[name])
         else:
             np.testing.assert_array_equal(end[name], expected, err_msg=name)
+
+
+def assert_follows_in_bfloat16(case: Case, rounded: sx.Classifier, exact: sx.Classifier, batches: Iterable) -> None:
+    """Loss, gradient and every trained tensor are as near to those of `exact` as products of bfloat16 can be."""
+    start, tolerance = tensors(exact), case.bfloat16_tolerance
+    for number, (x, labels) in enumerate(batches):
+        expected_loss, expected = step(exact, x, labels)
+        loss, grad = step(rounded, x, labels)
+        assert abs(loss - expected_loss) <= tolerance.relative * abs(expected_loss)
+        assert (grad is None) == (expected is None)
+        if grad is not None and expected is not None:
+            assert_close_on_average(f"gradient of step {number}", grad, expected, tolerance)
+    end = tensors(rounded)
+    for name, value in tensors(exact).items():
+        if value.dtype == np.float32:
+            assert_close_on_average(name, end[name], value, tolerance, start[name])
+        else:
+            np.testing.assert_array_equal(end[name], value, err_msg=name)

@@ -50,7 +50,7 @@ def test_signature_is_the_designed_one() -> None:
         ({"sparse_input": True}, "sparse_input=True needs a hidden layer"),
         ({"weight_dtype": "bfloat16", "device": "cpu"}, "weight_dtype is bfloat16, but on the CPU"),
         ({"weight_dtype": "float16"}, "weight_dtype='float16' is not known"),
-        ({"compute_dtype": "bfloat16", "device": "cpu"}, "compute_dtype is bfloat16, but on the CPU"),
+        ({"compute_dtype": "float16"}, "compute_dtype='float16' is not known"),
         ({"compute_dtype": None}, "compute_dtype=None is not known"),
         ({"stream": 7, "device": "cpu"}, "stream=7, but the classifier is on the CPU"),
         ({"state_dtype": "float16"}, "state_dtype='float16' is not available yet"),

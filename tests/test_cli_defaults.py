@@ -24,3 +24,14 @@ def test_hidden_weights_start_small_where_training_is_long(instances: int, start
     Y = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), np.arange(instances) % 3000)))
     assert defaults.for_data(X, Y)["model"]["hidden"]["initial_scale"] == start
     assert defaults.for_data(X.toarray(), Y)["model"]["hidden"]["initial_scale"] == 1.0
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_products_read_bfloat16_where_there_are_matrix_units(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "cpu_matrix_units", lambda: units)
+    X = sp.random(100, 50, density=0.1, format="csr", dtype=np.float32, random_state=0)
+    Y = sp.csr_matrix((np.ones(100, np.float32), (np.arange(100), np.arange(100) % 30)))
+    model = defaults.for_data(X, Y)["model"]
+    assert model.get("compute_dtype") == ("bfloat16" if units else None)
+    arguments = cfg.model_arguments({"model": defaults.for_steps(model, 10)})
+    assert arguments.get("compute_dtype", "auto") == ("bfloat16" if units else "auto")

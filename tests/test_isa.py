@@ -15,7 +15,9 @@ NEEDED_FLAGS = {  # of /proc/cpuinfo, beyond those of the level below (x86-64 ps
     "v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
     "v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
     "v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
+    "amx": {"amx_bf16", "amx_int8", "amx_tile", "avx512_bf16"},
 }
+LEVELS = list(NEEDED_FLAGS)
 # One case for every fast path, every loss and optimizer, both index widths and both kinds of hidden layer.
 SUBSET = (
     "dense_hinge or g1_large or g1_adam or g3_padding or g16_large or g17_odd or g32_adam or g64_hinge_adam or wide_g1 "
@@ -28,22 +30,51 @@ def run(level: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels of x86-64")
-@pytest.mark.parametrize("level", ["v2", "v3", "v4"])
-def test_level_follows_the_oracle(level: str) -> None:
+def skip_unless_available(level: str) -> None:
     flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
-    missing = set().union(*(NEEDED_FLAGS[known] for known in NEEDED_FLAGS if known <= level)) - flags
+    missing = set().union(*(NEEDED_FLAGS[known] for known in LEVELS[: LEVELS.index(level) + 1])) - flags
     if missing:
         pytest.skip(f"this CPU lacks {sorted(missing)}")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels of x86-64")
+@pytest.mark.parametrize("level", LEVELS)
+def test_level_follows_the_oracle(level: str) -> None:
+    skip_unless_available(level)
     done = run(level, "-c", "import sparsexmc._core as core; print(core.cpu_level())")
-    assert f"x86-64-{level}" in done.stdout, done.stderr
+    assert ("AMX" if level == "amx" else f"x86-64-{level}") in done.stdout, done.stderr
     here = Path(__file__).parent
     files = [str(here / f"test_{name}.py") for name in ("step", "topk", "rewiring", "neighbors")]
     rewiring, neighbors = "rewiring_follows and layer and (g1_adam or g17_odd)", "dense_search_at_odd_sizes"
-    chosen = f"(steps_follow and ({SUBSET})) or exact_order or ({rewiring}) or {neighbors}"
+    chosen = f"((steps_follow or in_bfloat16) and ({SUBSET})) or exact_order or ({rewiring}) or {neighbors}"
     done = run(level, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout and "skipped" not in done.stdout
+
+
+def test_matrix_units_add_as_vectors_do() -> None:
+    """Products in bfloat16 have the same bits with the matrix units and without them."""
+    skip_unless_available("amx")
+    code = """if True:
+        import hashlib
+        import numpy as np
+        import sparsexmc as sx
+        rng, digest = np.random.default_rng(5), hashlib.sha256()
+        for features, labels, fan_in, group_size, dense, batch in [
+            (70, 500, 7, 16, 40, 33), (256, 900, 32, 16, 160, 300), (65, 300, 17, 5, 0, 1), (33, 70, 33, 24, 33, 100)
+        ]:
+            classifier = sx.Classifier(features, labels, fan_in=fan_in, group_size=group_size, dense_labels=dense,
+                                       batch_size=batch, optimizer=sx.Adam(), compute_dtype="bfloat16", device="cpu")
+            for _ in range(3):
+                x = rng.standard_normal((batch, features), dtype=np.float32)
+                digest.update(classifier.train_step(x, rng.integers(0, labels, batch)).grad.tobytes())
+            for value in classifier.state_dict().values():
+                digest.update(np.asarray(value).tobytes())
+        print(digest.hexdigest())
+    """
+    with_units, without = run("amx", "-c", code), run("v4", "-c", code)
+    assert with_units.returncode == 0, with_units.stderr
+    assert with_units.stdout == without.stdout
 
 
 @pytest.mark.parametrize("value", ["v9", "avx2", "V3 "])

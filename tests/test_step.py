@@ -12,7 +12,17 @@ import scipy.sparse as sp
 import reference as ref
 import sparsexmc as sx
 from cases import ADAM, BY_NAME, CASES, Case
-from harness import assert_close, assert_follows, assert_same_bits, build, csr, oracle, step, tensors
+from harness import (
+    assert_close,
+    assert_follows,
+    assert_follows_in_bfloat16,
+    assert_same_bits,
+    build,
+    csr,
+    oracle,
+    step,
+    tensors,
+)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -21,6 +31,12 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_steps_follow_the_oracle(case: Case) -> None:
     classifier = build(case)
     assert_follows(case, classifier, oracle(case, classifier), case.steps())
+
+
+@each_case
+def test_steps_in_bfloat16(case: Case) -> None:
+    exact, rounded = build(case), build(case, compute_dtype="bfloat16")
+    assert_follows_in_bfloat16(case, rounded, exact, case.steps())
 
 
 @each_case

@@ -1,8 +1,9 @@
 // Table of contents of the device code: parameter structs and one function per kernel and device.
 // Pointers are device memory. [a, b] is row-major; "[H, ldx]" has ldx >= the batch with zero columns behind it.
-// What the products read ("compute" below) is fp32 on the CPU, and bf16 or fp32 on a GPU; sums are fp32 everywhere.
-// Where a struct has `skip`, a kernel on a GPU does nothing when *skip is not 0: the batch held NaN or Inf, and the
-// host does not wait to learn of it. The CPU's host logic looks before it goes on and passes null.
+// What the products read ("compute" below) is bf16 or fp32; sums are fp32 everywhere. On the CPU the matrices of a
+// batch are fp32 whatever `compute` says: its fused step rounds them as it packs them, and everything else there is
+// fp32. Where a struct has `skip`, a kernel on a GPU does nothing when *skip is not 0: the batch held NaN or Inf, and
+// the host does not wait to learn of it. The CPU's host logic looks before it goes on and passes null.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct Segment {
   void* weights = nullptr;              // [groups, fan_in, group_size] of weight_dtype
   DType weight_dtype = DType::float32;  // or bfloat16 (CUDA), rounded stochastically
   float* bias = nullptr;                // [groups * group_size]
-  void* indices = nullptr;              // [groups, fan_in] ascending, unique; null: feature f is input f (dense)
+  bool dense = false;                   // feature f is input f; known before there is memory
+  void* indices = nullptr;              // [groups, fan_in] ascending, unique; null if dense
   bool wide_indices = false;            // uint32 instead of uint16
   float* weight_state[2] = {};          // momentum, or first and second moment; laid out as weights
   float* bias_state[2] = {};
@@ -166,11 +168,11 @@ struct NearestRows {
   Candidate* lists = nullptr;     // [workers, batch, k]
   const int8_t* rows = nullptr;   // [ceil(count / byte_row_group), features, byte_row_group]
   const float* scales = nullptr;  // [count] factor on the products of each row
-  float* scratch = nullptr;       // [workers, nearest_rows_scratch floats]
+  float* scratch = nullptr;       // nearest_rows_scratch floats
   const float* xt = nullptr;      // [features, ldx]
   int64_t count = 0, features = 0, batch = 0, ldx = 0, k = 0;
 };
-int64_t nearest_rows_scratch(Cpu, int64_t batch);  ///< floats per worker
+int64_t nearest_rows_scratch(Cpu, int64_t workers, int64_t batch, int64_t features);  ///< floats
 void nearest_rows(Cpu, Context& context, const NearestRows& p);
 
 /// Merges an instance's lists into sorted scores and ids [batch, k].

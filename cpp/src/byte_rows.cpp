@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/memory_pool.h"
 
 namespace sparsexmc {
 namespace {
@@ -36,7 +39,12 @@ void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k
   check(rows, queries, k);
   const int64_t most = std::min(queries.rows, queries_at_a_time), workers = context.threads().num_threads();
   std::vector<float> xt(static_cast<size_t>(rows.features * kernels::leading_dimension(Cpu{}, most)));
-  std::vector<float> scratch(static_cast<size_t>(workers * kernels::nearest_rows_scratch(Cpu{}, most)));
+  const size_t room =
+      static_cast<size_t>(kernels::nearest_rows_scratch(Cpu{}, workers, most, rows.features)) * sizeof(float);
+  std::vector<std::byte> memory(room + MemoryPool::granularity);
+  void* scratch = memory.data();
+  size_t space = memory.size();
+  std::align(MemoryPool::granularity, room, scratch, space);  // matrix units want whole cache lines
   std::vector<kernels::Candidate> lists(static_cast<size_t>(workers * most * k));
   for (int64_t first = 0; first < queries.rows; first += queries_at_a_time) {
     if (poll) poll();
@@ -57,7 +65,7 @@ void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k
     p.lists = lists.data();
     p.rows = rows.values;
     p.scales = rows.scales;
-    p.scratch = scratch.data();
+    p.scratch = static_cast<float*>(scratch);
     p.xt = xt.data();
     p.count = rows.count;
     p.features = rows.features;

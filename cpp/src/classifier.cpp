@@ -16,9 +16,10 @@ Classifier::Impl::Impl(const ClassifierConfig& wanted, const LabelData& given, b
       memory_plan(plan(config)),
       context(std::make_unique<Context>(Device::parse(config.device), config.num_threads, config.memory_limit)),
       compute(choose_compute_dtype(config, context->device())),
+      stored(choose_stored_dtype(compute, context->device())),
       buffers(*context, memory_plan),
       output(config, *context, buffers, compute),
-      kept(config, *context, buffers, compute),
+      kept(config, *context, buffers, stored),
       labels(config, *context, buffers),
       results(*context),
       inputs(buffers.get<void>("batch.inputs")),
@@ -47,7 +48,7 @@ Classifier::Impl::Impl(const ClassifierConfig& wanted, const LabelData& given, b
     output.set_biases(*context, starting_biases(config, given, weights), labels.ids());
   }
   if (config.hidden) {
-    hidden.emplace(config, buffers, compute);
+    hidden.emplace(config, buffers, stored);
     hidden->initialise(*context);
   }
   progress.lr = config.optimizer.lr();

@@ -78,7 +78,8 @@ struct Classifier::Impl {
   ClassifierConfig config;
   MemoryPlan memory_plan;
   std::unique_ptr<Context> context;
-  DType compute;  // of `features` and `inputs`
+  DType compute;  // what the products of the output layer read
+  DType stored;   // of `features` and `inputs`
   Buffers buffers;
   FanInLayer output;
   std::optional<HiddenLayer> hidden;

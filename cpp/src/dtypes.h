@@ -9,4 +9,7 @@ namespace sparsexmc {
 /// @throws ArgumentError if the device cannot take compute_dtype or weight_dtype
 DType choose_compute_dtype(const ClassifierConfig& config, Device device);
 
+/// What the matrices of a batch are stored as: the CPU's kernels round to bfloat16 themselves, where they need it.
+DType choose_stored_dtype(DType compute, Device device);
+
 }  // namespace sparsexmc

@@ -25,14 +25,14 @@ int64_t leading_dimension(Device device, int64_t batch) {
 
 }  // namespace
 
-KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute)
+KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored)
     : context_(context),
       buffers_(buffers),
       rewiring_(config.rewiring),
-      compute_(compute),
+      stored_(stored),
       features_(config.layer_features()),
       slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
-                  static_cast<int64_t>(dtype_size(compute))),
+                  static_cast<int64_t>(dtype_size(stored))),
       inputs_(buffers.get<char>("rewiring.kept_inputs")),
       positives_(buffers.get<Positive>(positives_buffer)) {}
 
@@ -121,7 +121,7 @@ void KeptBatches::restore(const std::vector<KeptBatchSize>& sizes) {
 
 void KeptBatches::read_inputs(size_t i, float* out) const {
   const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
-  visit_stored(compute_, [&](auto zero) {
+  visit_stored(stored_, [&](auto zero) {
     using Stored = decltype(zero);
     const auto copy = [&](const void* piece, int64_t first, int64_t n) {
       const auto* rows = static_cast<const Stored*>(piece);
@@ -134,7 +134,7 @@ void KeptBatches::read_inputs(size_t i, float* out) const {
 
 void KeptBatches::write_inputs(size_t i, const float* in) {
   const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
-  visit_stored(compute_, [&](auto zero) {
+  visit_stored(stored_, [&](auto zero) {
     using Stored = decltype(zero);
     const auto copy = [&](void* piece, int64_t first, int64_t n) {
       auto* rows = static_cast<Stored*>(piece);

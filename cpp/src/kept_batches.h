@@ -13,8 +13,8 @@ namespace sparsexmc {
 
 class KeptBatches {
  public:
-  /// @param compute dtype of the inputs
-  KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute);
+  /// @param stored dtype of the inputs
+  KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored);
 
   /// Is the batch that makes the count of finished steps `step` to be kept? True if a rewiring comes within
   /// grow_batches steps, this one included.
@@ -52,13 +52,13 @@ class KeptBatches {
   int64_t used_positives() const {
     return entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
   }
-  int64_t row_bytes(const Entry& entry) const { return entry.ldx * static_cast<int64_t>(dtype_size(compute_)); }
+  int64_t row_bytes(const Entry& entry) const { return entry.ldx * static_cast<int64_t>(dtype_size(stored_)); }
   void* inputs_of(size_t i) const;
 
   Context& context_;
   Buffers& buffers_;
   std::optional<Rewiring> rewiring_;
-  DType compute_;
+  DType stored_;
   int64_t features_, slot_bytes_;
   char* inputs_;                                  // [grow_batches] slots
   std::vector<kernels::Positive> own_positives_;  // where the device's memory is not the host's

@@ -35,7 +35,8 @@ struct Target {
   Tag tag;
   kernels::Machine machine;
   int64_t ldx;    // of the largest batch
-  DType compute;  // dtype of what the products read
+  DType compute;  // dtype of what the products of the output layer read
+  DType stored;   // of a batch's matrices
 
   /// Does the host see the device's memory? Then what it prepares lies there at once, with room for sorting.
   static constexpr bool is_cpu = std::is_same_v<Tag, kernels::Cpu>;
@@ -70,7 +71,7 @@ void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Ta
     b.add("batch.by_feature", (target.is_cpu ? 2 : 1) * nonzeros, sizeof(kernels::SparseEntry));
     b.add("batch.feature_runs", nonzeros + 1, sizeof(int64_t));
   } else {
-    b.add("batch.features", config.in_features * ldx, dtype_size(target.compute));
+    b.add("batch.features", config.in_features * ldx, dtype_size(target.stored));
     b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
     b.add("scratch.hidden",
           kernels::hidden_backward_scratch(target.tag, target.machine, config.in_features, units, ldx), 1);
@@ -110,7 +111,7 @@ void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<
       scratch = std::max(scratch, kernels::rewire_scratch(target.tag, target.machine,
                                                           segment_sizes(s, config.weight_dtype), target.ldx, kept));
   b.add("scratch.rewiring", scratch, 1);
-  b.add("rewiring.kept_inputs", kept * config.layer_features() * target.ldx, dtype_size(target.compute));
+  b.add("rewiring.kept_inputs", kept * config.layer_features() * target.ldx, dtype_size(target.stored));
   b.add("rewiring.kept_positives", kept * config.batch_size * config.labels_per_instance, sizeof(kernels::Positive));
 }
 
@@ -137,7 +138,7 @@ MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
   if (target.is_cpu) b.add("label_rows", config.num_labels, sizeof(uint32_t));
   if (target.is_cpu && config.num_instances > 0) b.add("label_counts", config.num_labels, sizeof(uint32_t));
   if (config.hidden) plan_hidden(b, config, target);
-  b.add("batch.inputs", config.layer_features() * target.ldx, dtype_size(target.compute));
+  b.add("batch.inputs", config.layer_features() * target.ldx, dtype_size(target.stored));
   b.add("batch.gradients", std::max(step.dx_floats, biases), sizeof(float));  // see FanInLayer::weigh_labels
   b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
   b.add("batch.outcome", 1, sizeof(StepOutcome));
@@ -156,7 +157,8 @@ MemoryPlan build(const ClassifierConfig& config) {
   const int threads = ThreadPool(config.num_threads).num_threads();
   return visit_device(device, [&](auto tag) {
     return build(config, Target<decltype(tag)>{tag, kernels::machine(tag, device, threads),
-                                               kernels::leading_dimension(tag, config.batch_size), compute});
+                                               kernels::leading_dimension(tag, config.batch_size), compute,
+                                               choose_stored_dtype(compute, device)});
   });
 }
 

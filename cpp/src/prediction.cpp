@@ -32,7 +32,7 @@ void Classifier::Impl::gather(const TensorView& embeddings, int64_t first, const
   p.batch = sizes.batch;
   p.features = embeddings.cols;
   p.ldx = sizes.ldx;
-  p.compute = compute;
+  p.compute = stored;
   p.scale = input_scale();
   visit_device(context->device(), [&](auto tag) { kernels::gather_columns(tag, *context, p); });
 }
@@ -95,7 +95,7 @@ auto Classifier::Impl::activations(float* out) {
   return [=, this](auto tag, int64_t first, const BatchSizes& sizes) {
     const int64_t units = config.layer_features();
     float* rows = out + first * units;
-    visit_stored(compute, [&]<class T>(T) {
+    visit_stored(stored, [&]<class T>(T) {
       const T* columns = static_cast<const T*>(inputs);  // [units, ldx]
       std::vector<T> copy;
       if (!on_cpu()) {

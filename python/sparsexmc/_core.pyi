@@ -17,6 +17,11 @@ def cpu_level() -> str:
     Instruction set that the kernels use on this CPU, e.g. "x86-64-v3 (AVX2)".
     """
 
+def cpu_matrix_units() -> bool:
+    """
+    Do the kernels use matrix units of this CPU (AMX)? Then products of bfloat16 are faster than of float32.
+    """
+
 def default_num_threads() -> int:
     """
     Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
@@ -131,7 +136,10 @@ class Classifier:
     @staticmethod
     def load(path: str, device: str, num_threads: int) -> Classifier: ...
 
-    def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
+    def save(self, path: str, label_names: Sequence[str], card: str, durable: bool) -> None: ...
+
+    @staticmethod
+    def make_durable(path: str) -> None: ...
 
     def start_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool, stream: int, caller_stream: int | None) -> Step:
         """

@@ -57,8 +57,8 @@ class Classifier:
             logit of least loss for a label with n = `label_counts` of N = `num_instances`, with "bce" the log-odds
             ln((n + 1/2) / (N - n + 1/2)), within +-ln(2 N + 1) also at n = 0 and n = N.
         weight_dtype: storage of the output layer's weights: "float32", or on a GPU "bfloat16", rounded stochastically.
-        compute_dtype: what the products read, sums are float32: "float32", or on a GPU "bfloat16"; "auto": float32 on
-            the CPU, bfloat16 on a GPU.
+        compute_dtype: what the products of training read, "float32" or "bfloat16", sums are float32; "auto": float32 on
+            the CPU, bfloat16 on a GPU. On a CPU bfloat16 is for matrix units (AMX): elsewhere as exact, but slower.
         state_dtype: storage of the optimizer state; "float32".
         device: "cpu", "cuda" or "cuda:<index>"; "auto": a usable GPU, else the CPU, and the log says why.
         stream: the CUDA stream to run on: a cudaStream_t as an int, a torch.cuda.Stream or a cupy.cuda.Stream; None:
@@ -360,7 +360,7 @@ class Classifier:
             CheckpointError: it cannot be written.
         """
         names = self._label_names if label_names is None else _state.check_label_names(label_names, self.num_labels)
-        self._engine.save(fspath(path), names or [], card)
+        self._engine.save(fspath(path), names or [], card, True)
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:

@@ -13,6 +13,8 @@ NB_MODULE(_core, m) {
   m.def("version", [] { return SPARSEXMC_VERSION; }, "Version of the library, e.g. \"0.1.0\".");
   m.def("cpu_level", &sparsexmc::cpu_level,
         "Instruction set that the kernels use on this CPU, e.g. \"x86-64-v3 (AVX2)\".");
+  m.def("cpu_matrix_units", &sparsexmc::cpu_matrix_units,
+        "Do the kernels use matrix units of this CPU (AMX)? Then products of bfloat16 are faster than of float32.");
   m.def(
       "default_num_threads", [] { return sparsexmc::ThreadPool().num_threads(); },
       "Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.");

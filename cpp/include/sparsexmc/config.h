@@ -145,8 +145,10 @@ struct ClassifierConfig {
   Schedule schedule;
   std::optional<Rewiring> rewiring;
   DType weight_dtype = DType::float32;  ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
-  std::optional<DType> compute_dtype;   ///< what products read; none: float32 on the CPU, bfloat16 on CUDA
-  InitialBias initial_bias;             ///< with BCE a value near the log-odds of a label starts calmer
+  /// What the products of training the output layer read; none: float32 on the CPU, bfloat16 on CUDA. On the CPU
+  /// bfloat16 takes processors with matrix units (AMX); others give the same products, more slowly than float32.
+  std::optional<DType> compute_dtype;
+  InitialBias initial_bias;   ///< with BCE a value near the log-odds of a label starts calmer
   int64_t num_instances = 0;  ///< of the training data; 0: not known. Known, the model keeps it and LabelData::counts
   int64_t batch_size = 256;   ///< the largest batch a step may bring
   int64_t labels_per_instance = 128;    ///< the plan reserves for batch_size times this many positives

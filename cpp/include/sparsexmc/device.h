@@ -30,4 +30,7 @@ std::string cuda_unavailable_reason();
 /// The instruction set whose kernels run on this CPU, e.g. "x86-64-v3 (AVX2)"; SPARSEXMC_CPU_ISA overrides the choice.
 std::string cpu_level();
 
+/// Do the kernels use matrix units of this CPU (AMX), for which products of bfloat16 are many times faster?
+bool cpu_matrix_units();
+
 }  // namespace sparsexmc

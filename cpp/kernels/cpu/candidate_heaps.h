@@ -46,15 +46,23 @@ struct CandidateHeaps {
     for (int64_t c = 0; c < columns; c += width) {
       // >= and not >: an equal score with a smaller label id must get in.
       if (!any(load(z + c) >= load(threshold + first_column + c))) continue;
-      for (int64_t i = c; i < c + width && first_column + i < batch; ++i) {
-        kernels::Candidate* heap = heaps + (first_column + i) * k;
-        const kernels::Candidate candidate{z[i], label};
-        if (!before(candidate, heap[0])) continue;
-        heap[0] = candidate;
-        sift_down(heap, k, 0);
-        threshold[first_column + i] = heap[0].score;
-      }
+      for (int64_t i = c; i < c + width && first_column + i < batch; ++i) put({z[i], label}, first_column + i);
     }
+  }
+
+  /// Offers `count` labels from `first_label` on with scores z, for one instance.
+  void offer(Vec z, uint32_t first_label, int64_t count, int64_t instance) const {
+    if (!any(z >= broadcast(threshold[instance]))) return;
+    for (int64_t i = 0; i < count; ++i) put({z[i], first_label + static_cast<uint32_t>(i)}, instance);
+  }
+
+ private:
+  void put(const kernels::Candidate& candidate, int64_t instance) const {
+    kernels::Candidate* heap = heaps + instance * k;
+    if (!before(candidate, heap[0])) return;
+    heap[0] = candidate;
+    sift_down(heap, k, 0);
+    threshold[instance] = heap[0].score;
   }
 };
 

@@ -2,6 +2,14 @@
 #include <cstdlib>
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "fp32.h"
 #include "isa.h"
 #include "sparsexmc/device.h"
@@ -17,6 +25,9 @@ namespace isa_v3 {
 const KernelTable& table();
 }
 namespace isa_v4 {
+const KernelTable& table();
+}
+namespace isa_amx {
 const KernelTable& table();
 }
 #elif defined(__aarch64__)
@@ -37,12 +48,32 @@ struct Isa {
   const KernelTable& (*table)();
 };
 
+#if defined(__x86_64__)
+/// Has the CPU matrix units for int8 and bf16, does the system save their registers, and may this process use them?
+/// Linux wants to be asked, since their state makes signal frames larger.
+bool matrix_units() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned amx = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tile, int8
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & amx) != amx) return false;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & 1u << 5) == 0) return false;  // avx512_bf16
+  constexpr long request_permission = 0x1023, tile_data = 18;                            // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 Isa choose() {
 #if defined(__x86_64__)
   const bool v2 = __builtin_cpu_supports("x86-64-v2");
   const bool v3 = __builtin_cpu_supports("x86-64-v3");
   const bool v4 = __builtin_cpu_supports("x86-64-v4");
-  const Isa sets[] = {{"v4", v4, isa_v4::table}, {"v3", v3, isa_v3::table}, {"v2", v2, isa_v2::table}};
+  const Isa sets[] = {{"amx", v4 && matrix_units(), isa_amx::table},
+                      {"v4", v4, isa_v4::table},
+                      {"v3", v3, isa_v3::table},
+                      {"v2", v2, isa_v2::table}};
 #elif defined(__aarch64__)
   const Isa sets[] = {{"neon", true, isa_neon::table}};
 #else
@@ -82,8 +113,11 @@ const char* isa_name() { return chosen().name; }
 
 namespace sparsexmc {
 
+bool cpu_matrix_units() { return cpu::isa_name() == std::string("amx"); }
+
 std::string cpu_level() {
   const std::string isa = cpu::isa_name();
+  if (isa == "amx") return "x86-64-v4 with AMX";
   if (isa == "v4") return "x86-64-v4 (AVX-512)";
   if (isa == "v3") return "x86-64-v3 (AVX2)";
   if (isa == "v2") return "x86-64-v2 (SSE4.2)";
@@ -97,8 +131,9 @@ namespace sparsexmc::kernels {
 using cpu::kernel_table;
 
 int64_t leading_dimension(Cpu, int64_t batch) { return cpu::leading_dimension(batch); }
-StepSizes step_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch, DType) {
-  return kernel_table().step_sizes(machine, segments, num_segments, batch);
+StepSizes step_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch,
+                     DType compute) {
+  return kernel_table().step_sizes(machine, segments, num_segments, batch, compute);
 }
 void fan_in_step(Cpu, Context& context, const FanInStep& p) { kernel_table().fan_in_step(context.threads(), p); }
 void reduce_parts(Cpu, Context& context, const ReduceParts& p) { kernel_table().reduce_parts(context.threads(), p); }
@@ -113,7 +148,9 @@ TopKSizes topk_sizes(Cpu, const Machine& machine, const Segment* segments, int64
 }
 void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
 void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
-int64_t nearest_rows_scratch(Cpu, int64_t batch) { return kernel_table().nearest_rows_scratch(batch); }
+int64_t nearest_rows_scratch(Cpu, int64_t workers, int64_t batch, int64_t features) {
+  return kernel_table().nearest_rows_scratch(workers, batch, features);
+}
 void nearest_rows(Cpu, Context& context, const NearestRows& p) { kernel_table().nearest_rows(context.threads(), p); }
 void hidden_forward(Cpu, Context& context, const HiddenForward& p) {
   kernel_table().hidden_forward(context.threads(), p);

@@ -1,4 +1,5 @@
 // The fused training step over one segment.
+#include "bf16_group_step.h"
 #include "group_step.h"
 #include "per_label_step.h"
 #include "table.h"
@@ -21,6 +22,19 @@ void group_part(const FanInStep& p, const GroupScratch& scratch, int64_t first, 
 }
 
 template <Loss loss>
+void bf16_group_part(const FanInStep& p, const Bf16Scratch& scratch, const Bf16Batch& batch, int64_t first,
+                     int64_t last, float* dx, double& total) {
+  const MatrixUnit unit;
+  const int64_t rows = p.segment.group_size, together = bf16_groups_together(p.segment);
+  int64_t cursor = first_positive(p.positives, p.num_positives, first * rows);
+  for (int64_t group = first; group < last; group += together) {
+    const int64_t end = smaller(group + together, last);
+    bf16_group_step<loss>(p, scratch, batch, group, end - group, dx, cursor, total);
+    while (cursor < p.num_positives && p.positives[cursor].row < end * rows) ++cursor;
+  }
+}
+
+template <Loss loss>
 void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float* dx, double& total) {
   const int64_t tile = label_tile_rows(p.segment.fan_in, p.label_tile);
   const LabelScratch labels(scratch, p.segment.fan_in);
@@ -33,30 +47,42 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
   }
 }
 
+/// Labels with a fan-in of their own: vectors of instances, no products of matrices.
+bool per_label(const Segment& s) { return s.group_size == 1 && !s.dense; }
+bool in_bf16(const Segment& s, DType compute) { return compute == DType::bfloat16 && !per_label(s); }
+
 template <Loss loss>
-void part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float* dx, double& total) {
-  if (p.segment.group_size == 1 && p.segment.indices != nullptr)
+void part(const FanInStep& p, float* scratch, const Bf16Batch& batch, int64_t first, int64_t last, float* dx,
+          double& total) {
+  if (per_label(p.segment))
     label_part<loss>(p, scratch, first, last, dx, total);
+  else if (in_bf16(p.segment, p.compute))
+    bf16_group_part<loss>(p, Bf16Scratch(scratch, p.segment), batch, first, last, dx, total);
   else
     group_part<loss>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
 }
 
 /// Floats of scratch of one worker, on cache lines of its own.
-int64_t worker_scratch(const Segment& s) {
-  int64_t floats = GroupScratch::floats(s.group_size, s.fan_in);
-  if (s.group_size == 1) floats = larger(floats, LabelScratch::floats(s.fan_in, s.in_features));
-  return worker_floats(floats);
+int64_t worker_scratch(const Segment& s, DType compute) {
+  if (per_label(s)) return worker_floats(LabelScratch::floats(s.fan_in, s.in_features));
+  return worker_floats(in_bf16(s, compute) ? Bf16Scratch::floats(s) : GroupScratch::floats(s.group_size, s.fan_in));
+}
+/// Floats of scratch that the workers share, before theirs.
+int64_t shared_scratch(const Segment& s, int64_t ldx, DType compute) {
+  return in_bf16(s, compute) ? worker_floats(Bf16Batch::floats(s.in_features, ldx)) : 0;
 }
 
 }  // namespace
 
-StepSizes step_sizes(const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch) {
+StepSizes step_sizes(const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch,
+                     DType compute) {
   const int64_t features = segments[0].in_features, ldx = leading_dimension(batch);
-  int64_t weights = 0, groups = 1, scratch = 0;
+  int64_t weights = 0, groups = 1, scratch = 0, shared = 0;
   for (int64_t i = 0; i < num_segments; ++i) {
     weights += segments[i].groups * segments[i].group_size * segments[i].fan_in;
     groups = larger(groups, segments[i].groups);
-    scratch = larger(scratch, worker_scratch(segments[i]));
+    scratch = larger(scratch, worker_scratch(segments[i], compute));
+    shared = larger(shared, shared_scratch(segments[i], ldx, compute));
   }
   StepSizes sizes;
   // A part costs three passes over its [H, ldx]; with 512 weights per feature that stays below a few percent of its
@@ -67,24 +93,29 @@ StepSizes step_sizes(const Machine& machine, const Segment* segments, int64_t nu
   sizes.parts = smaller(sizes.parts, groups);
   sizes.dx_floats = sizes.parts * features * ldx;
   sizes.losses = sizes.parts;
-  sizes.scratch_bytes = machine.workers * scratch * static_cast<int64_t>(sizeof(float));
+  sizes.scratch_bytes = (shared + machine.workers * scratch) * static_cast<int64_t>(sizeof(float));
   return sizes;
 }
 
 void fan_in_step(ThreadPool& threads, const FanInStep& p) {
   const int64_t dx_floats = p.segment.in_features * p.ldx;
-  const int64_t scratch_floats = worker_scratch(p.segment);
+  const int64_t scratch_floats = worker_scratch(p.segment, p.compute);
+  float* workers = fp32(p.scratch) + shared_scratch(p.segment, p.ldx, p.compute);
+  const Bf16Batch batch(fp32(p.scratch), p.segment.in_features, p.ldx);
+  if (in_bf16(p.segment, p.compute))
+    parallel_for(threads, blocks32(p.segment.in_features),
+                 [&](int64_t block, int) { batch.fill(fp32(p.xt), p.ldx, block); });
   parallel_for(threads, p.parts, [&](int64_t i, int worker) {
     float* dx = p.dx_parts + i * dx_floats;
     if (p.zero_dx) __builtin_memset(dx, 0, static_cast<size_t>(dx_floats) * sizeof(float));
     if (p.zero_loss) p.loss_parts[i] = 0.0;
-    float* scratch = fp32(p.scratch) + worker * scratch_floats;
+    float* scratch = workers + worker * scratch_floats;
     const int64_t first = p.segment.groups * i / p.parts, last = p.segment.groups * (i + 1) / p.parts;
     double total = 0.0;
     if (p.loss == Loss::bce)
-      part<Loss::bce>(p, scratch, first, last, dx, total);
+      part<Loss::bce>(p, scratch, batch, first, last, dx, total);
     else
-      part<Loss::squared_hinge>(p, scratch, first, last, dx, total);
+      part<Loss::squared_hinge>(p, scratch, batch, first, last, dx, total);
     p.loss_parts[i] += total;
   });
 }

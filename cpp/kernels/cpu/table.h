@@ -8,7 +8,7 @@ namespace sparsexmc::cpu {
 
 struct KernelTable {
   kernels::StepSizes (*step_sizes)(const kernels::Machine&, const kernels::Segment*, int64_t num_segments,
-                                   int64_t batch);
+                                   int64_t batch, DType compute);
   void (*fan_in_step)(ThreadPool&, const kernels::FanInStep&);
   void (*reduce_parts)(ThreadPool&, const kernels::ReduceParts&);
   void (*gather_columns)(ThreadPool&, const kernels::GatherColumns&);
@@ -17,7 +17,7 @@ struct KernelTable {
                                    int64_t batch);
   void (*topk)(ThreadPool&, const kernels::TopK&);
   void (*topk_merge)(ThreadPool&, const kernels::TopKMerge&);
-  int64_t (*nearest_rows_scratch)(int64_t batch);
+  int64_t (*nearest_rows_scratch)(int64_t workers, int64_t batch, int64_t features);
   void (*nearest_rows)(ThreadPool&, const kernels::NearestRows&);
   void (*hidden_forward)(ThreadPool&, const kernels::HiddenForward&);
   int64_t (*hidden_backward_scratch)(const kernels::Machine&, int64_t units, int64_t ldx);
@@ -32,7 +32,8 @@ struct KernelTable {
 
 #if defined(SPARSEXMC_ISA)
 namespace SPARSEXMC_ISA {
-kernels::StepSizes step_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch);
+kernels::StepSizes step_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch,
+                              DType compute);
 void fan_in_step(ThreadPool&, const kernels::FanInStep&);
 void reduce_parts(ThreadPool&, const kernels::ReduceParts&);
 void gather_columns(ThreadPool&, const kernels::GatherColumns&);
@@ -40,7 +41,7 @@ void scatter_columns(ThreadPool&, const kernels::ScatterColumns&);
 kernels::TopKSizes topk_sizes(const kernels::Machine&, const kernels::Segment*, int64_t num_segments, int64_t batch);
 void topk(ThreadPool&, const kernels::TopK&);
 void topk_merge(ThreadPool&, const kernels::TopKMerge&);
-int64_t nearest_rows_scratch(int64_t batch);
+int64_t nearest_rows_scratch(int64_t workers, int64_t batch, int64_t features);
 void nearest_rows(ThreadPool&, const kernels::NearestRows&);
 void hidden_forward(ThreadPool&, const kernels::HiddenForward&);
 int64_t hidden_backward_scratch(const kernels::Machine&, int64_t units, int64_t ldx);

@@ -141,10 +141,10 @@ TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsRea
 
 }  // namespace
 
-void Classifier::save(const std::string& path, const std::vector<std::string>& label_names,
-                      const std::string& card) const {
+void Classifier::save(const std::string& path, const std::vector<std::string>& label_names, const std::string& card,
+                      bool durable) const {
   check_label_names(label_names, config().num_labels);
-  AtomicDirectory target(path);
+  AtomicDirectory target(path, durable);
   const Directory& directory = target.directory();
   Manifest manifest = {SPARSEXMC_VERSION, config(), progress(), {}};
 
@@ -165,6 +165,8 @@ void Classifier::save(const std::string& path, const std::vector<std::string>& l
   target.publish();
 }
 
+void Classifier::make_durable(const std::string& path) { sync_checkpoint(path); }
+
 Classifier Classifier::load(const std::string& path, const std::string& device, int num_threads) {
   const Directory directory = open_checkpoint(path);
   const Manifest manifest = parse_manifest(read_manifest_text(directory), directory.path() + "/" + manifest_file);
@@ -175,10 +177,7 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
   ClassifierConfig config = manifest.config;
   if (!device.empty()) config.device = device;
   config.num_threads = num_threads;
-  if (Device::parse(config.device).kind == DeviceKind::cpu) {  // where all is float32
-    config.weight_dtype = DType::float32;
-    config.compute_dtype.reset();
-  }
+  if (Device::parse(config.device).kind == DeviceKind::cpu) config.weight_dtype = DType::float32;
   Classifier classifier(config, Restored{});
   try {
     classifier.set_progress(manifest.progress);

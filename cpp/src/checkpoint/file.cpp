@@ -85,10 +85,14 @@ bool Directory::contains(const std::string& name) const {
   return faccessat(fd(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-void Directory::sync() const { sync_descriptor(fd(), path_, true); }
+void Directory::sync() const {
+  if (durable_) sync_descriptor(fd(), path_, true);
+}
 
 OutputFile::OutputFile(const Directory& directory, const std::string& name)
-    : path_(directory.path() + "/" + name), fd_(open_retrying(directory.fd(), name, O_WRONLY | O_CREAT | O_EXCL)) {
+    : path_(directory.path() + "/" + name),
+      fd_(open_retrying(directory.fd(), name, O_WRONLY | O_CREAT | O_EXCL)),
+      durable_(directory.durable()) {
   if (fd_.get() < 0) throw_io_error("create", path_, errno);
 }
 
@@ -110,10 +114,17 @@ void OutputFile::write(const void* data, size_t bytes) {
 }
 
 FileRecord OutputFile::finish() {
-  sync_descriptor(fd_.get(), path_, false);
+  if (durable_) sync_descriptor(fd_.get(), path_, false);
   // Network file systems may report a failed write only here. The descriptor is gone either way.
   if (close(fd_.release()) != 0 && errno != EINTR) throw_io_error("write", path_, errno);
   return {bytes_, hash_.hex_digest()};
+}
+
+void sync_file(const Directory& directory, const std::string& name) {
+  const FileDescriptor file(open_retrying(directory.fd(), name, O_RDONLY));
+  const std::string path = directory.path() + "/" + name;
+  if (file.get() < 0) throw_io_error("open", path, errno);
+  sync_descriptor(file.get(), path, false);
 }
 
 // O_NONBLOCK: opening a pipe must not wait for its writer.

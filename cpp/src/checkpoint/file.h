@@ -37,12 +37,16 @@ class Directory {
   const std::string& path() const { return path_; }
   int fd() const { return fd_.get(); }
   bool contains(const std::string& name) const;
-  /// Waits until the names in it are on the disk.
+  /// Waits until the names in it are on the disk, if it is durable.
   void sync() const;
+  /// Do new files and names wait for the disk? Without, they outlive the process, but not a failure of power.
+  bool durable() const { return durable_; }
+  void set_durable(bool durable) { durable_ = durable; }
 
  private:
   std::string path_;
   FileDescriptor fd_;
+  bool durable_ = true;
 };
 
 /// What config.json records of a file.
@@ -59,15 +63,19 @@ class OutputFile {
   const std::string& path() const { return path_; }
   void write(const void* data, size_t bytes);
   void write(const std::string& text) { write(text.data(), text.size()); }
-  /// Waits until the content is on the disk, then closes.
+  /// Waits until the content is on the disk where the directory is durable, then closes.
   FileRecord finish();
 
  private:
   std::string path_;
   FileDescriptor fd_;
+  bool durable_;
   Sha256 hash_;
   uint64_t bytes_ = 0;
 };
+
+/// Waits until the content of a file is on the disk.
+void sync_file(const Directory& directory, const std::string& name);
 
 /// An existing regular file, or a link to one.
 class InputFile {

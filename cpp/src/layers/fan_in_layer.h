@@ -15,7 +15,7 @@ namespace sparsexmc {
 
 class FanInLayer {
  public:
-  /// @param compute dtype of the inputs
+  /// @param compute what the products read
   FanInLayer(const ClassifierConfig& config, Context& context, const Buffers& buffers, DType compute);
 
   void initialise(Context& context);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from sparsexmc._core import cpu_matrix_units
+
 from .config import FREQUENCY, Config
 from .preparation import are_counts
 
@@ -86,6 +88,8 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/decisions.md).
     model["rewiring"] = "none"
     model["seed"] = 0
+    if cpu_matrix_units():  # a GPU takes bfloat16 anyway
+        model["compute_dtype"] = "bfloat16"
     training: Config = {
         "epochs": 30 if small else 4 if large else 6,
         "validation": "none" if instances < LEAST_TO_HOLD_OUT else 0.05 if large else 0.1,

@@ -20,6 +20,7 @@ LEVELS = {
     "v2": {"sse4_2", "popcnt"},
     "v3": {"avx2", "fma", "bmi2"},
     "v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "amx": {"amx_tile", "amx_bf16", "amx_int8", "avx512_bf16"},
 }
 
 

@@ -108,6 +108,7 @@ Initialised initialise(Context& context, const Shape& shape, DType weight_dtype)
   s.weights = weights.data();
   s.weight_dtype = weight_dtype;
   s.bias = r.bias.data();
+  s.dense = shape.dense;
   s.indices = shape.dense ? nullptr : r.indices.data();
   p.bound = 0.3f;
   p.bias = -2.5f;

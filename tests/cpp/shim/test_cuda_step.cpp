@@ -67,6 +67,7 @@ struct Model {
     }
     segment.weights = weights.data();
     segment.bias = bias.data();
+    segment.dense = c.dense;
     segment.indices = c.dense ? nullptr : c.wide ? static_cast<void*>(wide.data()) : narrow.data();
     segment.wide_indices = c.wide;
     for (int i = 0; i < c.slots; ++i) {
