@@ -7,7 +7,6 @@ import math
 import time
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import scipy.sparse as sp
 
 import sparsexmc as sx
 from harness import ON_DEVICE
-from sparsexmc import _fit_checkpoint
 from sparsexmc._rows import CsrRows, LabelRows
 from sparsexmc._validation import hold_out
 from sparsexmc.fit import Callback, EpochInfo, StepInfo, steps_per_epoch
@@ -156,28 +154,6 @@ def test_patience(tmp_path: Path) -> None:
     assert history.best_epoch == 1
     assert [info.improved for info in history.epochs] == [True, False, False, False]
     assert sx.load(tmp_path / "best").step == c.step / 4
-
-
-@pytest.mark.parametrize("stands", [False, True])
-def test_a_young_training_does_not_wait_for_the_disk(stands: bool, tmp_path: Path, monkeypatch: Any) -> None:
-    """But it does where another checkpoint would be lost, after a minute, and at its end."""
-    path, now, waited, finished = tmp_path / "m", [100.0], [], []
-    if stands:
-        path.mkdir()
-    monkeypatch.setattr(_fit_checkpoint.time, "monotonic", lambda: now[0])
-    core = SimpleNamespace(Classifier=SimpleNamespace(make_durable=finished.append))
-    monkeypatch.setattr(_fit_checkpoint, "_core", core)
-    engine = SimpleNamespace(save=lambda path, names, card, durable: waited.append(durable))
-    checkpoint = _fit_checkpoint.FitCheckpoint(SimpleNamespace(_engine=engine, label_names=None), path)
-    for seconds in (1, 30):
-        now[0] += seconds
-        checkpoint.save()
-    checkpoint.finish()
-    now[0] += 60
-    checkpoint.save()
-    checkpoint.finish()
-    assert waited == [stands, stands, True]
-    assert finished == ([] if stands else [str(path)])
 
 
 def test_checkpoint_holds_the_best_epoch(tmp_path: Path) -> None:

@@ -360,7 +360,7 @@ class Classifier:
             CheckpointError: it cannot be written.
         """
         names = self._label_names if label_names is None else _state.check_label_names(label_names, self.num_labels)
-        self._engine.save(fspath(path), names or [], card, True)
+        self._engine.save(fspath(path), names or [], card)
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:

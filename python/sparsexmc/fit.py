@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._checks import require_int, require_number
-from ._fit_checkpoint import FitCheckpoint
 from ._progress import MetricsFile, Progress
 from ._rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
 from ._validation import Validation, held_out_count, hold_out, keyed_generator, parse_metric
@@ -126,7 +125,6 @@ def fit(  # the method Classifier.fit
     with ExitStack() as stack:
         log = stack.enter_context(closing(MetricsFile(metrics_file)))
         bar = stack.enter_context(closing(Progress(progress, len(rows) * epochs, first + epochs - 1)))
-        saved = None if checkpoint is None else FitCheckpoint(self, checkpoint)
         log.write({"event": "start", "step": self.step, "instances": len(rows), "batch_size": batch_size})
         for epoch in range(first, first + epochs):
             order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
@@ -141,8 +139,8 @@ def fit(  # the method Classifier.fit
             history.epochs.append(info)
             if improved:
                 history.best_epoch, history.best_value = epoch, value
-                if saved is not None:
-                    saved.save()
+                if checkpoint is not None:
+                    self.save(checkpoint)
             log.write({"event": "epoch", **asdict(info)})
             bar.epoch(epoch, info.step, loss, rate, scores)
             answers = [callback.on_epoch(self, info) for callback in callbacks if hasattr(callback, "on_epoch")]
@@ -152,8 +150,6 @@ def fit(  # the method Classifier.fit
             if patience is not None and history.best_epoch is not None and epoch - history.best_epoch >= patience:
                 history.stopped = "patience"
                 break
-        if saved is not None:
-            saved.finish()
     return history
 
 

@@ -191,16 +191,10 @@ void bind_classifier(nb::module_& m) {
           nb::arg("path"), nb::arg("device"), nb::arg("num_threads"), nb::rv_policy::take_ownership)
       .def(
           "save",
-          [](Engine& engine, const std::string& path, const std::vector<std::string>& names, const std::string& card,
-             bool durable) { engine.call([&](Classifier& c) { c.save(path, names, card, durable); }); },
-          nb::arg("path"), nb::arg("label_names"), nb::arg("card"), nb::arg("durable"))
-      .def_static(
-          "make_durable",
-          [](const std::string& path) {
-            const nb::gil_scoped_release release;
-            Classifier::make_durable(path);
+          [](Engine& engine, const std::string& path, const std::vector<std::string>& names, const std::string& card) {
+            engine.call([&](Classifier& c) { c.save(path, names, card); });
           },
-          nb::arg("path"))
+          nb::arg("path"), nb::arg("label_names"), nb::arg("card"))
       .def("start_step", &start_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
            nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
            nb::arg("stream"), nb::arg("caller_stream").none(),

@@ -158,14 +158,9 @@ class Classifier {
 
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default
-  /// @param durable false: does not wait for the disk. The checkpoint outlives the process, but a failure of power may
-  ///   damage it, and the one that it replaced is gone; see make_durable()
   /// @throws CheckpointError; an existing checkpoint at `path` stays whole
-  void save(const std::string& path, const std::vector<std::string>& label_names = {}, const std::string& card = "",
-            bool durable = true) const;
-  /// Waits until the checkpoint at `path` is on the disk.
-  /// @throws CheckpointError
-  static void make_durable(const std::string& path);
+  void save(const std::string& path, const std::vector<std::string>& label_names = {},
+            const std::string& card = "") const;
   /// @param device overrides the stored device unless empty; the CPU widens bfloat16 weights to float32
   /// @param num_threads 0: default
   static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);

@@ -141,10 +141,10 @@ TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsRea
 
 }  // namespace
 
-void Classifier::save(const std::string& path, const std::vector<std::string>& label_names, const std::string& card,
-                      bool durable) const {
+void Classifier::save(const std::string& path, const std::vector<std::string>& label_names,
+                      const std::string& card) const {
   check_label_names(label_names, config().num_labels);
-  AtomicDirectory target(path, durable);
+  AtomicDirectory target(path);
   const Directory& directory = target.directory();
   Manifest manifest = {SPARSEXMC_VERSION, config(), progress(), {}};
 
@@ -164,8 +164,6 @@ void Classifier::save(const std::string& path, const std::vector<std::string>& l
   write_text(directory, manifest_file, to_text(manifest));
   target.publish();
 }
-
-void Classifier::make_durable(const std::string& path) { sync_checkpoint(path); }
 
 Classifier Classifier::load(const std::string& path, const std::string& device, int num_threads) {
   const Directory directory = open_checkpoint(path);

@@ -169,20 +169,10 @@ Directory open_checkpoint(const std::string& path) {
   return directory;
 }
 
-void sync_checkpoint(const std::string& path) {
-  const Directory directory = open_checkpoint(path);
-  for (const char* name : all_files)
-    if (directory.contains(name)) sync_file(directory, name);
-  directory.sync();
-  Directory(fs::path(directory.path()).parent_path().string()).sync();
-}
-
-AtomicDirectory::AtomicDirectory(const std::string& path, bool durable)
+AtomicDirectory::AtomicDirectory(const std::string& path)
     : final_(resolve(path)),
       aside_(aside_path(final_)),
-      temporary_((check_replaceable(final_), make_temporary(final_))) {
-  temporary_.set_durable(durable);
-}
+      temporary_((check_replaceable(final_), make_temporary(final_))) {}
 
 AtomicDirectory::~AtomicDirectory() {
   if (!published_) remove_checkpoint(temporary_.path());
@@ -191,8 +181,7 @@ AtomicDirectory::~AtomicDirectory() {
 void AtomicDirectory::publish(const std::function<void(PublishStep)>& reached, bool exchange) {
   temporary_.sync();
   report(reached, PublishStep::written);
-  Directory parent(fs::path(final_).parent_path().string());
-  parent.set_durable(temporary_.durable());
+  const Directory parent(fs::path(final_).parent_path().string());
   // Renaming takes the place of nothing, or of an empty directory; a checkpoint there has to change places.
   if (rename(temporary_.path().c_str(), final_.c_str()) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST) throw_io_error("replace", final_, errno);

@@ -8,15 +8,12 @@
 
 namespace sparsexmc::checkpoint {
 
-/// Waits until the checkpoint at `path` is on the disk, file by file and by its name.
-void sync_checkpoint(const std::string& path);
-
 /// Opens the checkpoint at `path`, also where a save was killed while the old one was set aside.
 Directory open_checkpoint(const std::string& path);
 
 /// How far publish() has come.
 enum class PublishStep {
-  written,    ///< complete in the temporary directory, and on the disk if it is durable
+  written,    ///< complete in the temporary directory, and on the disk
   set_aside,  ///< only without an atomic exchange: the old checkpoint stands under its second name
   published,  ///< the new one stands under the final name
   cleaned     ///< the old one is gone
@@ -27,9 +24,8 @@ class AtomicDirectory {
  public:
   /// Makes the temporary directory `<path>.tmp-<pid>-<random>`, and the parent of `path` where it is missing. Removes
   /// the temporary directories of processes that were killed while they saved to `path`.
-  /// @param durable false: nothing waits for the disk, see Directory::durable()
   /// @throws CheckpointError if `path` is a file, or a directory that holds anything but a checkpoint
-  explicit AtomicDirectory(const std::string& path, bool durable = true);
+  explicit AtomicDirectory(const std::string& path);
   ~AtomicDirectory();
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;

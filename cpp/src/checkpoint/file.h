@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "checkpoint/sha256.h"
@@ -37,16 +38,12 @@ class Directory {
   const std::string& path() const { return path_; }
   int fd() const { return fd_.get(); }
   bool contains(const std::string& name) const;
-  /// Waits until the names in it are on the disk, if it is durable.
+  /// Waits until the names in it are on the disk.
   void sync() const;
-  /// Do new files and names wait for the disk? Without, they outlive the process, but not a failure of power.
-  bool durable() const { return durable_; }
-  void set_durable(bool durable) { durable_ = durable; }
 
  private:
   std::string path_;
   FileDescriptor fd_;
-  bool durable_ = true;
 };
 
 /// What config.json records of a file.
@@ -61,21 +58,28 @@ class OutputFile {
   OutputFile(const Directory& directory, const std::string& name);
 
   const std::string& path() const { return path_; }
+  /// Goes through a buffer: what the disk refuses comes up here or in finish().
   void write(const void* data, size_t bytes);
   void write(const std::string& text) { write(text.data(), text.size()); }
-  /// Waits until the content is on the disk where the directory is durable, then closes.
+  /// Waits until the content is on the disk, then closes.
   FileRecord finish();
 
  private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+
+  /// Hashes the buffer and writes it out.
+  void flush();
+
   std::string path_;
   FileDescriptor fd_;
-  bool durable_;
   Sha256 hash_;
-  uint64_t bytes_ = 0;
+  std::unique_ptr<std::byte[], Free> buffer_;
+  size_t filled_ = 0;
+  uint64_t bytes_ = 0;   // in the file and the buffer
+  bool direct_ = false;  // past the page cache
 };
-
-/// Waits until the content of a file is on the disk.
-void sync_file(const Directory& directory, const std::string& name);
 
 /// An existing regular file, or a link to one.
 class InputFile {
