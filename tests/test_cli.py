@@ -48,7 +48,7 @@ def model(directory: Path) -> Path:
 
 
 def subprocess_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "sparsexmc.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "sparsexmc", *map(str, arguments)]
 
 
 # ---- train, evaluate, predict, info ----

@@ -108,6 +108,15 @@ inline void pack_gradients(const Bf16Scratch& s, int64_t labels, int64_t columns
     transpose_tile(s.d_instances + t * tile_elements, s.d_left + t * tile_elements);
 }
 
+/// Calls body with the features of a group that has indices.
+template <class Body>
+SPARSEXMC_INLINE void with_features(const kernels::Segment& s, int64_t group, Body&& body) {
+  if (s.wide_indices)
+    body(static_cast<const uint32_t*>(s.indices) + group * s.fan_in);
+  else
+    body(static_cast<const uint16_t*>(s.indices) + group * s.fan_in);
+}
+
 /// dX[feature(f), strip] += W[f] D for features [first, fan_in), whose rows lie apart.
 template <class Feature>
 inline void add_dx(const FanInStep& p, const Bf16Scratch& s, float* dx, int64_t first, int64_t labels, int64_t columns,
@@ -115,11 +124,11 @@ inline void add_dx(const FanInStep& p, const Bf16Scratch& s, float* dx, int64_t 
   const int64_t depth = blocks32(labels);
   for (int64_t f = first; f < p.segment.fan_in; f += 32) {
     const int64_t features = smaller<int64_t>(32, p.segment.fan_in - f);
-    multiply_panels(s.c, strip_columns, false, panel_row(s.w, depth, f), depth, blocks16(features), s.d_labels, depth,
+    multiply_panels(s.c, columns, false, panel_row(s.w, depth, f), depth, blocks16(features), s.d_labels, depth,
                     blocks16(columns), depth);
     for (int64_t i = 0; i < features; ++i) {
       float* out = dx + feature(f + i) * p.ldx;
-      const float* sum = s.c + i * strip_columns;
+      const float* sum = s.c + i * columns;
       for (int64_t b = 0; b < columns; b += width) store(out + b, load(out + b) + load(sum + b));
     }
   }
@@ -144,12 +153,10 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
       left = batch.left + b / tile_depth * tile_elements;
       left_depth = blocks32(batch.columns);
       right = batch.right + b / tile_rows * depth * tile_elements;
-    } else if (segment.wide_indices) {
-      gather_features(s, batch, static_cast<const uint32_t*>(segment.indices) + first_group * fan_in, fan_in,
-                      b / tile_depth, left_depth);
     } else {
-      gather_features(s, batch, static_cast<const uint16_t*>(segment.indices) + first_group * fan_in, fan_in,
-                      b / tile_depth, left_depth);
+      with_features(segment, first_group, [&](const auto* features) {
+        gather_features(s, batch, features, fan_in, b / tile_depth, left_depth);
+      });
     }
     for (int64_t g = 0; g < blocks16(labels) * tile_rows; ++g) {
       const Vec bias = broadcast(g < labels ? segment.bias[first_row + g] : 0.0f);
@@ -167,12 +174,10 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
       multiply_panels(dx + b, p.ldx, true, s.w, blocks32(labels), whole, s.d_labels, blocks32(labels),
                       blocks16(columns), blocks32(labels));
       add_dx(p, s, dx + b, whole * tile_rows, labels, columns, [](int64_t f) { return f; });
-    } else if (segment.wide_indices) {
-      const uint32_t* features = static_cast<const uint32_t*>(segment.indices) + first_group * fan_in;
-      add_dx(p, s, dx + b, 0, labels, columns, [&](int64_t f) { return static_cast<int64_t>(features[f]); });
     } else {
-      const uint16_t* features = static_cast<const uint16_t*>(segment.indices) + first_group * fan_in;
-      add_dx(p, s, dx + b, 0, labels, columns, [&](int64_t f) { return static_cast<int64_t>(features[f]); });
+      with_features(segment, first_group, [&](const auto* features) {
+        add_dx(p, s, dx + b, 0, labels, columns, [&](int64_t f) { return static_cast<int64_t>(features[f]); });
+      });
     }
   }
 
