@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import sparsexmc as sx
 from sparsexmc.cli import config as cfg
 from sparsexmc.cli import defaults
 
@@ -35,3 +36,17 @@ def test_products_read_bfloat16_where_there_are_matrix_units(units: bool, monkey
     assert model.get("compute_dtype") == ("bfloat16" if units else None)
     arguments = cfg.model_arguments({"model": defaults.for_steps(model, 10)})
     assert arguments.get("compute_dtype", "auto") == ("bfloat16" if units else "auto")
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_output_layer_takes_less_than_a_tenth_of_a_dense_one(sparse: bool) -> None:
+    X = sp.random(100, 384, density=0.1, format="csr", dtype=np.float32, random_state=0)
+    Y = sp.csr_matrix((np.ones(100, np.float32), (np.arange(100), np.arange(100))), shape=(100, 30_000))
+    model = defaults.for_data(X if sparse else X.toarray(), Y)["model"]
+
+    def layer_bytes(**options: object) -> int:
+        plan = sx.plan(in_features=384, num_labels=30_000, hidden=defaults.HIDDEN, optimizer=sx.Adam(), **options)
+        return sum(size for name, size in plan.items() if name.startswith(("segments.", "optimizer.segments.")))
+
+    small = layer_bytes(**{key: model[key] for key in ("fan_in", "group_size", "dense_labels")})
+    assert 0.05 < small / layer_bytes(fan_in=None) < 0.1
