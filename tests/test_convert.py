@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_the_old_data(tmp_path: Path, form: str) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 
-    command = [sys.executable, "-B", "-m", "sparsexmc.cli", "convert", "source", "target", "--to", form, "--force"]
+    command = [sys.executable, "-B", "-m", "sparsexmc", "convert", "source", "target", "--to", form, "--force"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit, check=False)
     assert process.returncode == 2, process.stderr
     assert "target" in process.stderr and "File too large" in process.stderr and "Traceback" not in process.stderr
