@@ -14,7 +14,7 @@ else()
 endif()
 
 # -fno-math-errno, -fno-trapping-math: let the compiler vectorise selects; rounding is untouched (no -ffast-math).
-set(SPARSEXMC_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra)
+set(SPARSEXMC_KERNEL_FLAGS -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra)
 
 function(sparsexmc_add_cpu_kernels target)
   foreach(isa IN LISTS SPARSEXMC_CPU_ISAS)

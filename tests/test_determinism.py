@@ -9,7 +9,7 @@ import pytest
 
 import sparsexmc as sx
 from cases import BY_NAME, Case
-from harness import assert_same_bits, build, tensors, train
+from harness import DEVICE, assert_same_bits, build, tensors, train
 
 NAMES = [
     "dense_large",
@@ -49,11 +49,12 @@ def assert_same_outcome(case: Case, **overrides) -> None:
 
 
 @each_case
-@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("threads", [2, 3, 5] if DEVICE == "cpu" else [5])
 def test_threads(case: Case, threads: int) -> None:
     assert_same_outcome(case, num_threads=threads)
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="the tiles are those of the CPU's kernels")
 @each_case
 @pytest.mark.parametrize("tile", [1, 7, 64])
 def test_label_tiles(case: Case, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
