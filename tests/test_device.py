@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import sparsexmc as sx
-from sparsexmc import _cuda, _streams
 from sparsexmc.cli import cards
+from sparsexmc.interop import cuda as _cuda
+from sparsexmc.interop import streams as _streams
 
 SMALL = {"in_features": 8, "num_labels": 20, "fan_in": 4, "group_size": 4, "rewiring": None}
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.ensemble import Weights, _smoothed
+from sparsexmc.ensemble.ensemble import Weights, _smoothed
 
 N, D, L, QUERIES = 203, 61, 37, 29
 Problem = tuple[Any, sp.csr_matrix, Any, sx.Classifier]
@@ -160,7 +160,7 @@ def test_many_rows_are_ranked_in_parts(problem: Problem, monkeypatch: pytest.Mon
     X, Y, queries, classifier = problem
     ensemble = sx.Ensemble(classifier, linear=linear_of(X, Y), neighbors=sx.Neighbors(X, Y))
     scores, ids = ensemble.topk(queries, 5)
-    monkeypatch.setattr("sparsexmc.ensemble._ROWS", 7)
+    monkeypatch.setattr("sparsexmc.ensemble.ensemble._ROWS", 7)
     assert QUERIES % 7 != 0
     parts = ensemble.topk(queries, 5)
     assert (parts[0] == scores).all() and (parts[1] == ids).all()

@@ -15,9 +15,9 @@ import scipy.sparse as sp
 
 import sparsexmc as sx
 from harness import ON_DEVICE
-from sparsexmc._rows import CsrRows, LabelRows
-from sparsexmc._validation import hold_out
-from sparsexmc.fit import Callback, EpochInfo, StepInfo, steps_per_epoch
+from sparsexmc.interop.rows import CsrRows, LabelRows
+from sparsexmc.training.fit import Callback, EpochInfo, StepInfo, steps_per_epoch
+from sparsexmc.training.validation import hold_out
 
 INSTANCES, FEATURES, LABELS, BATCH = 103, 16, 30, 16
 RNG = np.random.default_rng(8)

@@ -4,18 +4,18 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
-from ._label_options import MetaClassifier, Propensity
-from ._step import StepResult
 from .classifier import Classifier, load
 from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
-from .ensemble import Ensemble
+from .core.step import StepResult
+from .ensemble.ensemble import Ensemble
+from .ensemble.linear import Linear, LinearTraining
+from .ensemble.neighbors import Neighbors
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
-from .history import History
-from .linear import Linear, LinearTraining
+from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan, plan
-from .neighbors import Neighbors
-from .regrouping import Regrouping
+from .training.history import Callback, EpochInfo, History, StepInfo
+from .training.regrouping import Regrouping
 
 __version__ = _core.version()
 
@@ -23,12 +23,14 @@ __all__ = [
     "SGD",
     "Adam",
     "ArgumentError",
+    "Callback",
     "CheckpointError",
     "Classifier",
     "DTypeError",
     "DataError",
     "DeviceError",
     "Ensemble",
+    "EpochInfo",
     "Error",
     "Hidden",
     "History",
@@ -42,6 +44,7 @@ __all__ = [
     "Regrouping",
     "Rewiring",
     "Schedule",
+    "StepInfo",
     "StepResult",
     "Votes",
     "__version__",

@@ -11,11 +11,11 @@ import scipy.sparse as sp
 
 from . import _core
 from ._checks import require_choice, require_int
-from ._dlpack import HOST, borrow_matrix
-from ._inputs import index_array
 from ._sparse import label_matrix, sparse_features
 from .config import ClassifierConfig
 from .errors import ArgumentError, DTypeError
+from .interop.dlpack import HOST, borrow_matrix
+from .interop.inputs import index_array
 
 Order = npt.NDArray[np.int64]
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ._checks import parse_bytes, require_choice, require_int, require_number
-from ._inputs import label_numbers
-from ._label_options import MetaClassifier, Propensity
 from .errors import ArgumentError
+from .interop.inputs import label_numbers
+from .label_options import MetaClassifier, Propensity
 
 
 @dataclass(frozen=True, slots=True)

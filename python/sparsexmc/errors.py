@@ -1,14 +1,6 @@
 """Errors that the library raises: each is an `Error` and also the closest built-in exception."""
 
-from ._core import (
-    ArgumentError,
-    CheckpointError,
-    DataError,
-    DeviceError,
-    DTypeError,
-    Error,
-    MemoryPlanError,
-)
+from ._core import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 
 __all__ = [
     "ArgumentError",

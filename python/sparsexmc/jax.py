@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ._checks import require_choice
-from ._step import StepResult
 from .classifier import Classifier
+from .core.step import StepResult
 from .errors import ArgumentError, DTypeError
 
 try:

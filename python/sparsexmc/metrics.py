@@ -19,9 +19,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from . import _core
-from ._inputs import index_array, labels_input
 from ._sparse import label_matrix
 from .errors import ArgumentError, DTypeError
+from .interop.inputs import index_array, labels_input
 
 __all__ = [
     "RankingMetrics",

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "device_guard.h"
+#include "device/device_guard.h"
 #include "scratch_directory.h"
 #include "small_classifier.h"
 #include "sparsexmc/error.h"

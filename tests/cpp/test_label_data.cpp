@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "label_data.h"
+#include "model/label_data.h"
 #include "scratch_directory.h"
 #include "small_classifier.h"
 #include "sparsexmc/error.h"

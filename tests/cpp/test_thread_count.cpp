@@ -5,9 +5,9 @@
 #include <string>
 #include <thread>
 
+#include "device/thread_count.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/thread_pool.h"
-#include "thread_count.h"
 
 using namespace sparsexmc;
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "device_pieces.h"
+#include "device/device_pieces.h"
+#include "device/visit_device.h"
 #include "layers/optimizer_state.h"
-#include "visit_device.h"
 
 namespace sparsexmc {
 

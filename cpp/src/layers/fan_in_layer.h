@@ -4,11 +4,11 @@
 
 #include <vector>
 
-#include "buffers.h"
-#include "label_clusters.h"
 #include "layers/batch_sizes.h"
-#include "positives.h"
-#include "shapes.h"
+#include "layers/buffers.h"
+#include "layers/label_clusters.h"
+#include "layers/positives.h"
+#include "layers/shapes.h"
 #include "sparsexmc/classifier.h"
 
 namespace sparsexmc {

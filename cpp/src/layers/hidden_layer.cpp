@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "device/visit_device.h"
 #include "layers/optimizer_state.h"
-#include "visit_device.h"
 
 namespace sparsexmc {
 

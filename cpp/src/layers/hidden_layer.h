@@ -1,9 +1,9 @@
 // The optional hidden layer: features -> ReLU -> dropout, over dense embeddings or sparse rows.
 #pragma once
 
-#include "buffers.h"
 #include "layers/batch_sizes.h"
-#include "sparse_batch.h"
+#include "layers/buffers.h"
+#include "layers/sparse_batch.h"
 #include "sparsexmc/config.h"
 
 namespace sparsexmc {

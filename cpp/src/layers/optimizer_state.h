@@ -1,8 +1,8 @@
 // Finding a tensor's optimizer state among the buffers.
 #pragma once
 
-#include "buffers.h"
-#include "shapes.h"
+#include "layers/buffers.h"
+#include "layers/shapes.h"
 
 namespace sparsexmc {
 

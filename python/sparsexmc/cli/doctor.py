@@ -92,7 +92,7 @@ def self_test(device: str) -> str:
 
 def _cuda_rows() -> list[list[str]]:
     from sparsexmc import _core
-    from sparsexmc._cuda import cublas_folder
+    from sparsexmc.interop.cuda import cublas_folder
 
     kernels = {"none": "not built: there was no CUDA compiler, or SPARSEXMC_CUDA=OFF", "shim": "on the CPU, for tests"}
     found = cards.driver()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
     from sparsexmc import Classifier, Ensemble, Linear, Neighbors, Votes
-    from sparsexmc._filter import Ranking
+    from sparsexmc.core.filter import Ranking
 
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
 TUNE = "tune"
@@ -64,7 +64,7 @@ def learn(
     Weights that are "tune" are chosen on the instances that `fit` has held out with the same arguments `training`; then
     the other parts learn from these too.
     """
-    from sparsexmc._validation import hold_out
+    from sparsexmc.training.validation import hold_out
 
     from .ensemble_training import EnsembleTraining
 
@@ -115,7 +115,7 @@ def votes(section: cfg.Config, space: str, *, sparse: bool) -> Votes:
     what the "hidden" layer makes of them. Raises UsageError.
     """
     from sparsexmc import ArgumentError, Votes
-    from sparsexmc.neighbors import DENSE_POWER, SPARSE_POWER
+    from sparsexmc.ensemble.neighbors import DENSE_POWER, SPARSE_POWER
 
     power = HIDDEN_POWER if space == "hidden" else SPARSE_POWER if sparse else DENSE_POWER
     arguments: cfg.Config = {"power": power} | given(section)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from sparsexmc import ArgumentError, Classifier, DTypeError, Ensemble, Linear, LinearTraining, Neighbors, Votes
 from sparsexmc._checks import require_int
-from sparsexmc.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights
+from sparsexmc.ensemble.ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Weights
 
 from . import config as cfg
 from .ensemble import TUNE, given, votes

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparsexmc import Classifier, Ensemble
-    from sparsexmc._filter import Ranking
+    from sparsexmc.core.filter import Ranking
 
 A, B = 0.55, 1.5
 

@@ -32,7 +32,7 @@ class ModelLabels:
 
 def labels_of(model: str) -> ModelLabels:
     """The labels of the model at `model`, which is not loaded."""
-    from sparsexmc._state import read_label_names
+    from sparsexmc.core.state import read_label_names
 
     try:
         config = json.loads((Path(model) / CHECKPOINT_FILE).read_text(encoding="utf-8"))["config"]

@@ -181,7 +181,7 @@ def _create(job: Job) -> tuple[Classifier, int]:
     """The untrained classifier, and the number of steps that its training will take."""
     import sparsexmc as sx
     from sparsexmc._checks import require_int
-    from sparsexmc.fit import steps_per_epoch
+    from sparsexmc.training.fit import steps_per_epoch
 
     training = cfg.training_arguments(job.config)
     batch_size = training.get("batch_size") or job.config["model"]["batch_size"]
@@ -204,7 +204,7 @@ def _fit(
     classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | Path | None, *, progress: bool | None
 ) -> History:
     """Trains, and completes every checkpoint with the files of its preparation."""
-    from sparsexmc.history import Callback
+    from sparsexmc.training.history import Callback
 
     class Complete(Callback):
         saved_epoch: int | None = None

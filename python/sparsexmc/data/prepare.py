@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from .._checks import require_int, require_number
 from .._sparse import sparse_features
-from .._validation import hold_out
 from ..errors import ArgumentError
+from ..training.validation import hold_out
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from .. import _core
 from .._checks import require_int
 from .._sparse import label_matrix
-from .._state import check_label_names
+from ..core.state import check_label_names
 from ..errors import ArgumentError
 from .scores import POPULAR, Predictions, Truth, most_frequent, predictions, truth
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from .._state import read_indices
-
-if TYPE_CHECKING:
-    from ..classifier import Classifier
+from ..core.classifier import CoreClassifier
+from ..core.state import read_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +62,7 @@ class Churn:
     score_grown: float
 
 
-def usage(classifier: Classifier) -> list[Usage]:
+def usage(classifier: CoreClassifier) -> list[Usage]:
     """One entry per fan-in segment; none for a model whose labels all read every feature."""
     hidden = classifier.config["hidden"]
     width = int(hidden["features"]) if hidden else classifier.in_features
@@ -76,7 +73,7 @@ def usage(classifier: Classifier) -> list[Usage]:
     return found
 
 
-def churn(classifier: Classifier, usages: list[Usage]) -> list[Churn]:
+def churn(classifier: CoreClassifier, usages: list[Usage]) -> list[Churn]:
     """What every rewiring of the model's training did, which the model itself remembers, also across checkpoints."""
     totals = {entry.segment: entry.connections for entry in usages}
     return [

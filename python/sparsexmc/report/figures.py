@@ -11,16 +11,7 @@ import numpy.typing as npt
 
 from ..memory import format_bytes
 from .bands import Bands, precision_parts, predicted, psp_parts, recall_inside
-from .figure_style import (
-    BLUE,
-    DARK,
-    GREY,
-    MODEL_COLOURS,
-    draw,
-    legend_title,
-    percent_axis,
-    short_count,
-)
+from .figure_style import BLUE, DARK, GREY, MODEL_COLOURS, draw, legend_title, percent_axis, short_count
 from .labels import cell_title
 from .scores import POPULAR, Predictions, Truth
 

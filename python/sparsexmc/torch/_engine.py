@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-from .._dlpack import borrow_matrix, borrow_own
-from .._inputs import Indices
-from .._streams import on_device_of
 from ..classifier import Classifier
+from ..interop.dlpack import borrow_matrix, borrow_own
+from ..interop.inputs import Indices
+from ..interop.streams import on_device_of
 
 Positives = tuple[Indices, Indices]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._inputs import Indices, labels_input
 from ..errors import ArgumentError, DTypeError
+from ..interop.inputs import Indices, labels_input
 
 
 def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[Indices, Indices]:

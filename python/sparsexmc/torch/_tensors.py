@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._state import tensors_of
 from ..classifier import Classifier
+from ..core.state import tensors_of
 from ..errors import ArgumentError, DTypeError
 
 # PyTorch does little with these, and safetensors knows not all of them.

@@ -1,0 +1,148 @@
+#include "layers/kept_batches.h"
+
+#include <algorithm>
+
+#include "device/bfloat16.h"
+#include "device/device_pieces.h"
+
+namespace sparsexmc {
+
+using kernels::Positive;
+
+namespace {
+
+constexpr const char* positives_buffer = "rewiring.kept_positives";
+
+int64_t total(const std::vector<SegmentPositives>& positives) {
+  int64_t count = 0;
+  for (const SegmentPositives& p : positives) count += p.count;
+  return count;
+}
+
+int64_t leading_dimension(Device device, int64_t batch) {
+  return visit_device(device, [&](auto tag) { return kernels::leading_dimension(tag, batch); });
+}
+
+}  // namespace
+
+KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored)
+    : context_(context),
+      buffers_(buffers),
+      rewiring_(config.rewiring),
+      stored_(stored),
+      features_(config.layer_features()),
+      slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
+                  static_cast<int64_t>(dtype_size(stored))),
+      inputs_(buffers.get<char>("rewiring.kept_inputs")),
+      positives_(buffers.get<Positive>(positives_buffer)) {}
+
+bool KeptBatches::wanted(int64_t step) const {
+  for (int64_t ahead = 0; rewiring_ && ahead < rewiring_->kept_batches(); ++ahead)
+    if (rewiring_->due(step + ahead)) return true;
+  return false;
+}
+
+void* KeptBatches::inputs_of(size_t i) const { return inputs_ + static_cast<int64_t>(i) * slot_bytes_; }
+
+void KeptBatches::grow(int64_t used, int64_t count) {
+  if (context_.device().kind != DeviceKind::cpu) {
+    buffers_.at_least<Positive>(positives_buffer, count);  // where sorted() will copy them
+    own_positives_.resize(static_cast<size_t>(count));
+    positives_ = own_positives_.data();
+    return;
+  }
+  const std::vector<Positive> earlier(positives_, positives_ + used);
+  auto* list = buffers_.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
+  if (list != positives_) std::copy(earlier.begin(), earlier.end(), list);
+  positives_ = list;
+}
+
+void KeptBatches::reserve(const std::vector<SegmentPositives>& positives) {
+  const int64_t used = used_positives();
+  grow(used, used + total(positives));
+}
+
+void KeptBatches::keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
+                       const std::vector<SegmentShape>& segments, const LabelOrder& labels) {
+  const int64_t used = used_positives();
+  Positive* place = positives_ + used;
+  for (size_t s = 0; s < positives.size(); ++s)
+    for (int64_t i = 0; i < positives[s].count; ++i)
+      *place++ = {labels.ids()[segments[s].first_row + positives[s].host[i].row], positives[s].host[i].column};
+  entries_.push_back({batch, ldx, used, total(positives)});
+  visit_device(context_.device(), [&](auto tag) {
+    kernels::copy_on_device(tag, context_, inputs_of(entries_.size() - 1), inputs,
+                            static_cast<size_t>(features_ * row_bytes(entries_.back())));
+  });
+}
+
+std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(const LabelOrder& labels,
+                                                                 const std::vector<SegmentShape>& segments) {
+  std::vector<std::vector<SegmentPositives>> lists;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const int64_t count = entries_[i].num_positives;
+    auto* spare = buffers_.host<Positive>("batch.positives", std::max<int64_t>(count, 1));
+    for (int64_t n = 0; n < count; ++n) positives(i)[n].row = labels.rows()[positives(i)[n].row];
+    lists.push_back(split_positives(positives(i), spare, count, segments));
+  }
+  const Positive* uploaded = positives_;
+  if (context_.device().kind != DeviceKind::cpu)
+    uploaded = visit_device(context_.device(), [&](auto tag) {
+      const int64_t count = used_positives();
+      auto* place = buffers_.at_least<Positive>(positives_buffer, count);
+      kernels::write_device(tag, context_, place, positives_, static_cast<size_t>(count) * sizeof(Positive));
+      return place;
+    });
+  std::vector<std::vector<kernels::KeptBatch>> batches(segments.size());
+  for (size_t i = 0; i < entries_.size(); ++i)
+    for (size_t s = 0; s < segments.size(); ++s)
+      batches[s].push_back({inputs_of(i), uploaded + (lists[i][s].host - positives_), lists[i][s].count,
+                            entries_[i].batch, entries_[i].ldx});
+  return batches;
+}
+
+std::vector<KeptBatchSize> KeptBatches::sizes() const {
+  std::vector<KeptBatchSize> list;
+  for (const Entry& entry : entries_) list.push_back({entry.batch, entry.num_positives});
+  return list;
+}
+
+void KeptBatches::restore(const std::vector<KeptBatchSize>& sizes) {
+  entries_.clear();
+  int64_t used = 0;
+  for (const KeptBatchSize& size : sizes) {
+    entries_.push_back({size.batch, leading_dimension(context_.device(), size.batch), used, size.positives});
+    used += size.positives;
+  }
+  if (entries_.empty()) return;
+  grow(0, used);
+  std::fill_n(positives_, used, Positive{0, 0});
+}
+
+void KeptBatches::read_inputs(size_t i, float* out) const {
+  const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
+  visit_stored(stored_, [&](auto zero) {
+    using Stored = decltype(zero);
+    const auto copy = [&](const void* piece, int64_t first, int64_t n) {
+      const auto* rows = static_cast<const Stored*>(piece);
+      for (int64_t h = 0; h < n; ++h)
+        for (int64_t b = 0; b < batch; ++b) out[(first + h) * batch + b] = static_cast<float>(rows[h * ldx + b]);
+    };
+    read_in_pieces(context_, inputs_of(i), features_, row_bytes(entries_[i]), copy);
+  });
+}
+
+void KeptBatches::write_inputs(size_t i, const float* in) {
+  const int64_t batch = entries_[i].batch, ldx = entries_[i].ldx;
+  visit_stored(stored_, [&](auto zero) {
+    using Stored = decltype(zero);
+    const auto copy = [&](void* piece, int64_t first, int64_t n) {
+      auto* rows = static_cast<Stored*>(piece);
+      for (int64_t h = 0; h < n; ++h)
+        for (int64_t b = 0; b < ldx; ++b) rows[h * ldx + b] = Stored(b < batch ? in[(first + h) * batch + b] : 0.0f);
+    };
+    write_in_pieces(context_, inputs_of(i), features_, row_bytes(entries_[i]), copy);
+  });
+}
+
+}  // namespace sparsexmc

@@ -1,0 +1,69 @@
+// The last batches before a RigL rewiring: what the dense gradient is rebuilt from (Rewiring::grow_batches).
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "layers/buffers.h"
+#include "layers/label_order.h"
+#include "layers/positives.h"
+#include "sparsexmc/classifier.h"
+
+namespace sparsexmc {
+
+class KeptBatches {
+ public:
+  /// @param stored dtype of the inputs
+  KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored);
+
+  /// Is the batch that makes the count of finished steps `step` to be kept? True if a rewiring comes within
+  /// grow_batches steps, this one included.
+  bool wanted(int64_t step) const;
+  /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError
+  void reserve(const std::vector<SegmentPositives>& positives);
+  /// Copies a batch; on a device in the order of the stream.
+  void keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
+            const std::vector<SegmentShape>& segments, const LabelOrder& labels);
+  /// Forgets the batch that keep() took last.
+  void forget_last() { entries_.pop_back(); }
+
+  /// The batches as the kernel wants them, per segment, oldest first. They are used up: clear() must follow.
+  std::vector<std::vector<kernels::KeptBatch>> sorted(const LabelOrder& labels,
+                                                      const std::vector<SegmentShape>& segments);
+  void clear() { entries_.clear(); }
+
+  // For checkpoints: sizes, and per batch its inputs [H, batch] in fp32 and its positives [n, 2] as (user label id,
+  // instance), in host memory.
+  std::vector<KeptBatchSize> sizes() const;
+  void restore(const std::vector<KeptBatchSize>& sizes);
+  void read_inputs(size_t i, float* out) const;
+  void write_inputs(size_t i, const float* in);
+  kernels::Positive* positives(size_t i) const { return positives_ + entries_[i].first_positive; }
+
+ private:
+  struct Entry {
+    int64_t batch;
+    int64_t ldx;
+    int64_t first_positive;
+    int64_t num_positives;
+  };
+  /// Room for `count` positives; the first `used` survive when the buffer has to grow.
+  void grow(int64_t used, int64_t count);
+  int64_t used_positives() const {
+    return entries_.empty() ? 0 : entries_.back().first_positive + entries_.back().num_positives;
+  }
+  int64_t row_bytes(const Entry& entry) const { return entry.ldx * static_cast<int64_t>(dtype_size(stored_)); }
+  void* inputs_of(size_t i) const;
+
+  Context& context_;
+  Buffers& buffers_;
+  std::optional<Rewiring> rewiring_;
+  DType stored_;
+  int64_t features_, slot_bytes_;
+  char* inputs_;                                  // [grow_batches] slots
+  std::vector<kernels::Positive> own_positives_;  // where the device's memory is not the host's
+  kernels::Positive* positives_;                  // on the host
+  std::vector<Entry> entries_;
+};
+
+}  // namespace sparsexmc

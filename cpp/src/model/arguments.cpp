@@ -1,0 +1,72 @@
+#include "model/arguments.h"
+
+#include <string>
+
+#include "layers/positives.h"
+#include "layers/sparse_batch.h"
+#include "sparsexmc/error.h"
+
+namespace sparsexmc {
+
+void check_batch(int64_t rows, int64_t label_rows, int64_t batch_size) {
+  if (rows < 1) throw ArgumentError("embeddings: an empty batch; pass at least one row");
+  if (rows > batch_size)
+    throw ArgumentError("embeddings: " + std::to_string(rows) + " rows, but batch_size is " +
+                        std::to_string(batch_size) +
+                        "; pass smaller batches or make the Classifier with a larger batch_size");
+  if (label_rows != rows)
+    throw ArgumentError("labels: " + std::to_string(label_rows) + " rows, but embeddings have " + std::to_string(rows) +
+                        "; both need one row per instance");
+}
+
+void check_embeddings(const TensorView& x, const ClassifierConfig& config, Device device) {
+  if (config.sparse_input)
+    throw TypeError("embeddings: a dense array, but the model was made with sparse_input; pass CSR rows");
+  if (x.dtype != DType::float32 && x.dtype != DType::float16 && x.dtype != DType::bfloat16)
+    throw TypeError(std::string("embeddings: dtype ") + dtype_name(x.dtype) + "; pass float32, float16 or bfloat16");
+  if (x.cols != config.in_features)
+    throw ArgumentError("embeddings: " + std::to_string(x.cols) + " columns, but in_features is " +
+                        std::to_string(config.in_features) + "; pass [batch, in_features]");
+  if (!(x.device == device))
+    throw ArgumentError("embeddings: on " + x.device.name() + ", but the model is on " + device.name() +
+                        "; move one to the other");
+}
+
+void check_gradient(const TensorView* gradient, const TensorView& x) {
+  if (gradient == nullptr) return;
+  if (gradient->rows != x.rows || gradient->cols != x.cols || !(gradient->device == x.device))
+    throw ArgumentError("gradient: shape and device must be those of the embeddings");
+  if (gradient->dtype != x.dtype && gradient->dtype != DType::float32)
+    throw TypeError(std::string("gradient: dtype ") + dtype_name(gradient->dtype) +
+                    "; it must be that of the embeddings, or float32");
+}
+
+void check_dense_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                      const ClassifierConfig& config, Device device) {
+  check_embeddings(embeddings, config, device);
+  check_batch(embeddings.rows, labels.rows, config.batch_size);
+  check_labels(labels, config.num_labels);
+  check_gradient(gradient, embeddings);
+}
+
+void check_sparse(const CsrView& features, const ClassifierConfig& config) {
+  if (!config.sparse_input)
+    throw TypeError(
+        "features: CSR rows, but the model reads dense embeddings; make it with sparse_input and a hidden layer");
+  check_features(features, config.in_features);
+}
+
+void check_k(int64_t k, int64_t num_labels) {
+  if (k < 1 || k > num_labels)
+    throw ArgumentError("k is " + std::to_string(k) + "; it must lie in 1.." + std::to_string(num_labels) +
+                        " (num_labels)");
+}
+
+void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name) {
+  if (on_nonfinite == OnNonfinite::raise)
+    throw ArgumentError(name +
+                        ": NaN or Inf among the values; look for a diverging encoder or bad data, or pass "
+                        "on_nonfinite=\"skip\" to leave such batches out");
+}
+
+}  // namespace sparsexmc

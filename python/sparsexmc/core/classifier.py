@@ -1,0 +1,310 @@
+"""What every classifier can do with its engine: training steps, prediction, state and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike, fspath
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from .._checks import require_choice, require_int
+from ..errors import ArgumentError
+from ..interop import cuda
+from ..interop.dlpack import Place
+from ..interop.inputs import Features, SparseFeatures, features_input, label_numbers, labels_input
+from ..interop.streams import stream_handle
+from ..memory import Memory, format_bytes
+from .filter import Blanked, Ranking, blanked_labels, drop, widest
+from .state import check_label_names, read_label_counts, read_label_names, read_state, write_state
+from .step import StepResult
+
+
+class CoreClassifier:
+    """A classifier's engine behind its Python interface; `sparsexmc.Classifier` adds the constructor and training."""
+
+    def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
+        self._engine = engine
+        self._config: dict[str, Any] = json.loads(engine.config_json())
+        self._label_names: list[str] | None = None
+        self._stream: Any = None
+        self._place = Place(engine.device, engine.own_stream)
+        if device == "auto" and not self._place.is_cuda:
+            cuda.report_fallback()
+
+    # ---- training ----
+
+    def train_step(
+        self, embeddings: Any, labels: Any, *, on_nonfinite: str = "raise", return_grad: bool = True
+    ) -> StepResult:
+        """One fused training step on a batch: forward, loss, gradients, update, and rewiring when due.
+
+        Args:
+            embeddings: [b, in_features], 1 <= b <= batch_size: any object with `__dlpack__` on the classifier's device,
+                C-contiguous, float32, float16 or bfloat16; with `sparse_input` a scipy CSR matrix of float32. Never
+                written to. NumPy arrays are copied to a GPU.
+            labels: the positives: scipy CSR [b, num_labels] (nonzeros count as 1), `(indptr, indices)`, or for one
+                label per instance an integer array [b]. A label twice in a row counts once; rows may be empty.
+            on_nonfinite: on NaN or Inf in the embeddings "raise" ArgumentError, or "skip" the batch and count it.
+            return_grad: False leaves out the gradient, which saves time when nothing in front of the layer trains.
+
+        On a GPU the call returns once the step is queued, on the current stream of the embeddings' library (see
+        `stream`): what that library does next with the embeddings or the gradient is in order. Reading the result's
+        `loss` or `skipped` waits.
+
+        Raises:
+            ArgumentError, DTypeError: the model is as before the call. On a GPU NaN or Inf is found late: by reading
+                the result, or by the next call of any kind, which then does nothing else.
+            MemoryPlanError: the batch needs more memory than is allowed; the model is as before the call.
+            DeviceError: the GPU failed; the state is lost and every later call raises this too.
+        """
+        require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
+        features = self._features("embeddings", embeddings)
+        indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
+        return self._train_step(features, indptr, indices, skip=on_nonfinite == "skip", return_grad=return_grad)
+
+    def _train_step(
+        self, features: Features, indptr: npt.NDArray[Any], indices: npt.NDArray[Any], *, skip: bool, return_grad: bool
+    ) -> StepResult:
+        step, grad = features.start_step(self._engine, indptr, indices, skip=skip, return_grad=return_grad)
+        return StepResult(step, grad)
+
+    def _features(self, name: str, value: Any) -> Features:
+        return features_input(name, value, self.in_features, self._place, sparse=self.sparse_input)
+
+    def eval_step(
+        self,
+        embeddings: Any,
+        labels: Any,
+        *,
+        on_nonfinite: str = "raise",
+        return_grad: bool = True,
+        dropout: bool = False,
+    ) -> StepResult:
+        """Loss and gradient as `train_step` would give them, without the meta-classifier; nothing is updated. Waits.
+
+        Args:
+            embeddings, labels, on_nonfinite, return_grad: as in `train_step`; no sparse features. Nothing is counted as
+                skipped.
+            dropout: also drop units of the hidden layer, the same as the next step would.
+
+        Raises:
+            ArgumentError, DTypeError: as `train_step`.
+        """
+        require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
+        features = self._features("embeddings", embeddings)
+        if isinstance(features, SparseFeatures):
+            raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
+        indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
+        options = {"skip": on_nonfinite == "skip", "return_grad": return_grad, "dropout": dropout}
+        return StepResult(*features.eval_step(self._engine, indptr, indices, **options))
+
+    def hidden_activations(self, embeddings: Any) -> npt.NDArray[np.float32]:
+        """What the hidden layer gives the output layer in prediction, for any number of rows; waits for it.
+
+        Args:
+            embeddings: [n, in_features] as in `train_step`, n >= 0.
+
+        Returns:
+            [n, hidden units] float32 in host memory, at least 0.
+
+        Raises:
+            ArgumentError, DTypeError: as `topk`, or there is no hidden layer.
+        """
+        hidden = self.config["hidden"]
+        if hidden is None:
+            raise ArgumentError("the classifier has no hidden layer; make it with hidden=sx.Hidden(...)")
+        features = self._features("embeddings", embeddings)
+        out = np.empty((features.rows, hidden["features"]), np.float32)
+        if features.rows:
+            features.hidden_activations(self._engine, out)
+        return out
+
+    # ---- prediction ----
+
+    def topk(
+        self, embeddings: Any, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+    ) -> Ranking:
+        """The k best labels of every row, for any number of rows; waits for them.
+
+        Args:
+            embeddings: [n, in_features] as in `train_step`, n >= 0.
+            k: number of labels, 1 <= k <= num_labels.
+            filter: scipy CSR [n, num_labels] whose nonzeros are never predicted, see `sparsexmc.data.read_filter`. It
+                takes time and memory for k plus the largest number of such labels of a row.
+            label_weights: [num_labels] w > 0: ranks by logit + ln w (Menon et al., "Long-tail learning via logit
+                adjustment", ICLR 2021). Where sigmoid(z) is about exp(z), as it is for rare labels, that ranks by
+                w * sigmoid(z), with w = 1 / propensity (or a power of it) as propensity-scored metrics do.
+
+        Returns:
+            scores [n, k] float32 logits (+ ln w), falling, and ids [n, k] int64 label ids; ties go to the smaller id.
+            A row that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
+
+        Raises:
+            ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
+        """
+        require_int("k", k, 1)
+        if k > self.num_labels:
+            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        weights = None if label_weights is None else label_numbers("label_weights", label_weights, self.num_labels)
+        features = self._features("embeddings", embeddings)
+        if filter is None:
+            return self._topk(features, k, weights)
+        blanked = blanked_labels("filter", filter, features.rows, self.num_labels)
+        return self._filtered_topk(features, k, blanked, weights)
+
+    def _filtered_topk(self, features: Features, k: int, blanked: Blanked, weights: Any = None) -> Ranking:
+        return drop(self._topk(features, widest(blanked, k, self.num_labels), weights), blanked, k, self.num_labels)
+
+    def _topk(self, features: Features, k: int, weights: npt.NDArray[np.float32] | None = None) -> Ranking:
+        scores = np.empty((features.rows, k), np.float32)
+        ids = np.empty((features.rows, k), np.int64)
+        if features.rows:
+            features.topk(self._engine, scores, ids, weights)
+        return scores, ids
+
+    # ---- state ----
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as the engine keeps it (a copy)."""
+        return dict(self._config)
+
+    @property
+    def in_features(self) -> int:
+        """Width of the embeddings, or number of sparse features."""
+        return int(self._config["in_features"])
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels."""
+        return int(self._config["num_labels"])
+
+    @property
+    def label_counts(self) -> npt.NDArray[np.int64] | None:
+        """[num_labels] training frequency of each label, if it was given together with `num_instances`."""
+        return read_label_counts(self._engine)
+
+    @property
+    def num_instances(self) -> int | None:
+        """Number of training instances, if it was given."""
+        return int(self._config["num_instances"]) or None
+
+    @property
+    def batch_size(self) -> int:
+        """The largest batch that a step may bring."""
+        return int(self._config["batch_size"])
+
+    @property
+    def sparse_input(self) -> bool:
+        """Does the hidden layer read scipy CSR rows?"""
+        return bool(self._config["sparse_input"])
+
+    @property
+    def device(self) -> str:
+        """Where the model lives: "cpu" or "cuda:<index>"."""
+        return self._engine.device
+
+    @property
+    def stream(self) -> Any:
+        """The CUDA stream that was chosen for this classifier, as it was given; settable between steps."""
+        return self._stream
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        if stream is not None and not self._place.is_cuda:
+            raise ArgumentError(f"stream={stream!r}, but the classifier is on the CPU, which has none; leave it None")
+        handle = None if stream is None else stream_handle(stream)
+        self._place = replace(self._place, stream=handle)
+        self._stream = stream  # which keeps it alive
+
+    @property
+    def lr(self) -> float:
+        """Base learning rate, before the schedule's factor; settable between steps."""
+        return self._engine.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._engine.lr = float(value)
+
+    @property
+    def step(self) -> int:
+        """Number of finished training steps; on a GPU this waits for them."""
+        return self._engine.step
+
+    @property
+    def skipped(self) -> int:
+        """Number of batches that were skipped because of NaN or Inf."""
+        return self._engine.skipped
+
+    @property
+    def rewirings(self) -> list[_core.RewiringRecord]:
+        """What each rewiring did: step, segment, changed, score_dropped, score_grown."""
+        return self._engine.rewirings
+
+    @property
+    def memory(self) -> Memory:
+        """Planned and live bytes: `.planned`, `.current`, `.peak`, `.entries`, `.table()`."""
+        return Memory(self._engine)
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """One name per label, if known; `save` stores them."""
+        return self._label_names
+
+    @label_names.setter
+    def label_names(self, names: Sequence[str] | None) -> None:
+        self._label_names = None if names is None else check_label_names(names, self.num_labels)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all tensors under their checkpoint names, and `step`."""
+        return read_state(self._engine)
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Replace all tensors and `step` by those of `state_dict()` of an equally configured classifier.
+
+        Raises:
+            ArgumentError, DTypeError: a name is missing or unknown, or an array has another shape or dtype; all are
+                checked before the first is written.
+        """
+        write_state(self._engine, state)
+
+    def save(self, path: str | PathLike[str], label_names: Sequence[str] | None = None, card: str = "") -> None:
+        """Write a checkpoint directory; a kill at any moment leaves the old or the new one whole.
+
+        Args:
+            path: the directory; an existing checkpoint there is replaced.
+            label_names: [num_labels] names to store; None: `self.label_names`.
+            card: text of the model card, README.md; empty: a short default.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        names = self._label_names if label_names is None else check_label_names(label_names, self.num_labels)
+        self._engine.save(fspath(path), names or [], card)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Self:
+        """Read a checkpoint directory; see `sparsexmc.load`."""
+        require_int("num_threads", num_threads, 0)
+        cuda.prepare(device)
+        engine = _core.Classifier.load(fspath(path), device or "", num_threads)
+        classifier = cls.__new__(cls)
+        classifier._set_engine(engine, device)
+        classifier._label_names = read_label_names(fspath(path), classifier.num_labels)
+        return classifier
+
+    def __repr__(self) -> str:
+        c = self._config
+        tail = "dense" if c["fan_in"] is None else f"fan_in={c['fan_in']}, group_size={c['group_size']}"
+        parts = [f"{self.in_features} -> {self.num_labels:,} labels", tail]
+        if c["fan_in"] is not None and c["dense_labels"]:
+            parts.append(f"dense_labels={c['dense_labels']:,}")
+        if c["hidden"] is not None:
+            parts.insert(1, f"hidden={c['hidden']['features']}{' (sparse input)' if self.sparse_input else ''}")
+        parts += [c["loss"], f"lr={self.lr:g}", f"step={self.step}", self.device, format_bytes(self.memory.planned)]
+        return f"Classifier({', '.join(parts)})"

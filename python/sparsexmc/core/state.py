@@ -1,0 +1,124 @@
+"""Reading and replacing the tensors of a classifier; label names beside a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ..errors import ArgumentError, CheckpointError, DTypeError
+
+
+def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
+    """Copies of all tensors by name, and `step` (int64, no dimensions).
+
+    bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
+    rewiring are no part of it, only of checkpoints.
+    """
+    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in tensors_of(engine)}
+    state["step"] = np.asarray(engine.step, np.int64)
+    return state
+
+
+def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
+    """Replace all tensors and the step; on any error the model is as before."""
+    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in tensors_of(engine)}
+    arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    _check_names(arrays, [*tensors, "step"])
+    for name, (dtype, shape) in tensors.items():
+        if arrays[name].shape != shape:
+            raise ArgumentError(f"state[{name!r}] has shape {arrays[name].shape}, but the classifier has {shape}")
+        if arrays[name].dtype != dtype:
+            raise DTypeError(f"state[{name!r}] has dtype {arrays[name].dtype}, but the classifier has {dtype}")
+    step = arrays.pop("step")
+    if step.size != 1 or step.dtype.kind not in "iu" or int(step.item()) < 0:
+        raise ArgumentError(f"state['step'] is {step!r}; it must be one integer >= 0")
+
+    replaced: dict[str, npt.NDArray[Any]] = {}
+    # The engine checks what indices and label order hold, so they go first and can be put back.
+    for name in sorted(tensors, key=lambda name: tensors[name][0].kind == "f"):
+        if tensors[name][0].kind != "f":
+            replaced[name] = _read(engine, name, str(tensors[name][0]), tensors[name][1])
+        try:
+            engine.write(name, arrays[name])
+        except ArgumentError:
+            for done, old in replaced.items():
+                engine.write(done, old)
+            raise
+    engine.step = int(step.item())
+
+
+def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
+    """Copies of the fan-in indices [groups, fan_in] by number of segment; dense segments have none."""
+    found = {}
+    for name, dtype, shape in engine.tensors():
+        if match := re.fullmatch(r"segments\.(\d+)\.indices", name):
+            found[int(match[1])] = _read(engine, name, dtype, shape)
+    return found
+
+
+def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
+    """Training frequency [num_labels] of every label id; None for a model that does not know it."""
+    for name, dtype, shape in tensors_of(engine):
+        if name == "label_counts":
+            return _read(engine, name, dtype, shape).astype(np.int64)
+    return None
+
+
+def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
+    """`names` as a list; ArgumentError unless there is one line of text per label, which UTF-8 can store."""
+    names = list(names)
+    if len(names) != num_labels:
+        raise ArgumentError(f"label_names has {len(names)} names, but there are num_labels={num_labels}")
+    for label, name in enumerate(names):
+        if not isinstance(name, str) or "\n" in name or "\r" in name:
+            raise ArgumentError(f"label_names[{label}]={name!r} must be text without line breaks")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError(f"label_names[{label}]={name!r} is not Unicode: half a surrogate pair") from None
+    return names
+
+
+def read_label_names(directory: str, num_labels: int) -> list[str] | None:
+    """The names in `labels.txt` of a checkpoint; None if it has none."""
+    path = Path(directory) / "labels.txt"
+    if not path.exists():
+        return None
+    try:
+        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    if len(names) != num_labels:
+        raise CheckpointError(f"{path}: holds {len(names)} names, but the model has {num_labels} labels")
+    return names
+
+
+def tensors_of(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
+    """(name, NumPy's dtype, shape) of what `read_state` reads, but for the step."""
+    return [
+        (name, "float32" if dtype == "bfloat16" else dtype, shape)
+        for name, dtype, shape in engine.tensors()
+        if not name.startswith("optimizer.kept.")
+    ]
+
+
+def _read(engine: _core.Classifier, name: str, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    array = np.empty(tuple(shape), dtype)
+    engine.read(name, array)
+    return array
+
+
+def _check_names(state: Mapping[str, Any], expected: Sequence[str]) -> None:
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    if missing or unknown:
+        raise ArgumentError(
+            f"state does not fit this classifier: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}; "
+            "it must come from state_dict() of one with the same configuration"
+        )

@@ -1,0 +1,58 @@
+"""What `fit` tells its callbacks, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What callbacks learn after a step; epochs count from 1."""
+
+    epoch: int
+    step: int
+    loss: float
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochInfo:
+    """What callbacks learn after an epoch, and what `History` keeps. `loss` is the mean over its instances."""
+
+    epoch: int
+    step: int
+    loss: float
+    seconds: float
+    instances_per_second: float
+    validation: dict[str, float]
+    improved: bool
+
+
+class Callback:
+    """Base of callbacks for `fit`; objects with only one of the methods do as well."""
+
+    def on_step(self, classifier: Any, info: StepInfo) -> None:
+        """After every training step."""
+
+    def on_epoch(self, classifier: Any, info: EpochInfo) -> bool | None:
+        """After every epoch, its validation and its checkpoint; True stops the training."""
+
+
+@dataclass(slots=True)
+class History:
+    """What `fit` did.
+
+    Attributes:
+        metric: name of the validation metric, or None without validation.
+        epochs: one entry per epoch.
+        best_epoch: number of the epoch with the best validation metric; without validation the last one.
+        best_value: its metric, a share; None without validation.
+        stopped: "epochs" (all done), "patience" or "callback".
+    """
+
+    metric: str | None
+    epochs: list[EpochInfo] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    stopped: str = "epochs"
