@@ -330,11 +330,10 @@ def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path) -> None:
         # A shell's background jobs ignore the signal, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "m" / "run.toml").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "m" / "run.toml").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert process.returncode == 130, error
     assert "interrupted" in error and "Traceback" not in error
     assert metrics.exists()

@@ -27,17 +27,18 @@ SUBSET = (
 
 def run(level: str, *command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"SPARSEXMC_CPU_ISA": level}
-    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
 
 
 def skip_unless_available(level: str) -> None:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("levels of x86-64")
     flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
     missing = set().union(*(NEEDED_FLAGS[known] for known in LEVELS[: LEVELS.index(level) + 1])) - flags
     if missing:
         pytest.skip(f"this CPU lacks {sorted(missing)}")
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels of x86-64")
 @pytest.mark.parametrize("level", LEVELS)
 def test_level_follows_the_oracle(level: str) -> None:
     skip_unless_available(level)

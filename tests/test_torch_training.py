@@ -122,6 +122,19 @@ def test_checkpointing_that_needs_what_comes_behind_the_layer() -> None:
 # ---- accumulation ----
 
 
+def train_on(layer: OutputLayer, embeddings: list[torch.Tensor], model: torch.nn.Module) -> float:
+    """A step on the rows of several batches as one, and the gradients of the encoder that made them; the loss.
+
+    The layer reads what the encoder gave for each part: its own product over all rows at once need not have the same
+    bits, since a matrix product may sum in another order for another number of rows.
+    """
+    whole = torch.cat([part.detach() for part in embeddings]).requires_grad_()
+    loss = layer(whole, Y)
+    loss.backward()
+    model(X).backward(whole.grad)
+    return loss.item()
+
+
 def test_every_micro_batch_is_a_step(caplog: pytest.LogCaptureFixture) -> None:
     layer, usual = output_layer(), output_layer()
     with caplog.at_level(logging.INFO, "sparsexmc.torch"):
@@ -139,12 +152,13 @@ def test_buffered_micro_batches_are_one_large_batch(options: dict[str, Any]) -> 
     model, twin = encoder(), encoder()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for _ in range(3):
-        before = state(layer)
+        before, seen = state(layer), []
         for part in (slice(0, 2), slice(2, 4), slice(4, 6)):
-            (layer(model(X[part]), Y[part]) / 3).backward()
+            seen.append(model(X[part]))
+            (layer(seen[-1], Y[part]) / 3).backward()
         assert state(layer) == before
         layer.fused_optimizer.step()
-        usual(twin(X), Y).backward()
+        train_on(usual, seen, twin)
         for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
         assert state(layer) == state(usual)  # to the bit
@@ -255,7 +269,8 @@ def _rank(rank: int, folder: str) -> None:
     store = torch.distributed.FileStore(folder + "/store", 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     refusing, model = Model(output_layer()), Model(output_layer(ranks="gather"))
-    before = state(model.layer)
+    before, embeddings = state(model.layer), []
+    model.encoder.register_forward_hook(lambda _, __, made: embeddings.append(made.detach()))
     wrapped = torch.nn.parallel.DistributedDataParallel(model)  # broadcasts the encoder
     assert state(model.layer) == before
     with pytest.raises(sx.ArgumentError, match="process group of 2 ranks"):
@@ -264,7 +279,7 @@ def _rank(rank: int, folder: str) -> None:
         model.zero_grad()
         loss = wrapped(X[PARTS[rank]], Y[PARTS[rank]])
         loss.backward()
-    torch.save((loss.item(), [p.grad for p in model.parameters()]), f"{folder}/{rank}.pt")
+    torch.save((loss.item(), embeddings, [p.grad for p in model.parameters()]), f"{folder}/{rank}.pt")
     torch.save(model.layer.state_dict(), f"{folder}/state-{rank}.pt")
     if rank == 0:
         model.layer.load_state_dict(output_layer().state_dict())
@@ -280,16 +295,15 @@ def _rank(rank: int, folder: str) -> None:
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_two_ranks_train_as_one(tmp_path: Any) -> None:
     torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     model = Model(output_layer())
-    for _ in range(3):
+    for embeddings in zip(*(made for _, made, _ in ranks), strict=True):
         model.zero_grad()
-        loss = model(X, Y)
-        loss.backward()
-    for rank in range(2):
+        loss = train_on(model.layer, list(embeddings), model.encoder)
+    for rank, (seen, _, gradients) in enumerate(ranks):
         reached = torch.load(tmp_path / f"state-{rank}.pt", weights_only=True)
         assert {name: tensor.numpy().tobytes() for name, tensor in reached.items()} == state(model.layer)
-        seen, gradients = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert seen == loss.item()
+        assert seen == loss
         for ours, p in zip(gradients, model.parameters(), strict=True):
             torch.testing.assert_close(ours, p.grad, rtol=1e-5, atol=1e-6)
 

@@ -25,6 +25,8 @@ int64_t sum_of_squares(ThreadPool& pool, int64_t items) {
 constexpr int64_t squares_to_1000 = 999LL * 1000 * 1999 / 6;
 
 #if !defined(__SANITIZE_THREAD__)
+constexpr unsigned patience = 300;  // seconds: far more than a busy machine needs, so that only a deadlock reaches it
+
 /// Did the child end by _exit(0)?
 bool succeeded(pid_t child) {
   int status = -1;
@@ -177,7 +179,7 @@ TEST_SUITE("threads") {
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      alarm(20);  // a deadlock ends the child, not the test
+      alarm(patience);  // a deadlock ends the child, not the test
       bool right = true;
       for (int round = 0; round < 3; ++round) right = right && sum_of_squares(pool, 1000) == squares_to_1000;
       _exit(right ? 0 : 1);
@@ -193,7 +195,7 @@ TEST_SUITE("threads") {
       const pid_t child = fork();
       REQUIRE(child >= 0);
       if (child == 0) {
-        alarm(20);
+        alarm(patience);
         if (used) sum_of_squares(*pool, 1000);
         pool.reset();
         _exit(0);
@@ -212,7 +214,7 @@ TEST_SUITE("threads") {
     for (int round = 0; round < 10; ++round) {
       const pid_t child = fork();
       if (child == 0) {
-        alarm(20);
+        alarm(patience);
         std::atomic<int> count = 0;
         parallel_for(pool, 100, [&](int64_t, int) { ++count; });
         _exit(count == 100 ? 0 : 1);
