@@ -142,7 +142,7 @@ def test_results_may_be_read_late() -> None:
 def test_fit_keeps_the_queue_full(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a loss many steps late, unless a callback wants to see each; every loss counts all the same."""
     classifier = check.on_gpu(SMALL, device=device, compute_dtype="auto" if device == "cpu" else "float32")
-    train_step, calls = classifier._train_step, []
+    run_step, calls = classifier._run_step, []
 
     class Watched:
         def __init__(self, result: sx.StepResult) -> None:
@@ -156,7 +156,7 @@ def test_fit_keeps_the_queue_full(device: str, monkeypatch: pytest.MonkeyPatch) 
             calls.append("read")
             return self.result.loss
 
-    monkeypatch.setattr(classifier, "_train_step", lambda *args, **options: Watched(train_step(*args, **options)))
+    monkeypatch.setattr(classifier, "_run_step", lambda *args, **options: Watched(run_step(*args, **options)))
     x, labels = SMALL.features(rows=90), np.arange(90)
     history = classifier.fit(x, labels, 1, validation=None, shuffle=False, progress=False)
     assert calls.index("read") == (17 if device == "cuda" else 1)

@@ -160,7 +160,7 @@ def test_many_rows_are_ranked_in_parts(problem: Problem, monkeypatch: pytest.Mon
     X, Y, queries, classifier = problem
     ensemble = sx.Ensemble(classifier, linear=linear_of(X, Y), neighbors=sx.Neighbors(X, Y))
     scores, ids = ensemble.topk(queries, 5)
-    monkeypatch.setattr("sparsexmc.ensemble.ensemble._ROWS", 7)
+    monkeypatch.setattr("sparsexmc.interop.rows._ROWS_AT_A_TIME", 7)
     assert QUERIES % 7 != 0
     parts = ensemble.topk(queries, 5)
     assert (parts[0] == scores).all() and (parts[1] == ids).all()

@@ -81,13 +81,13 @@ def test_every_instance_once_per_epoch_in_new_order(monkeypatch: pytest.MonkeyPa
     seen: list[list[int]] = []
 
     c = sx.Classifier(FEATURES, INSTANCES, fan_in=None, batch_size=BATCH, **ON_DEVICE)
-    train_step = c._train_step
+    run_step = c._run_step
 
-    def spy(features: Any, indptr: Any, indices: Any, **options: Any) -> sx.StepResult:
-        seen.append(indices.tolist())
-        return train_step(features, indptr, indices, **options)
+    def spy(features: Any, positives: Any, **options: Any) -> sx.StepResult:
+        seen.append(positives[1].tolist())
+        return run_step(features, positives, **options)
 
-    monkeypatch.setattr(c, "_train_step", spy)
+    monkeypatch.setattr(c, "_run_step", spy)
     c.fit(X, np.arange(INSTANCES), 2, validation=None, progress=False)
     first, second = list(chain(*seen[:7])), list(chain(*seen[7:]))
     assert sorted(first) == sorted(second) == list(range(INSTANCES))

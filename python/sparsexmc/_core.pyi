@@ -119,13 +119,26 @@ class RewiringRecord:
 def plan(config: str) -> tuple[list[tuple[str, int]], str]:
     """Entries (name, bytes) and table of the memory plan."""
 
+class StepResult:
+    """The outcome of a step; see sparsexmc.StepResult."""
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def auxiliary_loss(self) -> float: ...
+
+    @property
+    def skipped(self) -> bool: ...
+
+    @property
+    def rewired(self) -> bool: ...
+
 class Step:
     """A training step, which may still run."""
 
-    def result(self) -> tuple[float, bool, bool, float]:
-        """
-        Loss, skipped, rewired, auxiliary loss; waits for them. NaN or Inf in the batch raises here.
-        """
+    def result(self) -> StepResult:
+        """Waits for the step. NaN or Inf in the batch raises here."""
 
 class Classifier:
     """The C++ classifier; see sparsexmc.Classifier."""

@@ -39,7 +39,7 @@ def train_step(classifier: Classifier, embeddings: Any, labels: Any, *, on_nonfi
     """
     _refuse_tracer(embeddings, "train_step", "use OutputLayer there")
     result = classifier.train_step(embeddings, _positives(labels), on_nonfinite=on_nonfinite)
-    return StepResult(result._step, jax.dlpack.from_dlpack(result.grad))
+    return result.with_grad(jax.dlpack.from_dlpack(result.grad))
 
 
 def pad_labels(Y: Any, width: int | None = None) -> npt.NDArray[np.int32]:

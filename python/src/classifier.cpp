@@ -165,9 +165,14 @@ void bind_classifier(nb::module_& m) {
       "plan", [](const std::string& config) { return plan_and_table(plan(ClassifierConfig::from_json(config))); },
       nb::arg("config"), "Entries (name, bytes) and table of the memory plan.");
 
+  nb::class_<StepResult>(m, "StepResult", "The outcome of a step; see sparsexmc.StepResult.")
+      .def_ro("loss", &StepResult::loss)
+      .def_ro("auxiliary_loss", &StepResult::auxiliary_loss)
+      .def_ro("skipped", &StepResult::skipped)
+      .def_ro("rewired", &StepResult::rewired);
+
   nb::class_<Step>(m, "Step", "A training step, which may still run.")
-      .def("result", &Step::result,
-           "Loss, skipped, rewired, auxiliary loss; waits for them. NaN or Inf in the batch raises here.");
+      .def("result", &Step::result, "Waits for the step. NaN or Inf in the batch raises here.");
 
   nb::class_<Engine>(m, "Classifier", "The C++ classifier; see sparsexmc.Classifier.")
       .def(

@@ -57,7 +57,7 @@ void Step::copy_gradient_to(Tensor target, Reachable gradient) {
   gradient_ = std::move(gradient);
 }
 
-std::tuple<double, bool, bool, double> Step::result() {
+StepResult Step::result() {
   if (!result_) {
     // Copies, as another thread may ask at the same time and be the first to know.
     Engine& engine = *engine_;
@@ -74,7 +74,7 @@ std::tuple<double, bool, bool, double> Step::result() {
     gradient_ = {};
     owner_.reset();
   }
-  return {result_->loss, result_->skipped, result_->rewired, result_->auxiliary_loss};
+  return *result_;
 }
 
 Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,

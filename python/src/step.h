@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <optional>
-#include <tuple>
 
 #include "engine.h"
 #include "tensor.h"
@@ -38,8 +37,8 @@ class Step {
 
   void copy_gradient_to(Tensor target, Reachable gradient);
 
-  /// Loss, skipped, rewired; waits for them. @throws ArgumentError see Classifier::finish_step
-  std::tuple<double, bool, bool, double> result();
+  /// Waits for the step. @throws ArgumentError see Classifier::finish_step
+  StepResult result();
 
  private:
   Engine* engine_ = nullptr;
@@ -50,7 +49,7 @@ class Step {
   Reachable gradient_;
 };
 
-/// @param gradient null, or of the embeddings' shape and dtype
+/// @param gradient null, or of the embeddings' shape, and of their dtype or float32
 /// @param stream to run on  @param caller_stream the one that is current where the embeddings come from: if it is
 ///        another, it waits for the gradient
 Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,

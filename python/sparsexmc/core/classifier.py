@@ -16,11 +16,19 @@ from .._checks import require_choice, require_int
 from ..errors import ArgumentError
 from ..interop import cuda
 from ..interop.dlpack import Place
-from ..interop.inputs import Features, SparseFeatures, features_input, label_numbers, labels_input
+from ..interop.inputs import (
+    DenseFeatures,
+    Features,
+    Positives,
+    SparseFeatures,
+    features_input,
+    label_numbers,
+    labels_input,
+)
 from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
-from .state import check_label_names, read_label_counts, read_label_names, read_state, write_state
+from .state import check_label_names, read_label_counts, read_label_names, read_state, tensors_of, write_state
 from .step import StepResult
 
 
@@ -64,14 +72,37 @@ class CoreClassifier:
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
-        indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
-        return self._train_step(features, indptr, indices, skip=on_nonfinite == "skip", return_grad=return_grad)
+        positives = labels_input("labels", labels, features.rows, self.num_labels)
+        return self._run_step(features, positives, skip=on_nonfinite == "skip", return_grad=return_grad)
 
-    def _train_step(
-        self, features: Features, indptr: npt.NDArray[Any], indices: npt.NDArray[Any], *, skip: bool, return_grad: bool
+    def _run_step(
+        self,
+        embeddings: Any,
+        positives: Positives,
+        *,
+        update: bool = True,
+        skip: bool,
+        return_grad: bool,
+        exact_grad: bool = False,
+        dropout: bool = False,
     ) -> StepResult:
-        step, grad = features.start_step(self._engine, indptr, indices, skip=skip, return_grad=return_grad)
-        return StepResult(step, grad)
+        """The one way to a step, for this class, `fit` and the adapters of frameworks.
+
+        Args:
+            embeddings: as in `train_step`, or what `_features` made of them.
+            positives: their labels, checked.
+            update: False: see `eval_step`, with `dropout`.
+            skip: batches with NaN or Inf.
+            exact_grad: see `gradient_like`.
+        """
+        known = isinstance(embeddings, DenseFeatures | SparseFeatures)
+        features = embeddings if known else self._features("embeddings", embeddings)
+        options = {"skip": skip, "return_grad": return_grad, "exact_grad": exact_grad}
+        if update:
+            return StepResult(*features.start_step(self._engine, positives, **options))
+        if isinstance(features, SparseFeatures):
+            raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
+        return StepResult(*features.eval_step(self._engine, positives, dropout=dropout, **options))
 
     def _features(self, name: str, value: Any) -> Features:
         return features_input(name, value, self.in_features, self._place, sparse=self.sparse_input)
@@ -97,11 +128,9 @@ class CoreClassifier:
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
-        if isinstance(features, SparseFeatures):
-            raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
-        indptr, indices = labels_input("labels", labels, features.rows, self.num_labels)
+        positives = labels_input("labels", labels, features.rows, self.num_labels)
         options = {"skip": on_nonfinite == "skip", "return_grad": return_grad, "dropout": dropout}
-        return StepResult(*features.eval_step(self._engine, indptr, indices, **options))
+        return self._run_step(features, positives, update=False, **options)
 
     def hidden_activations(self, embeddings: Any) -> npt.NDArray[np.float32]:
         """What the hidden layer gives the output layer in prediction, for any number of rows; waits for it.
@@ -168,6 +197,10 @@ class CoreClassifier:
         return scores, ids
 
     # ---- state ----
+
+    def _tensors(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """(dtype, shape) of every tensor of `state_dict` by name; `step` is none."""
+        return tensors_of(self._engine)
 
     @property
     def config(self) -> dict[str, Any]:

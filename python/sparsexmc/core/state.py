@@ -20,14 +20,14 @@ def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
     bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
     rewiring are no part of it, only of checkpoints.
     """
-    state = {name: _read(engine, name, dtype, shape) for name, dtype, shape in tensors_of(engine)}
+    state = {name: _read(engine, name, dtype, shape) for name, (dtype, shape) in tensors_of(engine).items()}
     state["step"] = np.asarray(engine.step, np.int64)
     return state
 
 
 def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
     """Replace all tensors and the step; on any error the model is as before."""
-    tensors = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in tensors_of(engine)}
+    tensors = tensors_of(engine)
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
     _check_names(arrays, [*tensors, "step"])
     for name, (dtype, shape) in tensors.items():
@@ -43,7 +43,7 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
     # The engine checks what indices and label order hold, so they go first and can be put back.
     for name in sorted(tensors, key=lambda name: tensors[name][0].kind == "f"):
         if tensors[name][0].kind != "f":
-            replaced[name] = _read(engine, name, str(tensors[name][0]), tensors[name][1])
+            replaced[name] = _read(engine, name, *tensors[name])
         try:
             engine.write(name, arrays[name])
         except ArgumentError:
@@ -58,16 +58,16 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
     found = {}
     for name, dtype, shape in engine.tensors():
         if match := re.fullmatch(r"segments\.(\d+)\.indices", name):
-            found[int(match[1])] = _read(engine, name, dtype, shape)
+            found[int(match[1])] = _read(engine, name, np.dtype(dtype), shape)
     return found
 
 
 def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
     """Training frequency [num_labels] of every label id; None for a model that does not know it."""
-    for name, dtype, shape in tensors_of(engine):
-        if name == "label_counts":
-            return _read(engine, name, dtype, shape).astype(np.int64)
-    return None
+    tensors = tensors_of(engine)
+    return (
+        _read(engine, "label_counts", *tensors["label_counts"]).astype(np.int64) if "label_counts" in tensors else None
+    )
 
 
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
@@ -99,16 +99,16 @@ def read_label_names(directory: str, num_labels: int) -> list[str] | None:
     return names
 
 
-def tensors_of(engine: _core.Classifier) -> list[tuple[str, str, list[int]]]:
-    """(name, NumPy's dtype, shape) of what `read_state` reads, but for the step."""
-    return [
-        (name, "float32" if dtype == "bfloat16" else dtype, shape)
+def tensors_of(engine: _core.Classifier) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """(dtype, shape) by name of all that `read_state` reads, but for the step."""
+    return {
+        name: (np.dtype("float32" if dtype == "bfloat16" else dtype), tuple(shape))
         for name, dtype, shape in engine.tensors()
         if not name.startswith("optimizer.kept.")
-    ]
+    }
 
 
-def _read(engine: _core.Classifier, name: str, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+def _read(engine: _core.Classifier, name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
     array = np.empty(tuple(shape), dtype)
     engine.read(name, array)
     return array

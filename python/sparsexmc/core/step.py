@@ -35,11 +35,11 @@ class StepResult:
 
     @property
     def loss(self) -> float:
-        return self._step.result()[0]
+        return self._step.result().loss
 
     @property
     def auxiliary_loss(self) -> float:
-        return self._step.result()[3]
+        return self._step.result().auxiliary_loss
 
     @property
     def grad(self) -> Any:
@@ -49,11 +49,15 @@ class StepResult:
 
     @property
     def skipped(self) -> bool:
-        return self._step.result()[1]
+        return self._step.result().skipped
 
     @property
     def rewired(self) -> bool:
-        return self._step.result()[2]
+        return self._step.result().rewired
+
+    def with_grad(self, grad: Any) -> StepResult:
+        """The same result with its gradient in another kind of array."""
+        return StepResult(self._step, grad)
 
     def __repr__(self) -> str:
         return f"StepResult(loss={self.loss}, skipped={self.skipped}, rewired={self.rewired})"

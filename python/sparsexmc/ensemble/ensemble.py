@@ -17,6 +17,7 @@ from ..config import Votes
 from ..core.filter import Ranking, blanked_labels, drop, widest
 from ..errors import ArgumentError
 from ..interop.inputs import label_array, label_numbers
+from ..interop.rows import row_slices
 from ..metrics import precision_at_k
 from .component_scores import Floats, Opinions, Weights
 from .linear import Linear
@@ -24,7 +25,6 @@ from .neighbors import Neighbors
 
 __all__ = ["LINEAR_WEIGHTS", "VOTES_WEIGHTS", "Ensemble", "Weights"]
 
-_ROWS = 8192  # ranked at a time
 LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 VOTES_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _CUTOFFS = (1, 3, 5)
@@ -204,7 +204,7 @@ class Ensemble:
             factors = label_weights if factors is None else factors * label_weights
         parts = [
             Opinions(self, X[rows], embeddings[rows], k, factors, label_weights).rank(self.weights, k)
-            for rows in (slice(first, first + _ROWS) for first in range(0, max(X.shape[0], 1), _ROWS))
+            for rows in row_slices(X.shape[0])
         ]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([ids for _, ids in parts])
 

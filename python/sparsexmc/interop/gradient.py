@@ -109,17 +109,23 @@ class DeviceArray:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype!r}, device={self._device})"
 
 
-def gradient_like(value: Any, borrowed: Borrowed, place: Place, engine: _core.Classifier) -> tuple[Any, _core.Tensor]:
+def gradient_like(
+    value: Any, borrowed: Borrowed, place: Place, engine: _core.Classifier, *, exact: bool = False
+) -> tuple[Any, _core.Tensor]:
     """An uninitialised gradient for the array `value`, and the engine's hold on it.
 
-    PyTorch and CuPy get memory of their own allocators, in which it is safe to drop it as they are used to.
+    PyTorch and CuPy get memory of their own allocators, in which it is safe to drop it as they are used to. With
+    `exact` the gradient of a float16 tensor of PyTorch is float32: rounded before it is unscaled, much of it would be
+    too small for float16.
     """
     tensor = borrowed.tensor
     if isinstance(value, np.ndarray):
         array = np.empty(value.shape, value.dtype)
         return array, borrow_own(array)
     if is_torch(value):
-        gradient = sys.modules["torch"].empty(value.shape, dtype=value.dtype, device=value.device)
+        torch = sys.modules["torch"]
+        dtype = torch.float32 if exact and value.dtype == torch.float16 else value.dtype
+        gradient = torch.empty(value.shape, dtype=dtype, device=value.device)
         with on_device_of(value):
             return gradient, borrow_own(gradient, borrowed.stream if place.is_cuda else None)
     if is_cupy(value):

@@ -15,6 +15,7 @@ from .dlpack import HOST, Place, borrow_matrix
 from .gradient import gradient_like
 
 Indices = npt.NDArray[Any]  # int32 or int64
+Positives = tuple[Indices, Indices]  # (indptr [rows + 1], label ids)
 Scores = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 _INDEX_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))
@@ -30,27 +31,36 @@ class DenseFeatures:
         self.rows = self._borrowed.tensor.shape[0]
 
     def start_step(
-        self, engine: _core.Classifier, indptr: Indices, indices: Indices, *, skip: bool, return_grad: bool
+        self,
+        engine: _core.Classifier,
+        positives: Positives,
+        *,
+        skip: bool,
+        return_grad: bool,
+        exact_grad: bool = False,
     ) -> tuple[_core.Step, Any]:
-        """One step of the engine; the gradient is like the source, or None."""
+        """A step of the engine and the gradient: None, or like the source; see `gradient_like`."""
         b = self._borrowed
-        gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
-        return engine.start_step(b.tensor, indptr, indices, target, skip, b.stream, b.caller_stream), gradient
+        gradient, target = self._gradient(engine, exact_grad) if return_grad else (None, None)
+        return engine.start_step(b.tensor, *positives, target, skip, b.stream, b.caller_stream), gradient
 
     def eval_step(
         self,
         engine: _core.Classifier,
-        indptr: Indices,
-        indices: Indices,
+        positives: Positives,
         *,
         skip: bool,
         return_grad: bool,
+        exact_grad: bool = False,
         dropout: bool = False,
     ) -> tuple[_core.Step, Any]:
         """The same without an update."""
         b = self._borrowed
-        gradient, target = gradient_like(self._source, b, self._place, engine) if return_grad else (None, None)
-        return engine.eval_step(b.tensor, indptr, indices, target, skip, dropout, b.stream), gradient
+        gradient, target = self._gradient(engine, exact_grad) if return_grad else (None, None)
+        return engine.eval_step(b.tensor, *positives, target, skip, dropout, b.stream), gradient
+
+    def _gradient(self, engine: _core.Classifier, exact: bool) -> tuple[Any, _core.Tensor]:
+        return gradient_like(self._source, self._borrowed, self._place, engine, exact=exact)
 
     def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
@@ -77,12 +87,18 @@ class SparseFeatures:
         return len(self.indptr) - 1
 
     def start_step(
-        self, engine: _core.Classifier, indptr: Indices, indices: Indices, *, skip: bool, return_grad: bool
+        self,
+        engine: _core.Classifier,
+        positives: Positives,
+        *,
+        skip: bool,
+        return_grad: bool,
+        exact_grad: bool = False,
     ) -> tuple[_core.Step, None]:
-        """One step of the engine; sparse features have no gradient."""
-        del return_grad
+        """A step of the engine; sparse features have no gradient."""
+        del return_grad, exact_grad
         features = (self.indptr, self.indices, self.values, self.cols)
-        return engine.start_sparse_step(*features, indptr, indices, skip, self.stream), None
+        return engine.start_sparse_step(*features, *positives, skip, self.stream), None
 
     def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
@@ -121,7 +137,7 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
     return SparseFeatures(indptr, indices, matrix.data, width, place.stream_for(None))
 
 
-def labels_input(name: str, value: Any, rows: int, num_labels: int) -> tuple[Indices, Indices]:
+def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives:
     """The positives of `rows` instances as (indptr [rows + 1], indices), each int32 or int64.
 
     `value` is scipy CSR [rows, num_labels] (explicit zeros are dropped, other values count as 1), a tuple

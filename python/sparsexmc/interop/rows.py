@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,22 @@ import scipy.sparse
 
 from ..errors import ArgumentError
 from .dlpack import HOST, Place
-from .inputs import DenseFeatures, Features, Indices, SparseFeatures, features_input, labels_input
+from .inputs import DenseFeatures, Features, Indices, Positives, SparseFeatures, features_input, labels_input
 from .streams import is_torch
 
 _CHUNK_BYTES = 1 << 25
+_ROWS_AT_A_TIME = 4096
 Rows = npt.NDArray[np.int64]
+
+
+def row_slices(count: int) -> Iterator[slice]:
+    """Slices of all rows, at least one, for what costs memory by the row in Python.
+
+    The engine needs none: it takes any number of rows and cuts them into batches itself. Gathered rows, the candidates
+    of an ensemble and lines to print are worth a slice, of thousands of rows so that the calls do not count.
+    """
+    for first in range(0, max(count, 1), _ROWS_AT_A_TIME):
+        yield slice(first, first + _ROWS_AT_A_TIME)
 
 
 class DenseRows:
@@ -91,8 +103,8 @@ class LabelRows:
                     f"0 .. {num_labels - 1}"
                 )
 
-    def take(self, rows: Rows) -> tuple[Indices, Indices]:
-        """(indptr, indices) of these rows."""
+    def take(self, rows: Rows) -> Positives:
+        """The positives of these rows."""
         indptr, positions = _gather(self.indptr, rows)
         return indptr, self.indices[positions]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..errors import ArgumentError
-from ._engine import Positives
+from ..interop.inputs import Positives
 
 
 class Buffer:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError
-from ._engine import Outcome
+from ._step import Outcome
 
 Run = Callable[[torch.Tensor, bool], Outcome]  # (embeddings, is their gradient wanted)
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from ..errors import ArgumentError, DTypeError
-from ..interop.inputs import Indices, labels_input
+from ..interop.inputs import Positives, labels_input
 
 
-def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[Indices, Indices]:
+def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> Positives:
     """The positives of a batch as (indptr [rows + 1], indices) in host memory.
 
     Args:
@@ -30,7 +30,7 @@ def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> tuple[I
     return labels_input("labels", labels, rows, num_labels)
 
 
-def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indices, Indices]:
+def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
     if labels.layout in (torch.sparse_coo, torch.sparse_csr):
         return _of_sparse(labels, rows, num_labels)
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
@@ -50,7 +50,7 @@ def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indice
     return labels_input("labels", labels.numpy(), rows, num_labels)
 
 
-def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> tuple[Indices, Indices]:
+def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
     if tuple(labels.shape) != (rows, num_labels):
         raise ArgumentError(
             f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}"

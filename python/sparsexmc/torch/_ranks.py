@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from ..errors import ArgumentError
-from ._engine import Positives
+from ..interop.inputs import Positives
 
 
 def world_size() -> int:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from ..classifier import Classifier
-from ..core.state import tensors_of
 from ..errors import ArgumentError, DTypeError
 
 # PyTorch does little with these, and safetensors knows not all of them.
@@ -36,7 +35,7 @@ def from_tensors(classifier: Classifier, tensors: Mapping[str, torch.Tensor]) ->
         if not isinstance(value, torch.Tensor):
             raise DTypeError(f"state_dict[{name!r}] is a {type(value).__qualname__}; it must be a tensor")
         arrays[name] = value.detach().cpu().numpy()
-    own = {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in tensors_of(classifier._engine)}
+    own = classifier._tensors()
     here = _facts({name: shape for name, (_, shape) in own.items()})
     there = _facts({name: array.shape for name, array in arrays.items()})
     if different := [name for name in here if here[name] != there[name]]:

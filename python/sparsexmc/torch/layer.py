@@ -13,13 +13,14 @@ from .._checks import require_choice
 from ..classifier import Classifier
 from ..config import Hidden
 from ..errors import ArgumentError, DeviceError, DTypeError
+from ..interop.inputs import Positives
 from ._buffer import Buffer
 from ._checkpointing import OpenStep, Steps
-from ._engine import Outcome, Positives, run
 from ._function import Loss
 from ._labels import positives
 from ._module import ClassifierModule
 from ._ranks import gather, world_size
+from ._step import Outcome, run
 from .optimizer import FusedOptimizer
 
 _log = logging.getLogger("sparsexmc.torch")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from .layer import OutputLayer
+
+class _Layer(Protocol):
+    """The optimizer's view of an `OutputLayer`."""
+
+    def _step_buffer(self) -> None: ...
 
 
 class FusedOptimizer(torch.optim.Optimizer):
@@ -23,7 +26,7 @@ class FusedOptimizer(torch.optim.Optimizer):
 
     _step_supports_amp_scaling = True  # so GradScaler.step(this) needs no gradients to check
 
-    def __init__(self, layer: OutputLayer, lr: float) -> None:
+    def __init__(self, layer: _Layer, lr: float) -> None:
         super().__init__([{"params": []}], {"lr": lr})
         self._layer = weakref.ref(layer)  # no cycle: the layer's memory goes with its last user
 

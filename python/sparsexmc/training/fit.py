@@ -169,7 +169,7 @@ def _train_epoch(
     total, step = 0.0, classifier.step
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        result = classifier._train_step(features.take(batch), *labels.take(batch), skip=False, return_grad=False)
+        result = classifier._run_step(features.take(batch), labels.take(batch), skip=False, return_grad=False)
         step += 1
         started.append((step, len(batch), result))
         last = start + batch_size >= len(order)

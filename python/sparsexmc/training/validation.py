@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
-from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows
+from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, row_slices
 from ..metrics import RankingMetrics, propensities
 
 A, B = 0.55, 1.5  # of the propensities
 _LEAST_TRAINING_ROWS = 3  # that give any
 _METRICS = ("P", "nDCG", "R", "PSP", "PSnDCG", "coverage", "macro-F1")
-_ROWS_AT_A_TIME = 4096
 
 
 class Validation:
@@ -56,8 +55,8 @@ class Validation:
     def evaluate(self, classifier: CoreClassifier) -> dict[str, float]:
         """The metric, then P and PSP at 1, 3, 5 and macro-F1 at the last of these, as shares."""
         sums = RankingMetrics(self._num_labels, self._ks, propensities=self._propensities)
-        for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
-            rows = self._rows[start : start + _ROWS_AT_A_TIME]
+        for part in row_slices(len(self._rows)):
+            rows = self._rows[part]
             features = self._features.take(rows)
             if self._blanked is None:
                 _, ids = classifier._topk(features, self._ks[-1])
