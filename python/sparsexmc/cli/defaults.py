@@ -44,7 +44,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
     A hidden layer reads the features, scaled to the size at which Adam learns well. Many labels get a fan-in output
     layer with the most frequent ones dense: with indices and moments less than a tenth of a dense layer's memory.
     Without [model.schedule] total_steps and [model.rewiring] stop, `for_steps` fills them in. What the figures rest on
-    stands in docs/decisions.md.
+    stands in docs/design/training.md.
     """
     import scipy.sparse as sp
 
@@ -85,7 +85,7 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Config:
         optimizer["betas"] = [0.9, 0.99]  # rare features are updated rarely: a shorter memory suits them
     model["optimizer"] = optimizer
     model["schedule"] = {"kind": "linear"}
-    # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/decisions.md).
+    # A hidden layer learns what any connections carry, and gains nothing from better ones (docs/design/rewiring.md).
     model["rewiring"] = "none"
     model["seed"] = 0
     if cpu_matrix_units():  # a GPU takes bfloat16 anyway
