@@ -64,7 +64,7 @@ def test_predictions_follow_the_weights(model: Path, data: Path, capsys: pytest.
     """The command ranks as topk does with weights, with the ensemble and with the network alone."""
     classifier, X = sx.load(model), np.load(data / "X_tst.npy")
     assert classifier.label_counts is not None
-    inverse = sx.metrics.propensities(classifier.label_counts, ROWS)
+    inverse = sx.metrics.inverse_propensities(classifier.label_counts, ROWS)
     together = sx.Ensemble(classifier, neighbors=sx.Neighbors.load(model / "neighbors.npz"))
     for ranker, alone in ((together, []), (classifier, ["--network-alone"])):
         frequencies = []

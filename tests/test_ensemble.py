@@ -69,7 +69,7 @@ def test_ranking_is_the_formula(
     for row in range(QUERIES):
         voted[row] = shares[row] @ (Y[np.maximum(instances[row], 0)] != 0).toarray()
     total = shares.sum(axis=1, keepdims=True)
-    expected += votes.weight * np.divide(voted, total + votes.doubt, out=np.zeros_like(voted), where=total > 0)
+    expected += votes.weight * np.divide(voted, total + votes.smoothing, out=np.zeros_like(voted), where=total > 0)
     expected *= (1 + Y.getnnz(axis=0)) ** -discount * (1 if label_weights is None else label_weights)
 
     np.testing.assert_allclose(scores, np.take_along_axis(expected, ids, 1), rtol=1e-5)

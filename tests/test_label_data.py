@@ -89,7 +89,7 @@ def test_weights_from_propensities() -> None:
     case = PERMUTED
     weights = by_label(with_counts(case, positive_weights="propensity"), "positive_weights")
     np.testing.assert_allclose(weights, ref.propensity_weights(counts_of(case), INSTANCES), rtol=1e-6)
-    inverse = sx.metrics.propensities(counts_of(case), INSTANCES, A=0.6, B=2.6)
+    inverse = sx.metrics.inverse_propensities(counts_of(case), INSTANCES, A=0.6, B=2.6)
     amazon = by_label(with_counts(case, positive_weights=sx.Propensity(A=0.6, B=2.6)), "positive_weights")
     np.testing.assert_allclose(amazon, 2 * inverse - 1, rtol=1e-6)
 

@@ -99,7 +99,7 @@ def test_constants(name: str) -> None:
 
 
 def test_constants_streamed_in_single_rows_of_any_order() -> None:
-    sums = metrics.RankingMetrics(L, propensities=metrics.propensities(csr(TRAIN, L)))
+    sums = metrics.RankingMetrics(L, inverse_propensities=metrics.inverse_propensities(csr(TRAIN, L)))
     for row in (2, 0, 3, 1):
         sums.update(np.array([RANKING[row]]), csr([TRUTH[row]], L))
     assert sums.num_instances == 4
@@ -135,9 +135,9 @@ def problems(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int, li
 @given(problems(), st.integers(0, 9))
 def test_follows_the_oracle_in_one_go_and_in_batches(problem: tuple, cut: int) -> None:
     ids, truth, labels, counts = problem
-    q = metrics.propensities(counts, 50, A=0.6, B=2.6)
+    q = metrics.inverse_propensities(counts, 50, A=0.6, B=2.6)
     ks = list(range(1, len(ids[0]) + 1))
-    whole, parts = (metrics.RankingMetrics(labels, ks, propensities=q) for _ in range(2))
+    whole, parts = (metrics.RankingMetrics(labels, ks, inverse_propensities=q) for _ in range(2))
     whole.update(ids, csr(truth, labels))
     for rows in (slice(cut, None), slice(0, cut)):
         parts.update(np.reshape(ids[rows], (-1, len(ids[0]))).astype(np.int64), csr(truth[rows], labels))
@@ -151,9 +151,16 @@ def test_propensities_follow_the_formula() -> None:
     counts = np.array([0, 1, 7, 100])
     for a, b in ((0.55, 1.5), (0.6, 2.6), (0.5, 0.4)):
         c = (math.log(100) - 1) * (b + 1) ** a
-        np.testing.assert_allclose(metrics.propensities(counts, 100, a, b), 1 + c * (counts + b) ** -a, rtol=1e-15)
-    from_matrix = metrics.propensities(csr(TRAIN, L))
-    np.testing.assert_array_equal(from_matrix, metrics.propensities([4, 2, 1, 1, 1, 0, 0, 0], 6))
+        np.testing.assert_allclose(
+            metrics.inverse_propensities(counts, 100, a, b), 1 + c * (counts + b) ** -a, rtol=1e-15
+        )
+        np.testing.assert_array_equal(
+            metrics.propensities(counts, 100, a, b), 1 / metrics.inverse_propensities(counts, 100, a, b)
+        )
+    probabilities = metrics.propensities(csr(TRAIN, L))
+    assert ((probabilities > 0) & (probabilities <= 1)).all() and probabilities[0] == probabilities.max()
+    from_matrix = metrics.inverse_propensities(csr(TRAIN, L))
+    np.testing.assert_array_equal(from_matrix, metrics.inverse_propensities([4, 2, 1, 1, 1, 0, 0, 0], 6))
 
 
 @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
@@ -174,7 +181,7 @@ def test_labels_count_where_they_are_not_zero_and_once() -> None:
     assert metrics.recall_at_k([[0, 1, 2]], matrix, [1, 2, 3]).tolist() == [0.0, 0.5, 1.0]
     assert matrix.nnz == before.nnz == 4  # the caller's matrix is left alone
     counts = sp.vstack([matrix] * 5).tocsr()
-    np.testing.assert_array_equal(metrics.propensities(counts), metrics.propensities([0, 5, 5], 5))
+    np.testing.assert_array_equal(metrics.inverse_propensities(counts), metrics.inverse_propensities([0, 5, 5], 5))
 
 
 def test_read_only_arrays_and_strided_ids() -> None:
@@ -225,19 +232,27 @@ WRONG = {
     "columns": (lambda: metrics.RankingMetrics(4).update(GOOD_IDS, GOOD_TRUTH), ArgumentError, "Y_true has shape"),
     "no labels": (lambda: metrics.RankingMetrics(0), ArgumentError, "num_labels is 0"),
     "nothing": (lambda: metrics.RankingMetrics(3).compute(), ArgumentError, "before any instance"),
-    "weights": (lambda: metrics.RankingMetrics(3, propensities=[1.0]), ArgumentError, "1 numbers for 3 labels"),
-    "bad weight": (lambda: metrics.RankingMetrics(1, propensities=[math.nan]), ArgumentError, r"propensities\[0\]"),
-    "no weights": (lambda: metrics.psp_at_k(GOOD_IDS, GOOD_TRUTH, 1), ArgumentError, "propensities or train_labels"),
+    "weights": (lambda: metrics.RankingMetrics(3, inverse_propensities=[1.0]), ArgumentError, "1 numbers for 3 labels"),
+    "bad weight": (
+        lambda: metrics.RankingMetrics(1, inverse_propensities=[math.nan]),
+        ArgumentError,
+        r"inverse_propensities\[0\]",
+    ),
+    "no weights": (
+        lambda: metrics.psp_at_k(GOOD_IDS, GOOD_TRUTH, 1),
+        ArgumentError,
+        "inverse_propensities or train_labels",
+    ),
     "L": (
         lambda: metrics.macro_f1_at_k(GOOD_IDS, (np.array([0, 1]), np.array([1])), 1),
         ArgumentError,
         "num_labels is missing",
     ),
-    "N": (lambda: metrics.propensities([1, 1], 2), ArgumentError, "num_train is 2"),
-    "no N": (lambda: metrics.propensities([1, 1]), ArgumentError, "num_train is missing"),
-    "count": (lambda: metrics.propensities([1, 9], 8), ArgumentError, r"counts\[1\] is 9"),
-    "A": (lambda: metrics.propensities([1], 8, A=-1), ArgumentError, "A is -1"),
-    "B": (lambda: metrics.propensities([1], 8, B=0), ArgumentError, "B is 0"),
+    "N": (lambda: metrics.inverse_propensities([1, 1], 2), ArgumentError, "num_train is 2"),
+    "no N": (lambda: metrics.inverse_propensities([1, 1]), ArgumentError, "num_train is missing"),
+    "count": (lambda: metrics.inverse_propensities([1, 9], 8), ArgumentError, r"counts\[1\] is 9"),
+    "A": (lambda: metrics.inverse_propensities([1], 8, A=-1), ArgumentError, "A is -1"),
+    "B": (lambda: metrics.inverse_propensities([1], 8, B=0), ArgumentError, "B is 0"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,19 @@ def test_saved_and_loaded(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Pat
         sx.Neighbors.load(tmp_path / "missing.npz")
     with pytest.raises(sx.DataError, match="no-such-directory"):
         neighbors.save(tmp_path / "no-such-directory" / "neighbors.npz")
+
+
+def test_files_of_earlier_versions(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Path) -> None:
+    """They hold the smoothing of the votes as "doubt"."""
+    X, Y, _ = problem
+    sx.Neighbors(X, Y, sx.Votes(7, smoothing=0.7)).save(tmp_path / "neighbors.npz")
+    with np.load(tmp_path / "neighbors.npz") as file:
+        arrays = dict(file)
+    meta = json.loads(arrays["meta"].tobytes())
+    meta["votes"]["doubt"] = meta["votes"].pop("smoothing")
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(tmp_path / "earlier.npz", **arrays)
+    assert sx.Neighbors.load(tmp_path / "earlier.npz").votes == sx.Votes(7, smoothing=0.7)
 
 
 def test_bad_input_is_named(problem: tuple[Any, sp.csr_matrix, Any]) -> None:

@@ -148,7 +148,7 @@ def predict(encoder: TextEncoder, layer: OutputLayer, texts: Sequence[str], size
 
 def scores(ids: np.ndarray, Y_test: Any, Y: Any) -> dict[str, float]:
     """P@k and PSP@k in percent."""
-    metrics = sx.metrics.RankingMetrics(Y.shape[1], KS, propensities=sx.metrics.propensities(Y))
+    metrics = sx.metrics.RankingMetrics(Y.shape[1], KS, inverse_propensities=sx.metrics.inverse_propensities(Y))
     metrics.update(ids, Y_test)
     wanted = [f"{name}@{k}" for name in ("P", "PSP") for k in KS]
     return {name: round(100 * value, 2) for name, value in metrics.compute().items() if name in wanted}

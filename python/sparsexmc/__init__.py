@@ -4,18 +4,15 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
-from .classifier import Classifier, load
+from .classifier import Classifier, load, plan
 from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
-from .core.step import StepResult
-from .ensemble.ensemble import Ensemble
-from .ensemble.linear import Linear, LinearTraining
-from .ensemble.neighbors import Neighbors
+from .core import StepResult
+from .ensemble import Ensemble, Linear, LinearTraining, Neighbors
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .label_options import MetaClassifier, Propensity
-from .memory import MemoryPlan, plan
-from .training.history import Callback, EpochInfo, History, StepInfo
-from .training.regrouping import Regrouping
+from .memory import MemoryPlan
+from .training import Callback, EpochInfo, History, Regrouping, StepInfo
 
 __version__ = _core.version()
 

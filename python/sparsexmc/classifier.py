@@ -13,6 +13,7 @@ from .core.classifier import CoreClassifier
 from .interop import cuda
 from .interop.inputs import label_array
 from .label_options import MetaClassifier, Propensity
+from .memory import MemoryPlan
 from .training.fit import fit
 from .training.regrouping import regroup
 
@@ -136,6 +137,20 @@ class Classifier(CoreClassifier):
 
     fit = fit
     regroup = regroup
+
+
+def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:
+    """Every byte that a classifier would hold, without allocating any.
+
+    Takes the arguments of `Classifier` (without `label_counts`, `label_order` and `stream`). On a GPU the bytes are the
+    device's; gradients for libraries other than PyTorch and CuPy come on top for as long as the caller holds them.
+
+    Raises:
+        ArgumentError: an argument is wrong.
+        MemoryPlanError: `memory_limit` is below the plan; the message has the table and what would make it fit.
+    """
+    config = ClassifierConfig(in_features=in_features, num_labels=num_labels, **options)
+    return MemoryPlan(*_core.plan(config.to_json()))
 
 
 def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:

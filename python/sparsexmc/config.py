@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -155,26 +156,32 @@ class Schedule:
 class Votes:
     """How the nearest training instances count in `Neighbors`, which has the formula.
 
-    `count` neighbors vote with cosine^`power`; `weight` is that of all votes beside the classifier's probability, and
-    `doubt` lets neighbors that are all far away count for less. `space` says where instances are near to each other:
-    "features", or "hidden", by the hidden layer of the classifier (see `Neighbors.of_hidden_layer`).
+    `count` neighbors vote with cosine^`power`; `weight` is that of all votes beside the classifier's probability.
+    `smoothing` is added to the sum of all votes, so that neighbors which are all far away count for less. `space` says
+    where instances are near to each other: "features", or "hidden", by the hidden layer of the classifier (see
+    `Neighbors.of_hidden_layer`).
     """
 
     count: int = 50
     power: float = 2.0
     weight: float = 0.2
-    doubt: float = 0.0
+    smoothing: float = 0.0
     space: str = "features"
 
     def __post_init__(self) -> None:
         require_int("votes.count", self.count, 1)
         require_choice("votes.space", self.space, ["features", "hidden"])
-        for name in ("power", "weight", "doubt"):
+        for name in ("power", "weight", "smoothing"):
             require_number(f"votes.{name}", getattr(self, name), 0)
 
     def to_dict(self) -> dict[str, Any]:
         """The arguments."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, arguments: Mapping[str, Any]) -> Votes:
+        """Votes of what `to_dict` gave, also in an earlier version, in which `smoothing` was called "doubt"."""
+        return cls(**{"smoothing" if name == "doubt" else name: value for name, value in arguments.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from .interop.inputs import index_array, label_array
 class Propensity:
     """Propensity of a label with n of N instances: p = 1 / (1 + C (n + B)^-A), C = (ln N - 1)(B + 1)^A.
 
-    As `metrics.propensities` has it, and the papers' A and B (Jain et al., KDD 2016).
+    The model of `metrics.propensities` with its A and B (Jain et al., KDD 2016).
     """
 
     A: float = 0.55

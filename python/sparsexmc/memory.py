@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from . import _core
-from .config import ClassifierConfig
 
 
 def format_bytes(size: float) -> str:
@@ -48,20 +46,6 @@ class MemoryPlan(Mapping[str, int]):
 
     def __repr__(self) -> str:
         return f"MemoryPlan({format_bytes(self.total)} in {len(self)} allocations)"
-
-
-def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:
-    """Every byte that a classifier would hold, without allocating any.
-
-    Takes the arguments of `Classifier` (without `label_counts`, `label_order` and `stream`). On a GPU the bytes are the
-    device's; gradients for libraries other than PyTorch and CuPy come on top for as long as the caller holds them.
-
-    Raises:
-        ArgumentError: an argument is wrong.
-        MemoryPlanError: `memory_limit` is below the plan; the message has the table and what would make it fit.
-    """
-    config = ClassifierConfig(in_features=in_features, num_labels=num_labels, **options)
-    return MemoryPlan(*_core.plan(config.to_json()))
 
 
 class Memory:

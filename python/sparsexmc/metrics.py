@@ -26,6 +26,7 @@ from .interop.inputs import index_array, labels_input
 __all__ = [
     "RankingMetrics",
     "coverage_at_k",
+    "inverse_propensities",
     "macro_f1_at_k",
     "ndcg_at_k",
     "precision_at_k",
@@ -45,7 +46,10 @@ _PROPENSITY_NAMES = {"psp": "PSP", "psndcg": "PSnDCG"}
 def propensities(
     train_labels: Any, num_train: int | None = None, A: float = 0.55, B: float = 1.5
 ) -> npt.NDArray[np.float64]:
-    """Weights q_l = 1 + C (n_l + B)^-A of the labels, C = (ln N - 1)(B + 1)^A: inverse propensities (Jain et al. 2016).
+    """Propensities p_l = 1 / (1 + C (n_l + B)^-A) of the labels, C = (ln N - 1)(B + 1)^A (Jain et al. 2016).
+
+    The propensity is the modelled probability that a label which applies to an instance is recorded. Metrics and label
+    weights take its inverse, see `inverse_propensities`.
 
     Args:
         train_labels: scipy CSR [N, L] of the training set, or [L] training instances per label.
@@ -53,7 +57,18 @@ def propensities(
         A, B: of the data set's model. Usual: 0.55, 1.5; Amazon sets 0.6, 2.6; Wikipedia-500K and WikiLSHTC 0.5, 0.4.
 
     Returns:
-        [L] float64, each > 1; rare labels weigh most.
+        [L] float64 in (0, 1]; rare labels have the smallest.
+    """
+    return 1.0 / inverse_propensities(train_labels, num_train, A, B)
+
+
+def inverse_propensities(
+    train_labels: Any, num_train: int | None = None, A: float = 0.55, B: float = 1.5
+) -> npt.NDArray[np.float64]:
+    """Weights q_l = 1 / p_l = 1 + C (n_l + B)^-A of the labels; the arguments are those of `propensities`.
+
+    Returns:
+        [L] float64, at least 1; rare labels weigh most.
     """
     if sp.issparse(train_labels):
         matrix = label_matrix("train_labels", train_labels)
@@ -76,15 +91,15 @@ class RankingMetrics:
     Args:
         num_labels: L; macro-F1 is the mean over all of them.
         k: cut-offs.
-        propensities: [L] weights as `propensities` makes them; without, PSP and PSnDCG are left out.
+        inverse_propensities: [L] weights as `inverse_propensities` makes them; without, PSP and PSnDCG are left out.
     """
 
     def __init__(
-        self, num_labels: int, k: int | Sequence[int] = (1, 3, 5), *, propensities: npt.ArrayLike | None = None
+        self, num_labels: int, k: int | Sequence[int] = (1, 3, 5), *, inverse_propensities: npt.ArrayLike | None = None
     ) -> None:
         self._k = _cutoffs(k)
-        self._names = _NAMES if propensities is None else _NAMES | _PROPENSITY_NAMES
-        weights = None if propensities is None else _weights(propensities)
+        self._names = _NAMES if inverse_propensities is None else _NAMES | _PROPENSITY_NAMES
+        weights = None if inverse_propensities is None else _weights(inverse_propensities)
         self._sums = _core.RankingMetrics(num_labels, self._k, weights)
         self._num_labels = num_labels
 
@@ -124,16 +139,16 @@ def psp_at_k(
     Y_true: Any,
     k: int | Sequence[int],
     *,
-    propensities: npt.ArrayLike | None = None,
+    inverse_propensities: npt.ArrayLike | None = None,
     train_labels: Any = None,
     A: float = 0.55,
     B: float = 1.5,
 ) -> Result:
     """PSP@k: propensity-scored precision, the weights hit over the largest that could be hit: a ratio of sums.
 
-    The weights are `propensities`, or made from `train_labels` [N, L] with `A` and `B`.
+    The weights are `inverse_propensities`, or made from `train_labels` [N, L] with `A` and `B`.
     """
-    return _compute("psp", ids, Y_true, k, weights=_given_or_made(propensities, train_labels, A, B))
+    return _compute("psp", ids, Y_true, k, weights=_given_or_made(inverse_propensities, train_labels, A, B))
 
 
 def psndcg_at_k(
@@ -141,13 +156,13 @@ def psndcg_at_k(
     Y_true: Any,
     k: int | Sequence[int],
     *,
-    propensities: npt.ArrayLike | None = None,
+    inverse_propensities: npt.ArrayLike | None = None,
     train_labels: Any = None,
     A: float = 0.55,
     B: float = 1.5,
 ) -> Result:
     """PSnDCG@k: `psp_at_k` with discounts, each instance divided by its best unweighted sum of discounts."""
-    return _compute("psndcg", ids, Y_true, k, weights=_given_or_made(propensities, train_labels, A, B))
+    return _compute("psndcg", ids, Y_true, k, weights=_given_or_made(inverse_propensities, train_labels, A, B))
 
 
 def coverage_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int]) -> Result:
@@ -200,14 +215,14 @@ def _predicted(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return index_array("ids", array.reshape(-1)).astype(np.int64, copy=False).reshape(array.shape)
 
 
-def _weights(propensities: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = np.asarray(propensities)
+def _weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = np.asarray(weights)
     if array.dtype.kind not in "iuf" or array.ndim != 1:
-        raise DTypeError(f"propensities is {array.dtype} of shape {array.shape}; pass numbers [num_labels]")
+        raise DTypeError(f"inverse_propensities is {array.dtype} of shape {array.shape}; pass numbers [num_labels]")
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def _given_or_made(given: npt.ArrayLike | None, train_labels: Any, A: float, B: float) -> npt.NDArray[np.float64]:
     if (given is None) == (train_labels is None):
-        raise ArgumentError("pass either propensities or train_labels, and not both")
-    return propensities(train_labels, A=A, B=B) if given is None else _weights(given)
+        raise ArgumentError("pass either inverse_propensities or train_labels, and not both")
+    return inverse_propensities(train_labels, A=A, B=B) if given is None else _weights(given)

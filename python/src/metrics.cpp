@@ -61,7 +61,7 @@ class Accumulator {
   RankingMetrics metrics_;
 };
 
-NumPyArray<double> propensities(const Counts& counts, int64_t num_train, double a, double b) {
+NumPyArray<double> inverse_propensities_of(const Counts& counts, int64_t num_train, double a, double b) {
   std::vector<double> q;
   {
     const nb::gil_scoped_release release;
@@ -84,14 +84,14 @@ void bind_metrics(nb::module_& m) {
       .def_ro("macro_f1", &MetricsAtK::macro_f1);
   nb::class_<Accumulator>(m, "RankingMetrics", "Accumulates ranking metrics batch by batch.")
       .def(nb::init<int64_t, std::vector<int64_t>, const std::optional<Weights>&>(), nb::arg("num_labels"),
-           nb::arg("ks"), nb::arg("propensities").noconvert() = nb::none())
+           nb::arg("ks"), nb::arg("inverse_propensities").noconvert() = nb::none())
       .def("update", &Accumulator::update, nb::arg("ids").noconvert(), nb::arg("indptr").noconvert(),
            nb::arg("indices").noconvert(),
            "Adds a batch: ids [n, width], best first, -1 for no prediction; the positives as CSR rows.")
       .def("compute", &Accumulator::compute)
       .def_prop_ro("num_instances", &Accumulator::num_instances);
-  m.def("inverse_propensities", &propensities, nb::arg("counts").noconvert(), nb::arg("num_train"), nb::arg("A"),
-        nb::arg("B"), "q = 1 + C (n + B)^-A for every label.");
+  m.def("inverse_propensities", &inverse_propensities_of, nb::arg("counts").noconvert(), nb::arg("num_train"),
+        nb::arg("A"), nb::arg("B"), "q = 1 + C (n + B)^-A for every label.");
 }
 
 }  // namespace sparsexmc::python

@@ -67,31 +67,31 @@ int64_t width(const Matrix<T>& matrix) {
   return static_cast<int64_t>(matrix.shape(1));
 }
 
-Ballots ballots(const Matrix<const int64_t>& ids, const Matrix<const int64_t>& instances, const Indices& indptr,
-                const Indices& indices, int64_t num_labels, int num_threads) {
+VoteIndex vote_index(const Matrix<const int64_t>& ids, const Matrix<const int64_t>& instances, const Indices& indptr,
+                     const Indices& indices, int64_t num_labels, int num_threads) {
   const LabelsView labels = labels_view(indptr, indices);
   if (instances.shape(0) != ids.shape(0)) throw ArgumentError("ids and instances differ in their number of rows");
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
-  return Ballots(ids.data(), width(ids), instances.data(), width(instances), static_cast<int64_t>(ids.shape(0)), labels,
-                 num_labels, pool);
+  return VoteIndex(ids.data(), width(ids), instances.data(), width(instances), static_cast<int64_t>(ids.shape(0)),
+                   labels, num_labels, pool);
 }
 
-void rank(const Ballots& ballots, const Matrix<const float>& candidates, const Matrix<const float>& similarities,
-          double power, double weight, double doubt, const std::optional<Values>& label_factors,
+void rank(const VoteIndex& index, const Matrix<const float>& candidates, const Matrix<const float>& similarities,
+          double power, double weight, double smoothing, const std::optional<Values>& label_factors,
           const Matrix<float>& scores, const Matrix<int64_t>& best, int num_threads) {
   check_same_shape("scores", scores, "best", best);
-  const auto rows = static_cast<size_t>(ballots.rows());
+  const auto rows = static_cast<size_t>(index.rows());
   if (candidates.shape(0) != rows || similarities.shape(0) != rows || best.shape(0) != rows)
-    throw ArgumentError("candidates, similarities and best need the rows of the ballots");
-  if (width(candidates) != ballots.width() || width(similarities) != ballots.count())
-    throw ArgumentError("candidates and similarities need the columns of the ballots");
-  if (label_factors && static_cast<int64_t>(label_factors->shape(0)) != ballots.num_labels())
+    throw ArgumentError("candidates, similarities and best need the rows of the index");
+  if (width(candidates) != index.width() || width(similarities) != index.count())
+    throw ArgumentError("candidates and similarities need the columns of the index");
+  if (label_factors && static_cast<int64_t>(label_factors->shape(0)) != index.num_labels())
     throw ArgumentError("label_factors needs an entry per label");
   const nb::gil_scoped_release release;
   ThreadPool pool(num_threads);
-  ballots.rank(candidates.data(), similarities.data(), {power, weight, doubt},
-               label_factors ? label_factors->data() : nullptr, width(best), scores.data(), best.data(), pool);
+  index.rank(candidates.data(), similarities.data(), {power, weight, smoothing},
+             label_factors ? label_factors->data() : nullptr, width(best), scores.data(), best.data(), pool);
 }
 
 }  // namespace
@@ -108,11 +108,11 @@ void bind_neighbors(nb::module_& m) {
       nb::arg("num_threads"),
       "Fills products and numbers [n, count] with the largest of each query; row r is scales[r] times rows[r // 32, :, "
       "r % 32].");
-  nb::class_<Ballots>(m, "Ballots")
-      .def(nb::new_(&ballots), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
+  nb::class_<VoteIndex>(m, "VoteIndex", "Who contributes to which label, row by row: candidates and voting neighbors.")
+      .def(nb::new_(&vote_index), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
            nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("num_threads"))
       .def("rank", &rank, nb::arg("candidates").noconvert(), nb::arg("similarities").noconvert(), nb::arg("power"),
-           nb::arg("weight"), nb::arg("doubt"), nb::arg("label_factors").noconvert().none(),
+           nb::arg("weight"), nb::arg("smoothing"), nb::arg("label_factors").noconvert().none(),
            nb::arg("scores").noconvert(), nb::arg("best").noconvert(), nb::arg("num_threads"),
            "Fills scores and best [n, k] with scores and votes added up label by label, times the label's factor.");
 }

@@ -9,23 +9,24 @@
 
 namespace sparsexmc {
 
-/// How neighbors count beside other scores: score + weight * v / (s + doubt), where a neighbor votes with
+/// How neighbors count beside other scores: score + weight * v / (s + smoothing), where a neighbor votes with
 /// similarity^power for each of its labels, v is the sum of a label's votes and s that of all neighbors.
 struct Votes {
   double power = 2.0;
   double weight = 0.2;
-  double doubt = 0.0;  ///< >= 0; neighbors that are all far away count for less
+  double smoothing = 0.0;  ///< >= 0; neighbors that are all far away count for less
 };
 
-/// Which labels candidates and neighbors speak for, row by row; to be ranked with different scores and votes.
-class Ballots {
+/// An index of who contributes to which label, row by row: candidates with a score of their own, and neighbors with a
+/// vote. It is built once and ranks with any scores, similarities and weights.
+class VoteIndex {
  public:
   /// @param ids [rows, width] labels of the candidates; -1: none
   /// @param instances [rows, count] neighbors as largest_products gives them
   /// @param labels of all instances
   /// @throws ArgumentError
-  Ballots(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
-          const LabelsView& labels, int64_t num_labels, ThreadPool& pool);
+  VoteIndex(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
+            const LabelsView& labels, int64_t num_labels, ThreadPool& pool);
 
   int64_t rows() const { return static_cast<int64_t>(keys_.size()); }
   int64_t width() const { return width_; }  ///< candidates per row
@@ -36,15 +37,16 @@ class Ballots {
   ///        that is NaN does not stand this time
   /// @param similarities [rows, count] of the neighbors
   /// @param label_factors [num_labels] > 0 that multiply what a label has in the end; nullptr: 1
-  /// @param k best labels to return: scores [rows, k] falling, best [rows, k] ids, ties to the smaller; -1 and score 0
-  ///        behind the last one where there are fewer than k
+  /// @param k best labels to return: scores [rows, k] descending, best [rows, k] ids, ties to the smaller; -1 and score
+  /// 0
+  ///        after the last one where there are fewer than k
   /// @throws ArgumentError
   void rank(const float* candidates, const float* similarities, const Votes& votes, const float* label_factors,
             int64_t k, float* scores, int64_t* best, ThreadPool& pool) const;
 
  private:
   int64_t width_, count_, num_labels_;
-  // Of every row, ascending: a label, and in the low half who speaks for it, a candidate or `width` + a neighbor.
+  // Of every row, ascending: a label, and in the low half who contributes to it, a candidate or `width` + a neighbor.
   std::vector<std::vector<uint64_t>> keys_;
   std::vector<uint8_t> is_there_;  // [rows, count] whether there is a neighbor
 };

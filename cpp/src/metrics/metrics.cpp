@@ -54,14 +54,14 @@ RankingMetrics::RankingMetrics(int64_t num_labels, std::vector<int64_t> ks, std:
   }
   const auto weights = static_cast<int64_t>(inverse_propensities_.size());
   if (weights != 0 && weights != num_labels_) {
-    throw ArgumentError("propensities hold " + std::to_string(weights) + " numbers for " + std::to_string(num_labels_) +
-                        " labels; give one per label");
+    throw ArgumentError("inverse_propensities hold " + std::to_string(weights) + " numbers for " +
+                        std::to_string(num_labels_) + " labels; give one per label");
   }
   for (int64_t label = 0; label < weights; ++label) {
     const double q = inverse_propensities_[label];
     if (!(std::isfinite(q) && q > 0.0)) {
-      throw ArgumentError("propensities[" + std::to_string(label) + "] is " + std::to_string(q) +
-                          "; give finite numbers > 0, as sparsexmc.metrics.propensities makes them");
+      throw ArgumentError("inverse_propensities[" + std::to_string(label) + "] is " + std::to_string(q) +
+                          "; give finite numbers > 0, as sparsexmc.metrics.inverse_propensities makes them");
     }
   }
   max_k_ = *std::max_element(ks_.begin(), ks_.end());

@@ -28,15 +28,16 @@ void check_between(const char* name, int64_t value, int64_t least, int64_t most)
 }
 
 void check(const Votes& votes) {
-  for (const auto& [name, value] : {std::pair{"power", votes.power}, {"weight", votes.weight}, {"doubt", votes.doubt}})
+  for (const auto& [name, value] :
+       {std::pair{"power", votes.power}, {"weight", votes.weight}, {"smoothing", votes.smoothing}})
     if (!(value >= 0.0 && std::isfinite(value)))
       throw ArgumentError(std::string(name) + " is " + std::to_string(value) + "; give a finite number of at least 0");
 }
 
 }  // namespace
 
-Ballots::Ballots(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
-                 const LabelsView& labels, int64_t num_labels, ThreadPool& pool)
+VoteIndex::VoteIndex(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
+                     const LabelsView& labels, int64_t num_labels, ThreadPool& pool)
     : width_(width),
       count_(count),
       num_labels_(num_labels),
@@ -48,8 +49,8 @@ Ballots::Ballots(const int64_t* ids, int64_t width, const int64_t* instances, in
   for (int64_t i = 0; i < rows * count; ++i) check_between("instances", instances[i], -1, labels.rows - 1);
   parallel_for(pool, rows, [&](int64_t row, int) {
     std::vector<uint64_t>& keys = keys_[row];
-    const auto add = [&keys](int64_t label, int64_t speaker) {
-      keys.push_back(static_cast<uint64_t>(label) << 32 | static_cast<uint64_t>(speaker));
+    const auto add = [&keys](int64_t label, int64_t source) {
+      keys.push_back(static_cast<uint64_t>(label) << 32 | static_cast<uint64_t>(source));
     };
     for (int64_t i = 0; i < width; ++i)
       if (ids[row * width + i] >= 0) add(ids[row * width + i], i);
@@ -63,8 +64,8 @@ Ballots::Ballots(const int64_t* ids, int64_t width, const int64_t* instances, in
   });
 }
 
-void Ballots::rank(const float* candidates, const float* similarities, const Votes& votes, const float* label_factors,
-                   int64_t k, float* scores, int64_t* best, ThreadPool& pool) const {
+void VoteIndex::rank(const float* candidates, const float* similarities, const Votes& votes, const float* label_factors,
+                     int64_t k, float* scores, int64_t* best, ThreadPool& pool) const {
   check(votes);
   check_between("k", k, 1, std::numeric_limits<int32_t>::max());
   struct Scratch {
@@ -81,12 +82,12 @@ void Ballots::rank(const float* candidates, const float* similarities, const Vot
       given[i] = std::pow(std::max(similarities[row * count_ + i], 0.0f), votes.power);
       all += given[i];
     }
-    const double unit = all > 0.0 ? votes.weight / (all + votes.doubt) : 0.0;
+    const double unit = all > 0.0 ? votes.weight / (all + votes.smoothing) : 0.0;
     list.clear();
     for (const uint64_t key : keys_[row]) {
-      const auto label = static_cast<int64_t>(key >> 32), speaker = static_cast<int64_t>(key & low_half);
+      const auto label = static_cast<int64_t>(key >> 32), source = static_cast<int64_t>(key & low_half);
       const double score =
-          speaker < width_ ? candidates[row * width_ + speaker] : unit * given[static_cast<size_t>(speaker - width_)];
+          source < width_ ? candidates[row * width_ + source] : unit * given[static_cast<size_t>(source - width_)];
       if (std::isnan(score)) continue;
       if (!list.empty() && list.back().label == label) {
         list.back().score += score;

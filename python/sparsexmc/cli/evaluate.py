@@ -147,10 +147,12 @@ def measure(
     b: float = B,
 ) -> Scores:
     """All metrics of predicted ids [n, >= max cut-off] against Y [n, L]; PSP only with training labels [N, L]."""
-    from sparsexmc.metrics import propensities
+    from sparsexmc.metrics import inverse_propensities
     from sparsexmc.report.scores import has_propensities, scores
 
-    return scores(ids, Y, cutoffs, propensities(train_labels, A=a, B=b) if has_propensities(train_labels) else None)
+    return scores(
+        ids, Y, cutoffs, inverse_propensities(train_labels, A=a, B=b) if has_propensities(train_labels) else None
+    )
 
 
 def propensity_note(train_labels: Any, a: float = A, b: float = B) -> str:

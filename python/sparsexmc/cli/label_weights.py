@@ -46,7 +46,7 @@ def apply(
 
     Raises UsageError if `text` says something else, or the model does not know the frequencies.
     """
-    from sparsexmc.metrics import propensities
+    from sparsexmc.metrics import inverse_propensities
 
     kind, colon, number = text.partition(":")
     try:
@@ -61,4 +61,4 @@ def apply(
             f"{model} does not know how frequent its labels are; train again: `sparsexmc train` stores it, "
             "Classifier does with label_counts and num_instances"
         )
-    return WeightedRanker(ranker, propensities(counts, instances, A=a, B=b) ** alpha)
+    return WeightedRanker(ranker, inverse_propensities(counts, instances, A=a, B=b) ** alpha)

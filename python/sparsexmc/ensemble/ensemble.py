@@ -19,7 +19,7 @@ from ..errors import ArgumentError
 from ..interop.inputs import label_array, label_numbers
 from ..interop.rows import row_slices
 from ..metrics import precision_at_k
-from .component_scores import Floats, Opinions, Weights
+from .component_scores import Components, ComponentScores, Floats, Weights
 from .linear import Linear
 from .neighbors import Neighbors
 
@@ -35,7 +35,8 @@ FREQUENCY_DISCOUNT = 0.02
 class Ensemble:
     """Ranks labels by the sum of what its parts say of them, divided by a small power of their frequency:
 
-        (sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.doubt)) / (1 + n)^discount
+        (sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.smoothing))
+            / (1 + n)^discount
 
     z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
     max(0, cosine)^votes.power, of the features or (votes.space) of hidden activations, for each of its labels; v is the
@@ -173,7 +174,7 @@ class Ensemble:
             rows = np.linspace(0, truth.shape[0] - 1, _MOST_TUNED).astype(np.int64)
             X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
         k = min(max(cutoffs), self.num_labels)
-        opinions = Opinions(self, X, embeddings, k, self.frequency_factors)
+        scored = ComponentScores(self._components, X, embeddings, k, self.frequency_factors)
         if self.neighbors is None:
             powers = (1.0,)
         elif powers is None:
@@ -187,7 +188,7 @@ class Ensemble:
                 powers,
             ),
         ):
-            _, ids = opinions.rank(weights, k)
+            _, ids = scored.rank(weights, k)
             tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
         smooth = _smoothed(tried)
         best = max(tried, key=lambda weights: (smooth[weights], -weights.linear - weights.votes, -weights.power))
@@ -198,15 +199,20 @@ class Ensemble:
         return tried
 
     def _rank(self, X: Any, embeddings: Any, k: int, label_weights: Floats | None) -> Ranking:
-        """Some rows at a time: what the parts say of one takes kilobytes."""
+        """Ranks some rows at a time: the candidates of a row take kilobytes."""
         factors = self.frequency_factors
         if label_weights is not None:
             factors = label_weights if factors is None else factors * label_weights
-        parts = [
-            Opinions(self, X[rows], embeddings[rows], k, factors, label_weights).rank(self.weights, k)
+        parts = self._components
+        rankings = [
+            ComponentScores(parts, X[rows], embeddings[rows], k, factors, label_weights).rank(self.weights, k)
             for rows in row_slices(X.shape[0])
         ]
-        return np.concatenate([scores for scores, _ in parts]), np.concatenate([ids for _, ids in parts])
+        return np.concatenate([scores for scores, _ in rankings]), np.concatenate([ids for _, ids in rankings])
+
+    @property
+    def _components(self) -> Components:
+        return Components(self.classifier, self.linear, self.neighbors, self.num_labels, self.threads)
 
     @property
     def weights(self) -> Weights:

@@ -191,7 +191,7 @@ def _parts(
     file: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]
 ) -> tuple[sp.csr_matrix, Any, Floats | None, Votes]:
     """(labels, rows, center, votes) of a file."""
-    votes = Votes(**meta["votes"])
+    votes = Votes.from_dict(meta["votes"])
     indptr, indices = file["labels.indptr"], file["labels.indices"]
     shape = (len(indptr) - 1, meta["num_labels"])
     labels = label_matrix("labels", sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape))

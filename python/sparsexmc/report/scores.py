@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from ..metrics import RankingMetrics, propensities
+from ..metrics import RankingMetrics, inverse_propensities
 
 METRICS = ("P", "nDCG", "PSP", "R", "coverage", "macro-F1")
 """In the order of the tables."""
@@ -80,7 +80,7 @@ def scores(
 ) -> Scores:
     """All metrics of predicted ids [n, >= largest cut-off] against Y [n, L]; PSP only with weights [L]."""
     ks = sorted(set(cutoffs))
-    metrics = RankingMetrics(Y.shape[1], ks, propensities=weights)
+    metrics = RankingMetrics(Y.shape[1], ks, inverse_propensities=weights)
     metrics.update(ids, Y)
     values = metrics.compute()
     return {name: {k: values[f"{name}@{k}"] for k in ks} for name in METRICS if f"{name}@{ks[0]}" in values}
@@ -91,7 +91,7 @@ def truth(Y: sp.csr_matrix, train_labels: sp.csr_matrix | None, A: float, B: flo
     if train_labels is None:
         return Truth(Y, None, None, None, A, B)
     counts = np.bincount(train_labels.indices, minlength=Y.shape[1])
-    weights = propensities(train_labels, A=A, B=B) if has_propensities(train_labels) else None
+    weights = inverse_propensities(train_labels, A=A, B=B) if has_propensities(train_labels) else None
     return Truth(Y, counts, train_labels.shape[0], weights, A, B)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, row_slices
-from ..metrics import RankingMetrics, propensities
+from ..metrics import RankingMetrics, inverse_propensities
 
 A, B = 0.55, 1.5  # of the propensities
 _LEAST_TRAINING_ROWS = 3  # that give any
@@ -45,16 +45,16 @@ class Validation:
         self._blanked = blanked
         _, k = parse_metric(metric, num_labels)
         self._ks = sorted({j for j in (1, 3, 5) if j <= num_labels} | {k})
-        self._propensities: npt.NDArray[np.float64] | None = None
+        self._weights: npt.NDArray[np.float64] | None = None
 
     def use_propensities(self, labels: LabelRows, rows: Rows) -> None:
         """Take the label frequencies of the training rows, which PSP and PSnDCG need; few rows give none."""
         if len(rows) >= _LEAST_TRAINING_ROWS or self.metric.startswith("PS"):
-            self._propensities = propensities(labels.counts(rows, self._num_labels), len(rows), A, B)
+            self._weights = inverse_propensities(labels.counts(rows, self._num_labels), len(rows), A, B)
 
     def evaluate(self, classifier: CoreClassifier) -> dict[str, float]:
         """The metric, then P and PSP at 1, 3, 5 and macro-F1 at the last of these, as shares."""
-        sums = RankingMetrics(self._num_labels, self._ks, propensities=self._propensities)
+        sums = RankingMetrics(self._num_labels, self._ks, inverse_propensities=self._weights)
         for part in row_slices(len(self._rows)):
             rows = self._rows[part]
             features = self._features.take(rows)
