@@ -157,7 +157,7 @@ def test_lost_preparation_is_an_error(
     for path in model.iterdir():
         if path.name not in lost:
             (copy / path.name).write_bytes(path.read_bytes())
-    assert sorted(lost)[-1] in failure(capsys, "predict", copy, directory / "npz")
+    assert sorted(lost)[0] in failure(capsys, "predict", copy, directory / "npz")
 
 
 # ---- configuration ----

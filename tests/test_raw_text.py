@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -252,15 +253,12 @@ def test_text_options(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_models_and_data_that_do_not_fit(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (trained / "model").iterdir():
-        if path.name != "vocabulary.json":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert "was not trained on raw text" in failure(capsys, "evaluate", tmp_path, trained / "set")
-    assert "was not trained on raw text" in failure(capsys, "predict", tmp_path, trained / "set" / "tst.jsonl")
+    sx.load(trained / "model").save(tmp_path / "bare")
+    assert "was not trained on raw text" in failure(capsys, "evaluate", tmp_path / "bare", trained / "set")
+    assert "was not trained on raw text" in failure(capsys, "predict", tmp_path / "bare", trained / "set" / "tst.jsonl")
+    shutil.copytree(trained / "model", tmp_path / "model")
     whole = (trained / "model" / "vocabulary.json").read_bytes()
     for damaged in (whole[:50], b"\xff", whole.replace(b"barks", b"moos")):
-        (tmp_path / "vocabulary.json").write_bytes(damaged)
-        error = failure(capsys, "predict", tmp_path, trained / "set")
-        assert "vocabulary.json: " in error and "train again" in error
-    (tmp_path / "vocabulary.json").write_text(TextVectorizer(("aa", "bb")).to_json())
-    assert "2 features and the model 12" in failure(capsys, "predict", tmp_path, trained / "set")
+        (tmp_path / "model" / "vocabulary.json").write_bytes(damaged)
+        error = failure(capsys, "predict", tmp_path / "model", trained / "set")
+        assert "vocabulary.json' " in error and "copy the checkpoint again" in error

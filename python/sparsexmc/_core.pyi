@@ -329,3 +329,69 @@ def write_repository(path: str, indptr: Annotated[NDArray, dict(shape=(None,), o
 def write_features(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int) -> None: ...
 
 def write_labels(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int) -> None: ...
+
+class PartWriter:
+    """A new part of a model directory."""
+
+    def write(self, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+    def close(self) -> None:
+        """Waits for the disk and lists the part."""
+
+    def abandon(self) -> None:
+        """Leaves the part unlisted: nothing can be published."""
+
+class ModelWriter:
+    """Writes a model directory, whole or not at all."""
+
+    def __init__(self, path: str) -> None: ...
+
+    def add_classifier(self, engine: Classifier, label_names: Sequence[str], card: str) -> None: ...
+
+    def open(self, name: str) -> PartWriter: ...
+
+    def add_text(self, name: str, text: str) -> None: ...
+
+    def publish(self) -> None: ...
+
+    def close(self) -> None:
+        """Without publish() everything vanishes."""
+
+class DirectoryWriter:
+    """Writes a directory of named files, whole or not at all."""
+
+    def __init__(self, path: str, names: Sequence[str]) -> None: ...
+
+    @property
+    def path(self) -> str:
+        """Of the temporary directory."""
+
+    def publish(self) -> None: ...
+
+    def close(self) -> None:
+        """Without publish() everything vanishes."""
+
+class ModelReader:
+    """A model directory, open and verified."""
+
+    def __init__(self, path: str) -> None: ...
+
+    @property
+    def manifest(self) -> str:
+        """The text of config.json."""
+
+    @property
+    def parts(self) -> dict:
+        """name -> {bytes, sha256}."""
+
+    def read_into(self, name: str, offset: int, out: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu')]) -> int:
+        """
+        Number of bytes read, fewer than `out` has room for only at the end of the part.
+        """
+
+    def engine(self, device: str, num_threads: int) -> Classifier: ...
+
+    def label_names(self) -> list[str]: ...
+
+def recover_directory(path: str) -> None:
+    """Puts back a directory that a process set aside when it was killed."""

@@ -14,6 +14,7 @@ void bind_linear(nanobind::module_& m);
 void bind_metrics(nanobind::module_& m);
 void bind_neighbors(nanobind::module_& m);
 void bind_data(nanobind::module_& m);
+void bind_checkpoint(nanobind::module_& m);
 
 /// Lets Ctrl-C through; for what may take minutes. To be called without the GIL.
 void raise_signals();

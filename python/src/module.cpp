@@ -32,4 +32,5 @@ NB_MODULE(_core, m) {
   sparsexmc::python::bind_metrics(m);
   sparsexmc::python::bind_neighbors(m);
   sparsexmc::python::bind_data(m);
+  sparsexmc::python::bind_checkpoint(m);
 }

@@ -1,17 +1,129 @@
-// Reading parts of a checkpoint directory without building its classifier (see Classifier::save and Classifier::load).
+// A model directory: the classifier and whatever else belongs to the model, written and read as one thing. Every part
+// is listed in config.json with its size and hash; the directory appears in one step. Classifier::save and
+// Classifier::load are the short way for a classifier alone.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sparsexmc {
 
+class Classifier;
+
+namespace checkpoint {
+struct OpenModel;
+}
+
+/// What config.json records of a part.
+struct PartRecord {
+  uint64_t bytes = 0;
+  std::string sha256;  ///< empty: a file that older versions put beside a checkpoint of format 1, which lists no hash
+};
+
+/// A new part of a model directory, written from its beginning to its end.
+class PartWriter {
+ public:
+  /// Goes through a buffer: what the disk refuses comes up here or in close().
+  /// @throws CheckpointError
+  void write(const void* data, size_t bytes);
+  /// Waits until the content is on the disk, and lists the part. Without it the model cannot be published.
+  /// @throws CheckpointError
+  void close();
+
+ private:
+  friend class ModelWriter;
+  struct Impl;
+  explicit PartWriter(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Writes a model into a temporary directory beside its place; publish() puts it there in one step. Destroyed before
+/// that, everything vanishes, open parts included, and what was there stays.
+class ModelWriter {
+ public:
+  /// Makes the temporary directory and missing parents, and removes what killed processes left of saving to `path`.
+  /// @throws CheckpointError if `path` is a file, or a directory that is no model, or that holds a file which its model
+  ///         does not list and which is not hidden; or if nothing can be written there
+  explicit ModelWriter(const std::string& path);
+  ~ModelWriter();
+  ModelWriter(ModelWriter&&) noexcept = default;
+  ModelWriter& operator=(ModelWriter&&) = delete;
+
+  /// Weights, optimizer state, label names (empty, or one per label) and the model card (empty: a short default).
+  /// @throws ArgumentError, CheckpointError
+  void add_classifier(const Classifier& classifier, const std::vector<std::string>& label_names = {},
+                      const std::string& card = "");
+  /// A new part. @param name a plain file name: no slash, no dot at its beginning
+  /// @throws ArgumentError if the name is taken or cannot be one, CheckpointError
+  PartWriter open(const std::string& name);
+  void add_text(const std::string& name, const std::string& text);
+  /// Writes config.json, waits for the disk and takes the place of what is at `path`.
+  /// @throws CheckpointError; what was there stays whole
+  /// @throws ArgumentError if there is no classifier, or a part was not closed
+  void publish();
+
+ private:
+  friend class PartWriter;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// A model directory whose parts are all open, and have the sizes and hashes that config.json lists. It stays readable
+/// when the directory is replaced meanwhile.
+class ModelReader {
+ public:
+  /// @throws CheckpointError if a part is missing, damaged, foreign or not listed; hidden files are not parts
+  explicit ModelReader(const std::string& path);
+
+  /// The text of config.json: format and library version, configuration, progress, size and hash of every part.
+  const std::string& manifest() const;
+  const std::map<std::string, PartRecord>& parts() const;
+  /// Copies bytes of a part. @throws CheckpointError if there is no such part, or it ends before offset + bytes
+  void read(const std::string& name, uint64_t offset, void* out, size_t bytes) const;
+  /// As Classifier::load.
+  Classifier classifier(const std::string& device = "", int num_threads = 0) const;
+  /// By user label id; empty if the model was saved without.
+  std::vector<std::string> label_names() const;
+
+ private:
+  std::shared_ptr<const checkpoint::OpenModel> model_;
+};
+
+/// A directory of files that are no model, such as a data set: complete in a temporary directory first, then put into
+/// its place in one step.
+class DirectoryWriter {
+ public:
+  /// @param names the files that such a directory may hold: only a directory of these and of hidden files is replaced
+  /// @throws CheckpointError as ModelWriter
+  DirectoryWriter(const std::string& path, const std::vector<std::string>& names);
+  ~DirectoryWriter();
+  DirectoryWriter(DirectoryWriter&&) noexcept;
+
+  /// Of the temporary directory.
+  const std::string& path() const;
+  /// Waits until all files are on the disk, and takes the place of what is at the final path.
+  void publish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Puts a directory back that a process set aside when it was killed, where the file system cannot exchange names.
+/// ModelWriter, ModelReader and DirectoryWriter do so themselves.
+void recover_directory(const std::string& path);
+
 /// Names by user label id; empty if the checkpoint was saved without.
-/// @throws CheckpointError if there is no checkpoint, or its config.json or labels.txt was damaged or edited
+/// @throws CheckpointError as ModelReader
 std::vector<std::string> load_label_names(const std::string& path);
 
-/// The text of config.json: format and library version, configuration, progress, size and hash of every file.
-/// @throws CheckpointError if it is missing, foreign, newer than this library, damaged or edited
+/// The text of config.json.
+/// @throws CheckpointError as ModelReader
 std::string read_checkpoint_info(const std::string& path);
 
 }  // namespace sparsexmc

@@ -15,6 +15,11 @@
 
 namespace sparsexmc {
 
+class ModelReader;
+namespace checkpoint {
+struct OpenModel;
+}
+
 /// What a classifier is told about its labels when it is made: arrays of num_labels by user label id, unless said
 /// otherwise; null: not given.
 struct LabelData {
@@ -166,6 +171,9 @@ class Classifier {
   static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
 
  private:
+  friend class ModelReader;
+  static Classifier restore(const checkpoint::OpenModel& model, const std::string& device, int num_threads);
+
   struct Restored {};
   /// Of a checkpoint, which brings what LabelData would as tensors.
   Classifier(const ClassifierConfig& config, Restored);

@@ -1,20 +1,20 @@
-// Replacing a checkpoint directory as a whole: at every moment the old or the new one is there.
+// Replacing a directory as a whole: at every moment the old or the new one is there.
 #pragma once
+
+#include <sys/types.h>
 
 #include <functional>
 #include <string>
 
+#include "checkpoint/directory_kind.h"
 #include "checkpoint/file.h"
 
 namespace sparsexmc::checkpoint {
 
-/// Opens the checkpoint at `path`, also where a save was killed while the old one was set aside.
-Directory open_checkpoint(const std::string& path);
-
 /// How far publish() has come.
 enum class PublishStep {
   written,    ///< complete in the temporary directory, and on the disk
-  set_aside,  ///< only without an atomic exchange: the old checkpoint stands under its second name
+  set_aside,  ///< only without an atomic exchange: the old directory stands under its second name
   published,  ///< the new one stands under the final name
   cleaned     ///< the old one is gone
 };
@@ -22,26 +22,31 @@ enum class PublishStep {
 /// A directory beside its final place that takes it in one step. Destroyed before that, it vanishes.
 class AtomicDirectory {
  public:
-  /// Makes the temporary directory `<path>.tmp-<pid>-<random>`, and the parent of `path` where it is missing. Removes
-  /// the temporary directories of processes that were killed while they saved to `path`.
-  /// @throws CheckpointError if `path` is a file, or a directory that holds anything but a checkpoint
-  explicit AtomicDirectory(const std::string& path);
+  /// Makes the temporary directory, see make_temporary().
+  /// @throws CheckpointError if something is at `path` that may not be replaced, see check_replaceable()
+  explicit AtomicDirectory(const std::string& path, DirectoryKind kind = model_kind());
   ~AtomicDirectory();
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
 
   const Directory& directory() const { return temporary_; }
 
-  /// Puts it into its place. Files of the old directory that are not of a checkpoint move into the new one.
+  /// Puts it into its place. Hidden files of the old directory move into the new one.
   /// @param reached called after each step; the tests end the process there
   /// @param exchange false: do without exchanging the two names, as on file systems that cannot
+  /// @throws CheckpointError; the old directory is in its place
   void publish(const std::function<void(PublishStep)>& reached = {}, bool exchange = true);
 
  private:
-  void swap_in_two_renames(const std::function<void(PublishStep)>& reached);
+  enum class Way { renamed, exchanged, set_aside };
+
+  Way put_into_place(const std::function<void(PublishStep)>& reached, bool exchange);
+  void take_back(Way way) noexcept;
 
   std::string final_;
   std::string aside_;
+  DirectoryKind kind_;
+  pid_t process_;  // a forked child leaves the directory alone
   Directory temporary_;
   bool published_ = false;
 };

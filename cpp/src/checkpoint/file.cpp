@@ -1,5 +1,6 @@
 #include "checkpoint/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,13 +93,45 @@ FileDescriptor::~FileDescriptor() {
 
 int FileDescriptor::release() { return std::exchange(fd_, -1); }
 
-Directory::Directory(const std::string& path)
-    : path_(path), fd_(open_retrying(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)) {
+Directory::Directory(const std::string& path, bool follow_links)
+    : path_(path), fd_(open_retrying(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | (follow_links ? 0 : O_NOFOLLOW))) {
   if (fd_.get() < 0) throw_io_error("open the directory", path, errno);
+}
+
+Directory Directory::duplicate() const {
+  FileDescriptor copy(fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+  if (copy.get() < 0) throw_io_error("open the directory", path_, errno);
+  return Directory(path_, std::move(copy));
 }
 
 bool Directory::contains(const std::string& name) const {
   return faccessat(fd(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+std::vector<std::string> Directory::names() const {
+  const int fd = open_retrying(this->fd(), ".", O_RDONLY | O_DIRECTORY);  // a descriptor whose position is its own
+  DIR* stream = fd < 0 ? nullptr : fdopendir(fd);
+  if (stream == nullptr) {
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    throw_io_error("list", path_, error);
+  }
+  const std::unique_ptr<DIR, int (*)(DIR*)> owner(stream, closedir);
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(stream);
+    if (entry == nullptr) break;
+    if (const std::string name = entry->d_name; name != "." && name != "..") names.push_back(name);
+  }
+  if (errno != 0) throw_io_error("list", path_, errno);
+  std::ranges::sort(names);
+  return names;
+}
+
+bool Directory::is_same(const Directory& other) const {
+  struct stat a, b;
+  return fstat(fd(), &a) == 0 && fstat(other.fd(), &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 void Directory::sync() const { sync_descriptor(fd(), path_, true); }
@@ -149,7 +182,7 @@ void OutputFile::flush() {
   filled_ = 0;
 }
 
-FileRecord OutputFile::finish() {
+PartRecord OutputFile::finish() {
   if (direct_) direct_ = !set_direct(fd_.get(), false);  // the last bytes fill no page
   flush();
   sync_descriptor(fd_.get(), path_, false);
@@ -182,7 +215,7 @@ void InputFile::read(uint64_t offset, void* out, size_t bytes) const {
   }
 }
 
-FileRecord InputFile::record() const {
+PartRecord InputFile::record() const {
   const auto buffer = std::make_unique_for_overwrite<char[]>(chunk);
   Sha256 hash;
   for (uint64_t offset = 0; offset < size_;) {
@@ -202,5 +235,7 @@ std::string InputFile::text(uint64_t limit) const {
   read(0, content.data(), content.size());
   return content;
 }
+
+void InputFile::sync() const { sync_descriptor(fd_.get(), path_, false); }
 
 }  // namespace sparsexmc::checkpoint

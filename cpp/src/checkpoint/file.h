@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "checkpoint/sha256.h"
+#include "sparsexmc/checkpoint.h"
 
 namespace sparsexmc::checkpoint {
 
@@ -33,26 +36,31 @@ class FileDescriptor {
 /// An open directory. Its files stay reachable through it when the directory is renamed meanwhile.
 class Directory {
  public:
-  explicit Directory(const std::string& path);
+  /// @param follow_links false: refuses a symbolic link at `path`
+  explicit Directory(const std::string& path, bool follow_links = true);
 
   const std::string& path() const { return path_; }
   int fd() const { return fd_.get(); }
+  Directory duplicate() const;
   bool contains(const std::string& name) const;
+  /// What is in it, without "." and "..", in ascending order.
+  std::vector<std::string> names() const;
+  /// Are both the same directory, whatever names it has had?
+  bool is_same(const Directory& other) const;
   /// Waits until the names in it are on the disk.
   void sync() const;
 
  private:
+  Directory(std::string path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
   std::string path_;
   FileDescriptor fd_;
 };
 
-/// What config.json records of a file.
-struct FileRecord {
-  uint64_t bytes = 0;
-  std::string sha256;
-};
+/// Names that begin with a dot belong to the user or to tools such as git, never to what we write.
+inline bool is_hidden(const std::string& name) { return name.starts_with('.'); }
 
-/// A new file.
+/// A new file: nothing may have its name yet, not even a link.
 class OutputFile {
  public:
   OutputFile(const Directory& directory, const std::string& name);
@@ -62,7 +70,7 @@ class OutputFile {
   void write(const void* data, size_t bytes);
   void write(const std::string& text) { write(text.data(), text.size()); }
   /// Waits until the content is on the disk, then closes.
-  FileRecord finish();
+  PartRecord finish();
 
  private:
   struct Free {
@@ -92,9 +100,11 @@ class InputFile {
   /// @throws CheckpointError also where the file ends before offset + bytes
   void read(uint64_t offset, void* out, size_t bytes) const;
   /// Reads the whole file.
-  FileRecord record() const;
+  PartRecord record() const;
   /// @throws CheckpointError if the file is longer than `limit`
   std::string text(uint64_t limit) const;
+  /// Waits until the content is on the disk.
+  void sync() const;
 
  private:
   std::string path_;

@@ -1,5 +1,6 @@
 #include "checkpoint/labels.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <sstream>
@@ -7,9 +8,7 @@
 #include "sparsexmc/error.h"
 
 namespace sparsexmc::checkpoint {
-namespace {
 
-/// Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<uint8_t>(text[i++]);
@@ -28,8 +27,6 @@ bool is_utf8(const std::string& text) {
   }
   return true;
 }
-
-}  // namespace
 
 void check_label_names(const std::vector<std::string>& names, int64_t num_labels) {
   if (names.empty()) return;
@@ -64,6 +61,7 @@ std::vector<std::string> read_label_names(const InputFile& file, int64_t num_lab
   if (static_cast<int64_t>(names.size()) != num_labels)
     throw CheckpointError("'" + file.path() + "' has " + std::to_string(names.size()) + " lines for " +
                           std::to_string(num_labels) + " labels; it is damaged");
+  if (!std::ranges::all_of(names, is_utf8)) throw CheckpointError("'" + file.path() + "' is not UTF-8; it is damaged");
   return names;
 }
 

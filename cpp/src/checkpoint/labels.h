@@ -8,6 +8,9 @@
 
 namespace sparsexmc::checkpoint {
 
+/// Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
+bool is_utf8(const std::string& text);
+
 /// @throws ArgumentError if there are other than 0 or num_labels names, or one holds a line break or is not UTF-8
 void check_label_names(const std::vector<std::string>& names, int64_t num_labels);
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "checkpoint/json.h"
+#include "checkpoint/labels.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc::checkpoint {
@@ -12,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* format_name = "sparsexmc-checkpoint";
-constexpr int64_t format_version = 1;
+constexpr int64_t first_version = 1, format_version = 2;
 constexpr const char* rng_algorithm = "philox4x32-10";
 constexpr uint64_t max_bytes = uint64_t{1} << 30;  // room for millions of rewirings
 
@@ -69,18 +70,19 @@ ClassifierConfig parse_config(const Json& json, const std::string& origin) {
   }
 }
 
-std::map<std::string, FileRecord> parse_files(const Json& json, const std::string& origin) {
-  std::map<std::string, FileRecord> files;
+std::map<std::string, PartRecord> parse_parts(const Json& json, int64_t version, const std::string& origin) {
+  std::map<std::string, PartRecord> parts;
   for (const auto& [name, record] : json.items()) {
-    if (!is_checkpoint_file(name) || name == manifest_file)
+    const bool is_known = std::ranges::find(classifier_files, name) != std::end(classifier_files);
+    if (version == first_version ? !is_known : !is_part_name(name))
       throw CheckpointError("'" + origin + "' lists the unknown file '" + name + "'; it is damaged or foreign");
-    files[name] = {static_cast<uint64_t>(count_member(record, "bytes", origin)),
+    parts[name] = {static_cast<uint64_t>(count_member(record, "bytes", origin)),
                    string_member(record, "sha256", origin)};
   }
   for (const char* name : {model_file, optimizer_file})
-    if (!files.contains(name))
+    if (!parts.contains(name))
       throw CheckpointError("'" + origin + "' does not list '" + name + "'; it is damaged or foreign");
-  return files;
+  return parts;
 }
 
 /// What every version of our format has; the rest may differ between versions.
@@ -90,11 +92,16 @@ bool is_our_format(const Json& document) {
 
 }  // namespace
 
-bool is_checkpoint_file(const std::string& name) { return std::ranges::find(all_files, name) != std::end(all_files); }
+bool is_part_name(const std::string& name) {
+  constexpr size_t max_name_bytes = 255;
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+  return !name.empty() && name.size() <= max_name_bytes && !is_hidden(name) && name != manifest_file &&
+         name.find('/') == std::string::npos && std::ranges::none_of(name, is_control) && is_utf8(name);
+}
 
 std::string to_text(const Manifest& manifest) {
   nlohmann::ordered_json files = nlohmann::ordered_json::object();
-  for (const auto& [name, record] : manifest.files) files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
+  for (const auto& [name, record] : manifest.parts) files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
   nlohmann::ordered_json document = {{"format", format_name},
                                      {"format_version", format_version},
                                      {"library_version", manifest.library_version},
@@ -114,18 +121,19 @@ Manifest parse_manifest(const std::string& text, const std::string& origin) {
                           "; choose a directory that sparsexmc has saved");
   const int64_t version = count_member(document, "format_version", origin);
   const std::string& library_version = string_member(document, "library_version", origin);
-  if (version != format_version)
+  if (version < first_version || version > format_version)
     throw CheckpointError("'" + origin + "' has format_version " + std::to_string(version) + " (written by sparsexmc " +
-                          library_version + "), but this library reads " + std::to_string(format_version) +
-                          "; update sparsexmc");
+                          library_version + "), but this library reads " + std::to_string(first_version) + " and " +
+                          std::to_string(format_version) + "; update sparsexmc");
   if (string_member(document, "sha256", origin) != content_hash(document))
     throw CheckpointError("'" + origin + "' has been edited or damaged: its content does not match its hash; restore " +
                           "it, or save the checkpoint again");
   Manifest manifest;
   manifest.library_version = library_version;
+  manifest.format_version = version;
   manifest.config = parse_config(object_member(document, "config", origin), origin);
   manifest.progress = parse_progress(object_member(document, "progress", origin), origin);
-  manifest.files = parse_files(object_member(document, "files", origin), origin);
+  manifest.parts = parse_parts(object_member(document, "files", origin), version, origin);
   const Json& rng = object_member(document, "rng", origin);
   if (string_member(rng, "algorithm", origin) != rng_algorithm || member(rng, "key", origin) != manifest.config.seed)
     throw CheckpointError("'" + origin + "' continues another random stream than " + rng_algorithm + " with key " +
@@ -137,12 +145,23 @@ std::string read_manifest_text(const Directory& directory) {
   return InputFile(directory, manifest_file).text(max_bytes);
 }
 
-bool holds_checkpoint(const Directory& directory) {
+std::optional<std::set<std::string>> find_model_files(const Directory& directory) {
+  if (!directory.contains(manifest_file)) return std::nullopt;
+  Json document;
   try {
-    return is_our_format(parse_json(read_manifest_text(directory), directory.path()));
+    document = parse_json(read_manifest_text(directory), directory.path());
   } catch (const CheckpointError&) {
-    return false;
+    return std::nullopt;
   }
+  if (!is_our_format(document)) return std::nullopt;
+  std::set<std::string> names(std::begin(classifier_files), std::end(classifier_files));
+  names.insert(manifest_file);
+  if (document.value("format_version", Json()) == first_version)
+    names.insert(std::begin(legacy_files), std::end(legacy_files));
+  if (const auto files = document.find("files"); files != document.end() && files->is_object())
+    for (const auto& [name, record] : files->items())
+      if (is_part_name(name)) names.insert(name);
+  return names;
 }
 
 }  // namespace sparsexmc::checkpoint

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
     from sparsexmc import Classifier, Ensemble, Linear, Neighbors, Votes
+    from sparsexmc.core.directory import ModelWriter
     from sparsexmc.core.filter import Ranking
 
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
@@ -93,16 +94,15 @@ def load(
     )
 
 
-def save(model: Path, ensemble: Ensemble | None) -> None:
-    """Puts the parts into the model directory, and removes those of an earlier training."""
-    parts: dict[str, Linear | Neighbors | None] = {LINEAR_FILE: None, NEIGHBORS_FILE: None}
-    if ensemble is not None:
-        parts = {LINEAR_FILE: ensemble.linear, NEIGHBORS_FILE: ensemble.neighbors}
+def save(writer: ModelWriter, ensemble: Ensemble | None) -> None:
+    """Adds the parts to a model that is being saved."""
+    if ensemble is None:
+        return
+    parts: dict[str, Linear | Neighbors | None] = {LINEAR_FILE: ensemble.linear, NEIGHBORS_FILE: ensemble.neighbors}
     for file, part in parts.items():
-        if part is None:
-            (model / file).unlink(missing_ok=True)
-        else:
-            part.save(model / file)
+        if part is not None:
+            with writer.open(file) as target:
+                part.save(target)
 
 
 def given(section: cfg.Config) -> cfg.Config:

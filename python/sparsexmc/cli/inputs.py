@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .config import UsageError
 
@@ -61,9 +61,14 @@ def load_model(path: str, threads: int | None = None, device: str | None = None)
     """The model at `path`, verified; `device` None: that on which it was trained."""
     import sparsexmc as sx
 
+    require_model(path)
+    return sx.load(path, device, threads or 0)
+
+
+def require_model(path: str) -> None:
+    """Raises UsageError unless there is something at `path`."""
     if not os.path.exists(path):
         raise UsageError(f"{path}: no such model; `sparsexmc train DATA -o {path}` makes one")
-    return sx.load(path, device, threads or 0)
 
 
 def metrics_file_of(model: str | Path) -> Path:
@@ -93,18 +98,12 @@ def check_model_output(path: str) -> Path:
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, which becomes `path` if the block ends well and vanishes if it does not."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+def output_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new binary file, which becomes `path` if the block ends well and vanishes if it does not."""
+    from sparsexmc._files import atomic_file
+
     try:
-        temporary.touch()
+        with atomic_file(path) as file:
+            yield file
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {(error.strerror or str(error)).lower()}") from None
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None

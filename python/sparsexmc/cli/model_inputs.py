@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import preparation
 from .config import UsageError
-from .inputs import CHECKPOINT_FILE, load_model, measured_split, require_path
 from .inputs import load_data as load_any
+from .inputs import measured_split, require_model, require_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,14 +31,11 @@ class ModelLabels:
 
 def labels_of(model: str) -> ModelLabels:
     """The labels of the model at `model`, which is not loaded."""
-    from sparsexmc.core.state import read_label_names
+    from sparsexmc.core.directory import ModelReader
 
-    try:
-        config = json.loads((Path(model) / CHECKPOINT_FILE).read_text(encoding="utf-8"))["config"]
-        return ModelLabels(read_label_names(model, config["num_labels"]), config["num_labels"])
-    except (OSError, ValueError, KeyError, TypeError):
-        classifier = load_model(model, device="cpu")  # which says what is wrong
-        return ModelLabels(classifier.label_names, classifier.num_labels)
+    require_model(model)
+    with ModelReader(model) as reader:
+        return ModelLabels(reader.label_names(), int(reader.manifest.config["num_labels"]))
 
 
 def add_filter_argument(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import ensemble, inputs, label_weights, model_inputs
 from .config import UsageError
@@ -53,12 +53,11 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
         return 0
-    with inputs.atomic_path(args.output) as path:
+    with inputs.output_file(args.output) as file:
         if as_matrix:
-            _save_matrix(path, batches, classifier.num_labels)
+            _save_matrix(file, batches, classifier.num_labels)
         else:
-            with open(path, "w", encoding="utf-8") as file:
-                file.writelines(_lines(batches, names))
+            file.writelines(line.encode() for line in _lines(batches, names))
     return 0
 
 
@@ -90,7 +89,7 @@ def _lines(batches: Batches, names: list[str] | None) -> Iterator[str]:
             yield separator.join(items) + "\n"
 
 
-def _save_matrix(path: Any, batches: Batches, num_labels: int) -> None:
+def _save_matrix(file: BinaryIO, batches: Batches, num_labels: int) -> None:
     import numpy as np
     import scipy.sparse as sp
 
@@ -103,5 +102,4 @@ def _save_matrix(path: Any, batches: Batches, num_labels: int) -> None:
     indptr = np.cumsum(np.concatenate(lengths))
     matrix = sp.csr_matrix((np.concatenate(scores), np.concatenate(ids), indptr), shape=(len(indptr) - 1, num_labels))
     matrix.sort_indices()
-    with open(path, "wb") as file:
-        sp.save_npz(file, matrix)
+    sp.save_npz(file, matrix)

@@ -1,9 +1,4 @@
-"""How a model wants its features prepared, kept beside the checkpoint.
-
-run.toml, for TF-IDF features.npz, and for raw text vocabulary.json. The checkpoint itself is the engine's: a directory
-that is replaced as a whole. `sparsexmc train` adds its files right after; run.toml comes last, so that a model with
-run.toml has all it needs.
-"""
+"""How a model wants its features prepared: run.toml, for TF-IDF features.npz, and for raw text vocabulary.json."""
 
 from __future__ import annotations
 
@@ -11,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as cfg
-from .inputs import atomic_path
 
 if TYPE_CHECKING:
     from sparsexmc import Classifier
+    from sparsexmc.core.directory import ModelWriter
     from sparsexmc.data import TextVectorizer, TfIdf
 
 RUN_FILE = "run.toml"
@@ -30,19 +25,18 @@ def are_counts(X: Any) -> bool:
     return bool(sp.issparse(X) and X.nnz and X.data.min() >= 1 and (X.data == np.floor(X.data)).all())
 
 
-def write(model: Path, tfidf: TfIdf | None, config: cfg.Config, vectorizer: TextVectorizer | None = None) -> None:
-    """Puts vocabulary.json, features.npz and then run.toml into the model directory, each whole or not at all."""
+def write(
+    writer: ModelWriter, tfidf: TfIdf | None, config: cfg.Config, vectorizer: TextVectorizer | None = None
+) -> None:
+    """Adds vocabulary.json, features.npz and run.toml to a model that is being saved."""
     import numpy as np
 
     if vectorizer is not None:
-        with atomic_path(model / VOCABULARY_FILE) as path:
-            path.write_text(vectorizer.to_json(), encoding="utf-8")
-
+        writer.add_text(VOCABULARY_FILE, vectorizer.to_json())
     if tfidf is not None:
-        with atomic_path(model / FEATURES_FILE) as path, open(path, "wb") as file:
+        with writer.open(FEATURES_FILE) as file:
             np.savez(file, idf=tfidf.idf)
-    with atomic_path(model / RUN_FILE) as path:
-        path.write_text(cfg.dump(config), encoding="utf-8")
+    writer.add_text(RUN_FILE, cfg.dump(config))
 
 
 def read(model: str) -> TfIdf | None:

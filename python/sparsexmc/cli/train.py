@@ -82,13 +82,10 @@ def run(args: argparse.Namespace) -> int:
         del classifier
         classifier = inputs.load_model(str(checkpoint), args.threads)
         print(f"epoch {history.best_epoch} was the best of {epochs} by {history.metric}; its model is kept")
-    if args.demo and output is not None:
-        classifier.save(output)
-        job.complete(output)
     together = _ensemble(classifier, job, args.threads)
     seconds = time.perf_counter() - start
     if output is not None:
-        ensemble.save(output, together)
+        job.save(output, classifier, together)
     _report(classifier, together or classifier, job, show_packages=args.demo)
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
@@ -111,10 +108,15 @@ class Job:
     vectorizer: TextVectorizer | None
     config: cfg.Config
 
-    def complete(self, model: Path) -> None:
-        """Puts the files of the preparation into a saved model. Its other parts come when the training is over."""
-        ensemble.save(model, None)
-        preparation.write(model, self.tfidf, self.config, self.vectorizer)
+    def save(self, model: Path, classifier: Classifier, together: Ensemble | None = None) -> None:
+        """Saves the model with all its parts; the linear classifiers and neighbors come when the training is over."""
+        from sparsexmc.core.directory import ModelWriter
+
+        with ModelWriter(model) as writer:
+            writer.add_classifier(classifier._engine, classifier.label_names)
+            ensemble.save(writer, together)
+            preparation.write(writer, self.tfidf, self.config, self.vectorizer)
+            writer.publish()
 
 
 def _wanted(args: argparse.Namespace) -> cfg.Config:
@@ -203,22 +205,21 @@ def _create(job: Job) -> tuple[Classifier, int]:
 def _fit(
     classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | Path | None, *, progress: bool | None
 ) -> History:
-    """Trains, and completes every checkpoint with the files of its preparation."""
+    """Trains, and saves the model after every epoch that is the best so far."""
     from sparsexmc.training.history import Callback
 
-    class Complete(Callback):
+    class Save(Callback):
         saved_epoch: int | None = None
 
         def on_epoch(self, classifier: Classifier, info: Any) -> bool | None:
             if checkpoint is not None and info.improved:
-                job.complete(checkpoint)
+                job.save(checkpoint, classifier)
                 self.saved_epoch = info.epoch
             return None
 
-    complete = Complete()
+    save = Save()
     options: dict[str, Any] = {
-        "callbacks": [complete],
-        "checkpoint": checkpoint,
+        "callbacks": [save],
         "metrics_file": metrics_file,
         "progress": progress,
         "filter": job.dataset.filter,
@@ -227,9 +228,7 @@ def _fit(
     try:
         return classifier.fit(job.X, job.dataset.Y, **options)
     except KeyboardInterrupt:
-        if checkpoint is not None and inputs.is_model(checkpoint) and not (checkpoint / preparation.RUN_FILE).exists():
-            job.complete(checkpoint)  # caught between the two
-        kept = complete.saved_epoch
+        kept = save.saved_epoch
         what = f"{checkpoint} holds epoch {kept}" if kept is not None else "no epoch was saved"
         raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
 

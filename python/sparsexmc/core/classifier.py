@@ -27,8 +27,9 @@ from ..interop.inputs import (
 )
 from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
+from .directory import ModelReader
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
-from .state import check_label_names, read_label_counts, read_label_names, read_state, tensors_of, write_state
+from .state import check_label_names, read_label_counts, read_state, tensors_of, write_state
 from .step import StepResult
 
 
@@ -307,15 +308,16 @@ class CoreClassifier:
         write_state(self._engine, state)
 
     def save(self, path: str | PathLike[str], label_names: Sequence[str] | None = None, card: str = "") -> None:
-        """Write a checkpoint directory; a kill at any moment leaves the old or the new one whole.
+        """Write a model directory; a kill at any moment leaves the old or the new one whole.
 
         Args:
-            path: the directory; an existing checkpoint there is replaced.
+            path: the directory; an existing model there is replaced, its other parts included. One that holds a file
+                which its config.json does not list, and which is not hidden, is refused.
             label_names: [num_labels] names to store; None: `self.label_names`.
             card: text of the model card, README.md; empty: a short default.
 
         Raises:
-            CheckpointError: it cannot be written.
+            CheckpointError: something else is at `path`, or it cannot be written; what is there stays whole.
         """
         names = self._label_names if label_names is None else check_label_names(label_names, self.num_labels)
         self._engine.save(fspath(path), names or [], card)
@@ -325,10 +327,15 @@ class CoreClassifier:
         """Read a checkpoint directory; see `sparsexmc.load`."""
         require_int("num_threads", num_threads, 0)
         cuda.prepare(device)
-        engine = _core.Classifier.load(fspath(path), device or "", num_threads)
+        with ModelReader(path) as reader:
+            return cls._of_model(reader, device, num_threads)
+
+    @classmethod
+    def _of_model(cls, reader: ModelReader, device: str | None, num_threads: int) -> Self:
+        """The classifier of an open model directory; `cuda.prepare(device)` has been called."""
         classifier = cls.__new__(cls)
-        classifier._set_engine(engine, device)
-        classifier._label_names = read_label_names(fspath(path), classifier.num_labels)
+        classifier._set_engine(reader.engine(device, num_threads), device)
+        classifier._label_names = reader.label_names()
         return classifier
 
     def __repr__(self) -> str:

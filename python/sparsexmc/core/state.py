@@ -1,17 +1,16 @@
-"""Reading and replacing the tensors of a classifier; label names beside a checkpoint."""
+"""Reading and replacing the tensors of a classifier."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..errors import ArgumentError, CheckpointError, DTypeError
+from ..errors import ArgumentError, DTypeError
 
 
 def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
@@ -82,20 +81,6 @@ def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
             name.encode()
         except UnicodeEncodeError:
             raise ArgumentError(f"label_names[{label}]={name!r} is not Unicode: half a surrogate pair") from None
-    return names
-
-
-def read_label_names(directory: str, num_labels: int) -> list[str] | None:
-    """The names in `labels.txt` of a checkpoint; None if it has none."""
-    path = Path(directory) / "labels.txt"
-    if not path.exists():
-        return None
-    try:
-        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
-    if len(names) != num_labels:
-        raise CheckpointError(f"{path}: holds {len(names)} names, but the model has {num_labels} labels")
     return names
 
 

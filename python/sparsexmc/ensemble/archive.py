@@ -5,41 +5,50 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from os import PathLike, fspath
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .._files import atomic_file
+from .._npz import read_arrays
 from ..errors import ArgumentError, DataError
 
 T = TypeVar("T")
+Target = str | PathLike[str] | BinaryIO
+"""A path, or an open binary file such as a part of a model directory."""
 
 
-def write(path: Path, kind: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
-    """Replaces the file as a whole. Raises DataError if it cannot be written."""
+def write(target: Target, kind: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    """Replaces the file as a whole, or writes to an open one. Raises DataError if a path cannot be written."""
     text = json.dumps({"format": _format(kind), **meta})
     content = {**arrays, "meta": np.frombuffer(text.encode(), np.uint8)}
-    temporary = path.with_name(path.name + ".tmp")
+    if not isinstance(target, (str, PathLike)):
+        np.savez(target, **content)  # type: ignore[arg-type]
+        return
     try:
-        with open(temporary, "wb") as file:
+        with atomic_file(target) as file:
             np.savez(file, **content)  # type: ignore[arg-type]
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error}") from None
+        raise DataError(f"{fspath(target)}: cannot be written: {error}") from None
 
 
-def read(path: Path, kind: str, build: Callable[[Mapping[str, npt.NDArray[Any]], dict[str, Any]], T]) -> T:
+def read(source: Target, kind: str, build: Callable[[Mapping[str, npt.NDArray[Any]], dict[str, Any]], T]) -> T:
     """build(arrays, meta). Raises DataError if the file is missing, damaged or something else."""
+    name = fspath(source) if isinstance(source, (str, PathLike)) else getattr(source, "name", kind)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(file["meta"].tobytes())
-            if meta["format"] != _format(kind):
-                raise ValueError(f"its format is {meta['format']!r}")
-            return build(file, meta)
+        if isinstance(source, (str, PathLike)):
+            with open(source, "rb") as file:
+                arrays = read_arrays(file)
+        else:
+            arrays = read_arrays(source)
+        meta = json.loads(arrays["meta"].tobytes())
+        if meta["format"] != _format(kind):
+            raise ValueError(f"its format is {meta['format']!r}")
+        return build(arrays, meta)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ArgumentError) as error:
-        raise DataError(f"{path}: not the {kind} that sparsexmc saved: {error}") from None
+        raise DataError(f"{name}: not the {kind} that sparsexmc saved: {error}") from None
 
 
 def _format(kind: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,16 +110,20 @@ class Linear:
         products, ids = search(self._postings, queries, k, self._threads)
         return products + _BIAS, ids
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes everything to one `.npz` file, which `load` reads. Raises DataError if it cannot be written."""
+    def save(self, path: _archive.Target) -> None:
+        """Writes everything to one `.npz` file, which `load` reads. `path` may be an open binary file.
+
+        Raises:
+            DataError: the path cannot be written.
+        """
         meta = {"in_features": self.in_features, "num_labels": self.num_labels, "weight": self.weight}
-        _archive.write(Path(path), "linear", {part: getattr(self._postings, part) for part in _PARTS}, meta)
+        _archive.write(path, "linear", {part: getattr(self._postings, part) for part in _PARTS}, meta)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, num_threads: int | None = None) -> Linear:
+    def load(cls, path: _archive.Target, *, num_threads: int | None = None) -> Linear:
         """Reads what `save` wrote. Raises DataError if it is missing, damaged or something else."""
         linear = cls.__new__(cls)
-        linear._postings, linear.weight = _archive.read(Path(path), "linear", _parts)
+        linear._postings, linear.weight = _archive.read(path, "linear", _parts)
         linear._threads = num_threads or 0
         return linear
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,18 +159,22 @@ class Neighbors:
             return self._rows.search(_unit_array("X", X, self._center), count, self._threads)
         return search(self._rows, unit_rows(sparse_features("X", X)), count, self._threads)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes everything to one `.npz` file, which `load` reads. Raises DataError if it cannot be written."""
+    def save(self, path: _archive.Target) -> None:
+        """Writes everything to one `.npz` file, which `load` reads. `path` may be an open binary file.
+
+        Raises:
+            DataError: the path cannot be written.
+        """
         meta = {"in_features": self.in_features, "num_labels": self.num_labels, "votes": self.votes.to_dict()}
-        _archive.write(Path(path), "neighbors", self._arrays(), meta)
+        _archive.write(path, "neighbors", self._arrays(), meta)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, num_threads: int | None = None) -> Neighbors:
+    def load(cls, path: _archive.Target, *, num_threads: int | None = None) -> Neighbors:
         """Reads what `save` wrote. Raises DataError if it is missing, damaged or something else."""
         # Not through __init__, which would scale the rows once more and change their last bits.
         neighbors = cls.__new__(cls)
         neighbors._labels, neighbors._rows, neighbors._center, neighbors.votes = _archive.read(
-            Path(path), "neighbors", _parts
+            path, "neighbors", _parts
         )
         neighbors.in_features = int(neighbors._rows.shape[0] if neighbors.sparse else neighbors._rows.features)
         neighbors._threads = num_threads or 0

@@ -1,0 +1,79 @@
+#include "checkpoint/directory_kind.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "checkpoint/manifest.h"
+#include "sparsexmc/error.h"
+
+namespace sparsexmc::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+void move_hidden_files(const Directory& from, const Directory& to) {
+  for (const std::string& name : from.names())
+    if (is_hidden(name) && !to.contains(name)) renameat(from.fd(), name.c_str(), to.fd(), name.c_str());
+}
+
+/// config.json goes last, and stays beside what is not ours: as long as it is there, it says what belongs to the model.
+void remove_files(const Directory& directory, const std::set<std::string>& names) {
+  bool holds_others = false;
+  for (const std::string& name : directory.names()) {
+    if (name == manifest_file) continue;
+    if (!names.contains(name) || unlinkat(directory.fd(), name.c_str(), 0) != 0) holds_others = true;
+  }
+  if (!holds_others && names.contains(manifest_file)) unlinkat(directory.fd(), manifest_file, 0);
+}
+
+}  // namespace
+
+DirectoryKind model_kind() { return {"model", find_model_files}; }
+
+DirectoryKind kind_of_files(std::string noun, std::set<std::string> names) {
+  return {std::move(noun), [names = std::move(names)](const Directory&) { return names; }};
+}
+
+void check_replaceable(const std::string& path, const DirectoryKind& kind) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (status.type() == fs::file_type::not_found) return;
+  if (error) throw_io_error("use", path, error.value());
+  if (status.type() != fs::file_type::directory)
+    throw CheckpointError("'" + path + "' is not a directory; remove it, or save to another path");
+  const Directory existing(path);
+  std::optional<std::set<std::string>> own = kind.find_files(existing);
+  for (const std::string& name : existing.names()) {
+    if (is_hidden(name) || (own && own->contains(name))) continue;
+    if (!own)
+      throw CheckpointError("'" + path + "' holds '" + name + "' but no " + kind.noun +
+                            " of sparsexmc, so it is not replaced; empty it, or save to another path");
+    throw CheckpointError("'" + path + "' holds '" + name + "', which is no part of the " + kind.noun +
+                          " there, so it is not replaced; move that away, or save to another path");
+  }
+}
+
+void remove_unpublished(const std::string& path) noexcept {
+  try {
+    const Directory directory(path, false);
+    for (const std::string& name : directory.names()) unlinkat(directory.fd(), name.c_str(), 0);
+  } catch (const std::exception&) {  // what cannot be listed cannot be removed either
+  }
+  rmdir(path.c_str());
+}
+
+void retire(const std::string& path, const DirectoryKind& kind, const Directory& successor) {
+  std::error_code error;
+  if (fs::symlink_status(path, error).type() != fs::file_type::directory) return;
+  const Directory old(path, false);
+  move_hidden_files(old, successor);
+  if (const auto own = kind.find_files(old)) remove_files(old, *own);
+  rmdir(path.c_str());
+}
+
+}  // namespace sparsexmc::checkpoint

@@ -1,0 +1,19 @@
+// The classifier's own files of a model directory.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "checkpoint/file.h"
+#include "checkpoint/manifest.h"
+#include "sparsexmc/classifier.h"
+
+namespace sparsexmc::checkpoint {
+
+/// Writes them and lists them in the manifest, whose configuration and progress become the classifier's.
+/// @param label_names empty, or one per label  @param card empty: the default
+/// @throws ArgumentError before anything is written, CheckpointError
+void write_classifier(const Directory& directory, const Classifier& classifier,
+                      const std::vector<std::string>& label_names, const std::string& card, Manifest& manifest);
+
+}  // namespace sparsexmc::checkpoint
