@@ -126,7 +126,6 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"clusters": 1.5, "steps": 1}, "clusters"),
     ({"clusters": [], "steps": 1}, "clusters"),
     ({"clusters": [-1, 0], "steps": 1}, "clusters"),
-    ({"clusters": 2}, "steps"),
     ({"clusters": 2, "steps": 1, "epochs": 1}, "steps"),
     ({"clusters": 2, "steps": 0}, "steps"),
     ({"clusters": 2, "epochs": 0}, "epochs"),
@@ -147,6 +146,7 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
         (sx.MetaClassifier(np.zeros(99, int), steps=1), "auxiliary.clusters has 99"),
         (sx.MetaClassifier(np.arange(100) * 2, steps=1), "auxiliary.clusters is 199"),
         (sx.MetaClassifier(3, epochs=1), "num_instances"),
+        (sx.MetaClassifier(3), "auxiliary needs epochs"),
         ("semantic", "auxiliary"),
     ],
 )

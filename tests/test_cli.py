@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 
 from cli_tools import NUM_LABELS, SMALL, failure, make_split, run
-from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
+from sparsexmc.model import toml as cfg
 
 
 def write_text(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
@@ -63,7 +64,7 @@ def test_train_prints_configuration_and_metrics(
         assert word in out
     lines = [json.loads(line) for line in (tmp_path / "model.metrics.jsonl").read_text().splitlines()]
     assert len(lines) >= 12
-    stored = cfg.read(str(tmp_path / "model" / "run.toml"))
+    stored = cfg.read(tmp_path / "model" / "run.toml")
     assert stored["model"]["hidden"]["features"] == 64
     assert stored["training"]["epochs"] == 12
     assert stored["data"]["tfidf"] is True
@@ -134,7 +135,7 @@ def test_dense_embeddings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         np.save(data / f"X_{split}.npy", Y.toarray().astype(np.float32))
         sp.save_npz(data / f"Y_{split}.npz", Y)
     assert run("train", data, "-o", tmp_path / "m", "--set", "model.optimizer.lr=0.1", "--no-progress") == 0
-    assert not cfg.read(str(tmp_path / "m" / "run.toml"))["model"]["sparse_input"]
+    assert not cfg.read(tmp_path / "m" / "run.toml")["model"]["sparse_input"]
     assert run("evaluate", tmp_path / "m", data, "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]["P"]["1"] > 0.8
 
@@ -148,16 +149,27 @@ def test_predict_reads_a_matrix_without_labels(
     assert capsys.readouterr().out == expected
 
 
-@pytest.mark.parametrize("lost", [{"features.npz"}, {"features.npz", "run.toml"}])
-def test_lost_preparation_is_an_error(
-    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: set[str]
+@pytest.mark.parametrize("lost", ["features.npz", "run.toml", "linear.npz", "labels.txt", "README.md"])
+def test_lost_part_is_an_error(
+    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in model.iterdir():
-        if path.name not in lost:
-            (copy / path.name).write_bytes(path.read_bytes())
-    assert sorted(lost)[0] in failure(capsys, "predict", copy, directory / "npz")
+    shutil.copytree(model, copy)
+    (copy / lost).unlink()
+    for command in (("predict", copy, directory / "npz"), ("evaluate", copy, directory / "npz"), ("info", copy)):
+        assert lost in failure(capsys, *command)
+
+
+def test_an_existing_model_is_replaced_on_request(
+    directory: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    command = ("train", directory / "npz", "-o", copy, *SMALL, "--seed", 3)
+    assert "--force" in failure(capsys, *command)
+    assert (copy / "config.json").read_bytes() == (model / "config.json").read_bytes()
+    assert run(*command, "--force") == 0
+    assert (copy / "config.json").read_bytes() != (model / "config.json").read_bytes()
 
 
 # ---- configuration ----
@@ -175,7 +187,7 @@ def test_lost_preparation_is_an_error(
         (["model.optimizer=lion"], "adam"),
         (["model=3"], "section"),
         (["model.hidden.dropout=2"], "dropout"),
-        (["data.tfidf=maybe"], "true or false"),
+        (["data.tfidf=maybe"], "True, False or"),
         (["training.epochs=many"], "epochs"),
         (["training.validation=all"], "validation"),
         (["model.schedule.warmup_steps=some"], "warmup_steps"),
@@ -222,7 +234,7 @@ def test_dump_round_trip(tmp_path: Path) -> None:
         "data": {"tfidf": True},
     }
     (tmp_path / "run.toml").write_text(cfg.dump(config))
-    assert cfg.read(str(tmp_path / "run.toml")) == config
+    assert cfg.read(tmp_path / "run.toml") == config
 
 
 # ---- errors ----
@@ -243,7 +255,7 @@ def test_unwritable_output_is_found_before_training(
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     data = tmp_path / "no-such-data"  # never read: the output is checked first
     assert "file" in failure(capsys, "train", data, "-o", tmp_path / "file" / "m")
-    assert "not a sparsexmc model" in failure(capsys, "train", data, "-o", tmp_path / "other")
+    assert "no model" in failure(capsys, "train", data, "-o", tmp_path / "other")
     assert "not a directory" in failure(capsys, "train", data, "-o", tmp_path / "file")
     assert (tmp_path / "other" / "thesis.tex").read_text() == "precious"
 
@@ -288,7 +300,7 @@ def test_plan_of_a_trained_model_is_what_it_holds(model: Path, capsys: pytest.Ca
     import sparsexmc as sx
 
     assert run("plan", "--config", model / "run.toml", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["total"] == sx.load(model, num_threads=2).memory.planned
+    assert json.loads(capsys.readouterr().out)["total"] == sx.Classifier.load(model, num_threads=2).memory.planned
 
 
 def test_plan_errors(capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +331,8 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 # ---- signals and pipes ----
 
 
-def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path, number: signal.Signals) -> None:
     metrics = tmp_path / "m.metrics.jsonl"
     command = subprocess_command("train", directory / "npz", "-o", tmp_path / "m", *SMALL, "--epochs", 100_000)
     process = subprocess.Popen(
@@ -328,16 +341,19 @@ def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background jobs ignore the signal, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
-    while not (tmp_path / "m" / "run.toml").exists() and process.poll() is None:
+    while not (tmp_path / "m.training" / "run.toml").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate()
-    assert process.returncode == 130, error
-    assert "interrupted" in error and "Traceback" not in error
-    assert metrics.exists()
-    assert run("evaluate", tmp_path / "m", directory / "npz") == 0
+    assert process.returncode == 128 + number, error
+    assert ("interrupted" if number == signal.SIGINT else f"ended by {number.name}") in error
+    assert "m.training holds the model of epoch" in error and "Traceback" not in error
+    assert metrics.exists() and not (tmp_path / "m").exists()
+    assert run("evaluate", tmp_path / "m.training", directory / "npz") == 0
+    assert run("train", directory / "npz", "-o", tmp_path / "m", *SMALL) == 0
+    assert not (tmp_path / "m.training").exists()
 
 
 def test_broken_pipe_is_quiet(directory: Path, model: Path) -> None:

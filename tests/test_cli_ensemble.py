@@ -17,7 +17,7 @@ def test_parts_come_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "best on 120 instances held out: linear weight" in printed and "neighbors weight" in printed
     weight = ["--set", "neighbors.weight=0.7", "--set", "neighbors.count=9", "--set", "linear.weight=0.9"]
-    assert run("train", data, "-o", model, *SMALL, *weight) == 0
+    assert run("train", data, "-o", model, "--force", *SMALL, *weight) == 0
     assert "network alone" in capsys.readouterr().out
     assert sx.Linear.load(model / "linear.npz").weight == 0.9
     assert sx.Neighbors.load(model / "neighbors.npz").votes == sx.Votes(9, 2.0, 0.7)
@@ -30,9 +30,9 @@ def test_parts_come_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture
         content = (model / part).read_bytes()
         (model / part).write_bytes(b"damaged")
         assert part in failure(capsys, "predict", model, data)
+        assert part in failure(capsys, "predict", model, data, "--network-alone")
         (model / part).write_bytes(content)
-    assert run("predict", model, data, "--network-alone") == 0
-    assert run("train", data, "-o", model, *SMALL, "--set", "neighbors.enabled=false") == 0
+    assert run("train", data, "-o", model, "--force", *SMALL, "--set", "neighbors.enabled=false") == 0
     assert not (model / "neighbors.npz").exists() and (model / "linear.npz").exists()
 
 
@@ -46,7 +46,7 @@ def test_neighbors_by_the_hidden_layer(validation: str, tmp_path: Path, capsys: 
     assert run("train", data, "-o", model, *options, "--set", "neighbors.space=hidden") == 0
     printed = capsys.readouterr().out
     assert ("neighbors by the hidden layer weight 3" in printed) == (validation != "none")
-    neighbors, classifier = sx.Neighbors.load(model / "neighbors.npz"), sx.load(model)
+    neighbors, classifier = sx.Neighbors.load(model / "neighbors.npz"), sx.Classifier.load(model)
     assert neighbors.votes.space == "hidden" and neighbors.votes.power in (6.0, 9.0)
     assert neighbors.in_features == classifier.config["hidden"]["features"]
     predictions = []
@@ -58,7 +58,7 @@ def test_neighbors_by_the_hidden_layer(validation: str, tmp_path: Path, capsys: 
 
 def test_the_space_of_neighbors_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The hidden layer is chosen where it ranks better by a margin."""
-    from sparsexmc.cli import ensemble_training as module
+    from sparsexmc.ensemble import training as module
 
     data, model = tmp_path / "data", tmp_path / "model"
     X, Y = make_split(400, 1)
@@ -69,7 +69,7 @@ def test_the_space_of_neighbors_is_tuned(tmp_path: Path, capsys: pytest.CaptureF
     for least_gain in (-1.0, 1.0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "LEAST_GAIN", least_gain)
-            assert run("train", data, "-o", model, *options, "--set", "neighbors.weight=2") == 0
+            assert run("train", data, "-o", model, "--force", *options, "--set", "neighbors.weight=2") == 0
         votes = sx.Neighbors.load(model / "neighbors.npz").votes
         assert votes.power == 3.0
         spaces.append(votes.space)
@@ -84,7 +84,7 @@ def test_bad_parts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("neighbors.weight=-1", "neighbors.weight=-1"),
         ("neighbors.cuont=3", "neighbors.count"),
         ("neighbors.power=-1", "neighbors.power=-1"),
-        ("neighbors.space=output", '"hidden" or "tune"'),
+        ("neighbors.space=output", "'hidden', 'tune'"),
         ("neighbors.enabled=3", "neighbors.enabled"),
         ("linear.cost=0", "linear.cost=0"),
         ("linear.cots=1", "linear.cost"),
@@ -104,7 +104,7 @@ def test_order_of_labels(order: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("train", tmp_path / "data", "-o", tmp_path / "model", *options) == 0
     weighed = sx.data.TfIdf.fit(X).apply(X)
     expected = sx.cluster_labels(weighed, Y, 4, method=order, dense_labels=4)
-    assert (sx.load(tmp_path / "model").state_dict()["label_order"] == expected).all()
+    assert (sx.Classifier.load(tmp_path / "model").state_dict()["label_order"] == expected).all()
     assert "label_order" in failure(
         capsys, "train", tmp_path / "data", "-o", tmp_path / "m", "--set", "model.label_order=x"
     )

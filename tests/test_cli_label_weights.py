@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.cli import config as cfg
 from sparsexmc.cli import main
+from sparsexmc.model import toml as cfg
 
 NUM_LABELS, ROWS, FEATURES = 40, 200, 16
 OPTIONS = [
@@ -44,8 +44,8 @@ def model(data: Path) -> Path:
 
 
 def test_sections(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    classifier, written = sx.load(model), cfg.read(str(model / "run.toml"))["model"]
-    assert written["positive_weights"] == {} and written["auxiliary"] == {"clusters": 5}
+    classifier, written = sx.Classifier.load(model), cfg.read(model / "run.toml")["model"]
+    assert written["positive_weights"] == {"A": 0.55, "B": 1.5} and written["auxiliary"]["clusters"] == 5
     config = classifier.config
     assert (config["initial_bias"], config["positive_weights"]) == ("frequency", "propensity")
     assert config["auxiliary"] == {"clusters": 5, "weight": 0.4, "steps": classifier.step // 2}
@@ -62,7 +62,7 @@ def test_sections(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_predictions_follow_the_weights(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command ranks as topk does with weights, with the ensemble and with the network alone."""
-    classifier, X = sx.load(model), np.load(data / "X_tst.npy")
+    classifier, X = sx.Classifier.load(model), np.load(data / "X_tst.npy")
     assert classifier.label_counts is not None
     inverse = sx.metrics.inverse_propensities(classifier.label_counts, ROWS)
     together = sx.Ensemble(classifier, neighbors=sx.Neighbors.load(model / "neighbors.npz"))

@@ -19,7 +19,7 @@ import pytest
 import sparsexmc as sx
 from doc_pages import DOCS, PAGES, ROOT, Block, anchors, blocks, name, pages_with, prose
 from sparsexmc.cli import build_parser
-from sparsexmc.cli import config as cfg
+from sparsexmc.model import settings, toml
 
 FRAMEWORKS = {"cupy", "jax", "matplotlib", "sklearn", "torch"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -97,7 +97,7 @@ def commands(program: str) -> list[tuple[str, str]]:
 def test_command_lines_are_understood(page: str, line: str) -> None:
     args = build_parser().parse_args(shlex.split(line)[1:])
     for override in getattr(args, "set", []):
-        cfg.check(cfg.parse_override(override))
+        settings.check(toml.parse_override(override))
 
 
 @parametrize(("page", "line"), commands("python"))
@@ -111,7 +111,7 @@ def test_scripts_know_their_options(page: str, line: str) -> None:
 @parametrize("page", pages_with("toml"), ids=name)
 def test_configurations_are_valid(page: Path) -> None:
     for block in blocks(page, "toml"):
-        cfg.check(cfg.normalise(tomllib.loads(block.code)))
+        settings.check(toml.normalise(tomllib.loads(block.code)))
 
 
 @parametrize("page", pages_with("cpp"), ids=name)

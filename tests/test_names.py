@@ -230,7 +230,8 @@ def test_labels_that_cannot_be_matched(trained: Path, tmp_path: Path, capsys: py
 def test_names_with_tabs_are_refused_on_a_line(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    c = sx.load(trained / "model")
-    c.save(tmp_path / "tabs", [f"a\tb{i}" for i in range(12)])
+    model = sx.load(trained / "model")
+    model.label_names = [f"a\tb{i}" for i in range(12)]
+    model.save(tmp_path / "tabs")
     assert "holds a tab" in failure(capsys, "predict", tmp_path / "tabs", trained / "set")
     assert run("predict", tmp_path / "tabs", trained / "set", "--ids") == 0

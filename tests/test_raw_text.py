@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ import scipy.sparse as sp
 
 import sparsexmc as sx
 from cli_tools import failure, run
-from sparsexmc.cli import config as cfg
 from sparsexmc.data import TextVectorizer, load_texts, read_texts
+from sparsexmc.model import toml as cfg
 
 pytest.importorskip("sklearn")
 
@@ -200,7 +201,7 @@ def test_scikit_learn_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_train_predict_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stored = cfg.read(str(trained / "model" / "run.toml"))["data"]
+    stored = cfg.read(trained / "model" / "run.toml")["data"]
     assert stored["tfidf"] is True and stored["min_df"] == 2 and stored["ngrams"] == 1
     assert run("evaluate", trained / "model", trained / "set", "--json") == 0
     expected = json.loads(capsys.readouterr().out)
@@ -253,12 +254,35 @@ def test_text_options(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_models_and_data_that_do_not_fit(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sx.load(trained / "model").save(tmp_path / "bare")
-    assert "was not trained on raw text" in failure(capsys, "evaluate", tmp_path / "bare", trained / "set")
-    assert "was not trained on raw text" in failure(capsys, "predict", tmp_path / "bare", trained / "set" / "tst.jsonl")
+    model = sx.load(trained / "model")
+    assert isinstance(model, sx.Model)
+    without = sx.Model(model.classifier, tfidf=model.preparation.tfidf)
+    without.save(tmp_path / "without")
+    assert "was not trained on raw text" in failure(capsys, "evaluate", tmp_path / "without", trained / "set")
+    assert "was not trained on raw text" in failure(
+        capsys, "predict", tmp_path / "without", trained / "set" / "tst.jsonl"
+    )
+    other = sx.Model(model.classifier, vectorizer=TextVectorizer(("aa", "bb")), tfidf=model.preparation.tfidf)
+    other.save(tmp_path / "other")
+    assert "2 features and the model 12" in failure(capsys, "predict", tmp_path / "other", trained / "set")
     shutil.copytree(trained / "model", tmp_path / "model")
     whole = (trained / "model" / "vocabulary.json").read_bytes()
     for damaged in (whole[:50], b"\xff", whole.replace(b"barks", b"moos")):
         (tmp_path / "model" / "vocabulary.json").write_bytes(damaged)
         error = failure(capsys, "predict", tmp_path / "model", trained / "set")
         assert "vocabulary.json' " in error and "copy the checkpoint again" in error
+
+
+def test_a_model_reads_texts_in_python(trained: Path) -> None:
+    """From texts to names, the same from the path, a copy and a pickle."""
+    model = sx.load(trained / "model")
+    assert isinstance(model, sx.Model)
+    for texts in (["it meows softly", "something hoots"], ("it meows softly", "something hoots")):
+        best = model.predict(texts, k=1)
+        assert [row[0][0] for row in best] == ["cat", "owl"]
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.predict(["it meows softly"], k=2) == model.predict(["it meows softly"], k=2)
+    assert model.evaluate(trained / "set")["P"][1] == 1.0
+    with pytest.raises(sx.DTypeError, match="one text"):
+        model.predict("it meows softly")
+    assert model.predict([]) == []

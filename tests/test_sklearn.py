@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
+from cli_tools import make_split
 
 pytest.importorskip("sklearn", minversion="1.6")
 
@@ -219,3 +220,19 @@ def test_without_scikit_learn_the_error_says_what_to_install() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert "pip install 'sparsexmc[sklearn]'" in printed
+
+
+def test_ensemble() -> None:
+    """Linear classifiers and neighbors take part in rankings, are tuned where instances are held out, and pickle."""
+    (X, Y), (X_test, Y_test) = make_split(400, 1), make_split(80, 2)
+    alone = SparseXMCClassifier(hidden=32, epochs=2).fit(X, Y)
+    together = SparseXMCClassifier(hidden=32, epochs=2, ensemble=True).fit(X, Y)
+    assert alone.ensemble_ is None and together.ensemble_.linear is not None
+    precision = [sx.metrics.precision_at_k(m.predict_topk(X_test, 2)[1], Y_test, k=2) for m in (alone, together)]
+    assert precision[1] > precision[0]
+    scores, labels = together.predict_topk(X_test, 3)
+    copy = pickle.loads(pickle.dumps(together))
+    np.testing.assert_array_equal(copy.predict_topk(X_test, 3)[0], scores)
+    np.testing.assert_array_equal(copy.predict_topk(X_test, 3)[1], labels)
+    with pytest.raises(sx.ArgumentError, match="ensemble=True needs all data"):
+        SparseXMCClassifier(ensemble=True).partial_fit(X, Y)

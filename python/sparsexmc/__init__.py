@@ -4,7 +4,7 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
-from .classifier import Classifier, load, plan
+from .classifier import Classifier, plan
 from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .core import StepResult
@@ -12,6 +12,7 @@ from .ensemble import Ensemble, Linear, LinearTraining, Neighbors
 from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
 from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
+from .model import Model, Settings, load, train
 from .training import Callback, EpochInfo, History, Regrouping, StepInfo
 
 __version__ = _core.version()
@@ -36,11 +37,13 @@ __all__ = [
     "MemoryPlan",
     "MemoryPlanError",
     "MetaClassifier",
+    "Model",
     "Neighbors",
     "Propensity",
     "Regrouping",
     "Rewiring",
     "Schedule",
+    "Settings",
     "StepInfo",
     "StepResult",
     "Votes",
@@ -53,4 +56,5 @@ __all__ = [
     "metrics",
     "plan",
     "report",
+    "train",
 ]

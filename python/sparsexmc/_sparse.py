@@ -93,3 +93,8 @@ def _checked(name: str, matrix: Any) -> sp.csr_matrix:
     except ValueError as error:
         raise ArgumentError(f"{name} is damaged: {error}; rebuild the matrix") from None
     return csr
+
+
+def are_counts(X: Any) -> bool:
+    """Whether `X` holds raw token counts, that is sparse whole numbers of at least 1."""
+    return bool(sp.issparse(X) and X.nnz and X.data.min() >= 1 and (X.data == np.floor(X.data)).all())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any
 
 import numpy.typing as npt
@@ -16,10 +15,6 @@ from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
 from .training.fit import fit
 from .training.regrouping import regroup
-
-_DEFAULT_OPTIMIZER = SGD()
-_DEFAULT_SCHEDULE = Schedule()
-_DEFAULT_REWIRING = Rewiring()
 
 
 class Classifier(CoreClassifier):
@@ -43,7 +38,8 @@ class Classifier(CoreClassifier):
             `num_instances` (Qaraei et al., WWW 2021); None: 1.
         optimizer: `SGD()`, the default, or `Adam(...)`.
         schedule: factor on the learning rate over the steps; by default 1.
-        rewiring: `Rewiring()`, the default, or None for connections that stay.
+        rewiring: `Rewiring(...)`, or None for connections that stay; "auto", the default: `Rewiring()` without a hidden
+            layer, None behind one, which learns what any connections carry.
         initial_bias: bias of every label at the start, a number or an array [num_labels]; or "frequency": the constant
             logit of least loss for a label with n = `label_counts` of N = `num_instances`, with "bce" the log-odds
             ln((n + 1/2) / (N - n + 1/2)), within +-ln(2 N + 1) also at n = 0 and n = N.
@@ -73,33 +69,33 @@ class Classifier(CoreClassifier):
         in_features: int,
         num_labels: int,
         *,
-        fan_in: int | None = 64,
-        group_size: int = 16,
-        dense_labels: float | int = 0.05,
+        fan_in: int | None = ClassifierConfig.fan_in,
+        group_size: int = ClassifierConfig.group_size,
+        dense_labels: float | int = ClassifierConfig.dense_labels,
         label_counts: npt.ArrayLike | None = None,
-        num_instances: int | None = None,
+        num_instances: int | None = ClassifierConfig.num_instances,
         label_order: npt.ArrayLike | None = None,
-        hidden: int | Hidden | None = None,
-        sparse_input: bool = False,
-        auxiliary: MetaClassifier | None = None,
-        loss: str = "bce",
-        positive_weights: str | Propensity | npt.ArrayLike | None = None,
-        optimizer: SGD | Adam = _DEFAULT_OPTIMIZER,
-        schedule: Schedule = _DEFAULT_SCHEDULE,
-        rewiring: Rewiring | None = _DEFAULT_REWIRING,
-        initial_bias: float | str | npt.ArrayLike = 0.0,
-        weight_dtype: str = "float32",
-        compute_dtype: str = "auto",
-        state_dtype: str = "float32",
-        device: str = "auto",
+        hidden: int | Hidden | None = ClassifierConfig.hidden,
+        sparse_input: bool = ClassifierConfig.sparse_input,
+        auxiliary: MetaClassifier | None = ClassifierConfig.auxiliary,
+        loss: str = ClassifierConfig.loss,
+        positive_weights: str | Propensity | npt.ArrayLike | None = ClassifierConfig.positive_weights,
+        optimizer: SGD | Adam = ClassifierConfig.optimizer,
+        schedule: Schedule = ClassifierConfig.schedule,
+        rewiring: Rewiring | str | None = ClassifierConfig.rewiring,
+        initial_bias: float | str | npt.ArrayLike = ClassifierConfig.initial_bias,
+        weight_dtype: str = ClassifierConfig.weight_dtype,
+        compute_dtype: str = ClassifierConfig.compute_dtype,
+        state_dtype: str = ClassifierConfig.state_dtype,
+        device: str = ClassifierConfig.device,
         stream: Any = None,
-        batch_size: int = 256,
-        labels_per_instance: int = 128,
-        features_per_instance: int = 512,
-        topk: int = 100,
-        memory_limit: int | str | None = None,
-        num_threads: int | None = None,
-        seed: int = 0,
+        batch_size: int = ClassifierConfig.batch_size,
+        labels_per_instance: int = ClassifierConfig.labels_per_instance,
+        features_per_instance: int = ClassifierConfig.features_per_instance,
+        topk: int = ClassifierConfig.topk,
+        memory_limit: int | str | None = ClassifierConfig.memory_limit,
+        num_threads: int | None = ClassifierConfig.num_threads,
+        seed: int = ClassifierConfig.seed,
     ) -> None:
         config = ClassifierConfig(
             in_features=in_features,
@@ -151,18 +147,3 @@ def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:
     """
     config = ClassifierConfig(in_features=in_features, num_labels=num_labels, **options)
     return MemoryPlan(*_core.plan(config.to_json()))
-
-
-def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:
-    """Read a checkpoint directory that `Classifier.save` wrote; training resumes bitwise.
-
-    Args:
-        path: the directory.
-        device: None: the device that is stored.
-        num_threads: worker threads; 0: the default.
-
-    Raises:
-        CheckpointError: missing, truncated, edited or of a foreign format.
-        DeviceError: the device cannot be used.
-    """
-    return Classifier.load(path, device, num_threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from ._checks import parse_bytes, require_choice, require_int, require_number
 from .errors import ArgumentError
 from .interop.inputs import label_numbers
 from .label_options import MetaClassifier, Propensity
+
+AUTO = "auto"
+_LONGEST_INTERVAL = 1000  # steps between two rewirings
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,17 @@ class Rewiring:
     gradient, averaged over the last `grow_batches` batches, is largest (`method="rigl"`), or random ones (`"set"`).
     `fraction_schedule="cosine"` lets the share fall to 0 at `stop`. `scope="layer"` ranks all connections together,
     `"group"` within each group of labels.
+
+    An `interval` or `stop` of None follows from the length of the training, which `fit` knows: a dozen rewirings, or
+    one every 1000 steps, until three quarters of the training, so that the connections grown last still train. Before
+    the length is known, an `interval` of None rewires nothing and a `stop` of None stands for never, with a constant
+    share: rewiring that never stops costs more precision than connections that stay.
     """
 
     method: str = "rigl"
-    fraction: float = 0.2
-    fraction_schedule: str = "constant"
-    interval: int = 1000
+    fraction: float = 0.3
+    fraction_schedule: str = "cosine"
+    interval: int | None = None
     start: int = 0
     stop: int | None = None
     scope: str = "group"
@@ -114,24 +122,31 @@ class Rewiring:
         require_choice("rewiring.method", self.method, ["set", "rigl"])
         require_number("rewiring.fraction", self.fraction, 0, 1, low_open=True, high_open=True)
         require_choice("rewiring.fraction_schedule", self.fraction_schedule, ["constant", "cosine"])
-        require_int("rewiring.interval", self.interval, 1)
+        if self.interval is not None:
+            require_int("rewiring.interval", self.interval, 1)
         require_int("rewiring.start", self.start, 0)
         if self.stop is not None:
             require_int("rewiring.stop", self.stop, self.start + 1)
-        elif self.fraction_schedule == "cosine":
-            raise ArgumentError('rewiring.fraction_schedule="cosine" needs stop=<step at which the share reaches 0>')
         require_choice("rewiring.scope", self.scope, ["layer", "group"])
         require_int("rewiring.grow_batches", self.grow_batches, 1)
 
     def _engine(self) -> dict[str, Any]:
-        return asdict(self) | {"stop": self.stop or 0}
+        schedule = self.fraction_schedule if self.stop is not None else "constant"
+        return asdict(self) | {"stop": self.stop or 0, "fraction_schedule": schedule}
+
+    def for_total_steps(self, steps: int) -> Rewiring:
+        """The same with `interval` and `stop` for a training of that many steps."""
+        interval = min(max(steps // 12, 1), _LONGEST_INTERVAL) if self.interval is None else self.interval
+        stop = max(steps * 3 // 4, self.start + 1) if self.stop is None else self.stop
+        return replace(self, interval=interval, stop=stop)
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Factor on the learning rate: linear warm-up over `warmup_steps`, then by `kind`.
 
-    "constant" stays at 1; "linear" and "cosine" fall to `final_share` at step `total_steps`.
+    "constant" stays at 1; "linear" and "cosine" fall to `final_share` at step `total_steps`. None is the length of the
+    training, which `fit` knows; until it is known the factor stays at 1.
     """
 
     kind: str = "constant"
@@ -142,17 +157,22 @@ class Schedule:
     def __post_init__(self) -> None:
         require_choice("schedule.kind", self.kind, ["constant", "linear", "cosine"])
         require_int("schedule.warmup_steps", self.warmup_steps, 0)
-        if self.kind != "constant":
-            if self.total_steps is None:
-                raise ArgumentError(f"schedule.kind={self.kind!r} needs total_steps=<epochs * steps per epoch>")
+        if self.kind != "constant" and self.total_steps is not None:
             require_int("schedule.total_steps", self.total_steps, self.warmup_steps + 1)
         require_number("schedule.final_share", self.final_share, 0, 1)
 
     def _engine(self) -> dict[str, Any]:
-        return asdict(self) | {"total_steps": self.total_steps or 0}
+        kind = self.kind if self.total_steps is not None else "constant"
+        return asdict(self) | {"kind": kind, "total_steps": self.total_steps or 0}
+
+    def for_total_steps(self, steps: int) -> Schedule:
+        """The same with `total_steps` for a training of that many steps."""
+        if self.kind == "constant" or self.total_steps is not None:
+            return self
+        return replace(self, total_steps=max(steps, self.warmup_steps + 1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Votes:
     """How the nearest training instances count in `Neighbors`, which has the formula.
 
@@ -184,9 +204,12 @@ class Votes:
         return cls(**{"smoothing" if name == "doubt" else name: value for name, value in arguments.items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """Everything that fixes a classifier; the fields are the arguments of `Classifier`, which explains them."""
+    """Everything that fixes a classifier; the fields are the arguments of `Classifier`, which explains them.
+
+    The one place where their defaults stand: `Classifier` and the settings of `sparsexmc.train` take them from here.
+    """
 
     in_features: int
     num_labels: int
@@ -199,9 +222,9 @@ class ClassifierConfig:
     auxiliary: MetaClassifier | None = None
     loss: str = "bce"
     positive_weights: str | Propensity | npt.ArrayLike | None = None
-    optimizer: SGD | Adam = field(default_factory=SGD)
-    schedule: Schedule = field(default_factory=Schedule)
-    rewiring: Rewiring | None = field(default_factory=Rewiring)
+    optimizer: SGD | Adam = SGD()
+    schedule: Schedule = Schedule()
+    rewiring: Rewiring | str | None = "auto"
     initial_bias: float | str | npt.ArrayLike = 0.0
     weight_dtype: str = "float32"
     compute_dtype: str = "auto"
@@ -227,7 +250,10 @@ class ClassifierConfig:
         for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),
                             ("rewiring", (Rewiring, type(None))),
                             ("auxiliary", (MetaClassifier, type(None)))):  # fmt: skip
-            if not isinstance(getattr(self, name), kinds):
+            value = getattr(self, name)
+            if name == "rewiring" and isinstance(value, str) and value == AUTO:
+                continue
+            if not isinstance(value, kinds):
                 raise ArgumentError(
                     f"{name}={getattr(self, name)!r} must be one of "
                     f"{', '.join('None' if k is type(None) else f'sx.{k.__name__}(...)' for k in kinds)}"
@@ -275,6 +301,22 @@ class ClassifierConfig:
             None if self.auxiliary is None else self.auxiliary._cluster_array(self.num_labels),
         )
 
+    def for_total_steps(self, steps: int) -> Self:
+        """The same configuration for a training of that many steps: what was left to follow from them is filled in."""
+        rewiring, auxiliary = self._rewiring(), self.auxiliary
+        return replace(
+            self,
+            schedule=self.schedule.for_total_steps(steps),
+            rewiring=None if rewiring is None else rewiring.for_total_steps(steps),
+            auxiliary=None if auxiliary is None else auxiliary.for_total_steps(steps),
+        )
+
+    def _rewiring(self) -> Rewiring | None:
+        """ "auto" rewires where it pays: a hidden layer learns what any connections carry."""
+        if isinstance(self.rewiring, str):
+            return None if self.hidden is not None else Rewiring()
+        return self.rewiring
+
     def to_json(self) -> str:
         """The configuration as the engine reads it. Without a tail (fan_in=None) there is nothing to rewire."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state_dtype"}
@@ -284,6 +326,7 @@ class ClassifierConfig:
         weights = self.positive_weights
         bias, positive_weights, _ = self.label_arrays()
         propensity = weights if isinstance(weights, Propensity) else Propensity()
+        rewiring = self._rewiring()
         has_tail = self.fan_in is not None and dense_labels < self.num_labels
         settings |= {
             "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
@@ -296,7 +339,7 @@ class ClassifierConfig:
             "propensity": {"a": propensity.A, "b": propensity.B},
             "optimizer": self.optimizer._engine(),
             "schedule": self.schedule._engine(),
-            "rewiring": self.rewiring._engine() if self.rewiring is not None and has_tail else None,
+            "rewiring": rewiring._engine() if rewiring is not None and has_tail and rewiring.interval else None,
             "num_threads": self.num_threads or 0,
             "memory_limit": parse_bytes("memory_limit", self.memory_limit),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,8 @@ class MetaClassifier:
             runs of the internal label order of equal length.
         weight: at the first step.
         epochs: steps as epochs of `num_instances` instances in whole batches; needs `num_instances`.
-        steps: number of training steps; this or `epochs`.
+        steps: number of training steps; this or `epochs`. `sparsexmc.train` sets half of its training where both are
+            None.
     """
 
     clusters: int | npt.ArrayLike
@@ -61,12 +62,17 @@ class MetaClassifier:
                 raise ArgumentError("auxiliary.clusters holds a negative id or none at all; ids count from 0")
             object.__setattr__(self, "clusters", ids)
         require_number("auxiliary.weight", self.weight, 0, low_open=True)
-        if (self.epochs is None) == (self.steps is None):
-            raise ArgumentError("auxiliary needs either epochs=... or steps=..., over which its weight falls to 0")
+        if self.epochs is not None and self.steps is not None:
+            raise ArgumentError("auxiliary has epochs and steps; give one of them, over which its weight falls to 0")
         if self.epochs is not None:
             require_number("auxiliary.epochs", self.epochs, 0, low_open=True)
         if self.steps is not None:
             require_int("auxiliary.steps", self.steps, 1)
+
+    def for_total_steps(self, steps: int) -> MetaClassifier:
+        """The same for a training of that many steps: half of them, unless `epochs` or `steps` are given."""
+        given = self.epochs is not None or self.steps is not None
+        return self if given else replace(self, steps=max(steps // 2, 1))
 
     def _cluster_array(self, num_labels: int) -> npt.NDArray[np.int64] | None:
         if isinstance(self.clusters, int | np.integer):
@@ -78,7 +84,9 @@ class MetaClassifier:
         number = ids if isinstance(ids, int | np.integer) else int(np.max(np.asarray(ids))) + 1
         steps = self.steps
         if steps is None:
-            if num_instances is None or self.epochs is None:
+            if self.epochs is None:
+                raise ArgumentError("auxiliary needs epochs=... or steps=..., over which its weight falls to 0")
+            if num_instances is None:
                 raise ArgumentError(f"auxiliary.epochs={self.epochs} needs num_instances; or give steps instead")
             steps = max(1, round(self.epochs * math.ceil(num_instances / batch_size)))
         return {"clusters": number, "weight": self.weight, "steps": steps}

@@ -1,19 +1,24 @@
 """The command line: `sparsexmc train | predict | evaluate | convert | plan | info | doctor`.
 
-Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. NumPy and the engine are imported
-inside functions, so that `--help` answers at once.
+Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`: arguments in, tables out. What they
+do is done by the library, so that Python can do it as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from .. import _core
+from ..errors import Error
 from . import convert, doctor, evaluate, info, plan, predict, train
-from .config import UsageError
+from .errors import UsageError
 
 COMMANDS = (
     ("train", train, "train a classifier on a data set"),
@@ -49,14 +54,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line on `argv` (default: the process's arguments) and returns the exit code.
 
-    0: done; 1: the command's answer is "no" (doctor); 2: an error, explained on stderr; 130: Ctrl-C;
-    141: the reader of the output has left.
+    0: done; 1: the command's answer is "no" (doctor); 2: an error, explained on stderr; 130: Ctrl-C; 129 and 143:
+    SIGHUP and SIGTERM, which end a command as Ctrl-C does; 141: the reader of the output has left.
     """
     args = build_parser().parse_args(argv)
     try:
-        code = args.run(args)
-        sys.stdout.flush()
-        return code
+        with _signals_as_interrupts():
+            code = args.run(args)
+            sys.stdout.flush()
+            return code
+    except _Signal as interrupt:
+        print(f"sparsexmc: {interrupt}", file=sys.stderr)
+        return 128 + interrupt.number
     except BrokenPipeError:
         # The reader of our output (`| head`) has left: nobody to tell. Keep the interpreter's last flush quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,13 +80,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
 
 
-def _is_expected(error: Exception) -> bool:
-    """Is it the user's or the machine's doing? Anything else is a bug, whose traceback we want to see."""
-    if isinstance(error, (UsageError, OSError, MemoryError)):
-        return True
-    import sparsexmc
+class _Signal(KeyboardInterrupt):
+    """A signal that asks the process to end; what runs cleans up as after Ctrl-C."""
 
-    return isinstance(error, sparsexmc.Error)
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise in the main thread, so that temporary files vanish. An ignored one (nohup) stays so."""
+
+    def stop(number: int, frame: object) -> None:
+        raise _Signal(number)
+
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                old[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether it is the user's or the machine's doing; anything else is a bug, whose traceback we want to see."""
+    return isinstance(error, (UsageError, Error, OSError, MemoryError))
 
 
 def _message(error: Exception) -> str:
@@ -87,13 +119,11 @@ def _message(error: Exception) -> str:
 
 
 class _Version(argparse.Action):
-    """`--version`, looked up only when asked for."""
+    """`--version`."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version and leave")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        import sparsexmc
-
-        print(f"sparsexmc {sparsexmc.__version__}")
+        print(f"sparsexmc {_core.version()}")
         parser.exit()

@@ -16,9 +16,12 @@ Label names (labels.txt), names of instances (names.txt) and filter files come a
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
-from . import inputs
+from .. import data
+from ..data.store import check_target
+from .errors import UsageError
 from .tables import human_seconds
 
 
@@ -31,17 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import sparsexmc as sx
-    from sparsexmc.data.store import check_target
-
     for path in (args.source, args.test):
-        if path is not None:
-            inputs.require_path(path)
+        if path is not None and not os.path.exists(path):
+            raise UsageError(f"{path}: no such file or directory")
     start = time.perf_counter()
     check_target(args.target, overwrite=args.force)
-    dataset = sx.data.load(args.source, test=args.test)
+    dataset = data.load(args.source, test=args.test)
     print(f"{dataset!r}, read in {human_seconds(time.perf_counter() - start)}", flush=True)
     start = time.perf_counter()
-    sx.data.save(args.target, dataset, form=args.to, overwrite=args.force)
+    data.save(args.target, dataset, form=args.to, overwrite=args.force)
     print(f"{args.target} written in {human_seconds(time.perf_counter() - start)}")
     return 0

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import Any
 
-from .config import Config
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from sparsexmc.data import Dataset
+from ..data import Dataset
 
 # On top of the defaults for the size of the data.
-CONFIG: Config = {
+SETTINGS: dict[str, Any] = {
     "model": {
         "hidden": {"features": 1024, "dropout": 0.4, "input_scale": 6.0},
         "fan_in": 64,
@@ -40,8 +37,6 @@ SEED = 12
 
 def packages(dataset: Dataset, ids: npt.NDArray[np.int64]) -> str:
     """Some test packages, drawn at random, with their predicted (`ids` [n, k]) and true dependencies by name."""
-    import numpy as np
-
     names, labels, Y = dataset.test_instance_names, dataset.label_names, dataset.Y_test
     assert names is not None and labels is not None and Y is not None
     counts = dataset.label_counts

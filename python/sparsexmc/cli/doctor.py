@@ -6,9 +6,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sys
 from importlib import metadata
+from pathlib import Path
 
+import numpy as np
+import scipy.sparse as sp
+
+from .. import _core
+from ..classifier import Classifier
+from ..config import Adam
+from ..interop.cuda import cublas_folder
 from . import cards
 from .tables import table
 
@@ -32,14 +39,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [["Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"]]
     rows += [[name, _version(name) or "MISSING"] for name in REQUIRED]
     rows += [[name, version] for name in OPTIONAL if (version := _version(name))]
-    try:
-        import sparsexmc
-        from sparsexmc import _core
-    except ImportError as error:
-        print(table([["sparsexmc", "cannot be imported"], *rows], align="ll"))
-        print(f"\nself-test  FAILED: {error}", file=sys.stderr)
-        return 1
-    rows.insert(0, ["sparsexmc", f"{sparsexmc.__version__} ({os.path.dirname(sparsexmc.__file__)})"])
+    rows.insert(0, ["sparsexmc", f"{_core.version()} ({Path(__file__).parents[1]})"])
     forced = os.environ.get("SPARSEXMC_CPU_ISA")
     without_cuda = _core.cuda_unavailable_reason()
     rows += [
@@ -59,24 +59,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def self_test(device: str) -> str:
-    """Trains a small classifier with dense and fan-in labels. Returns what is wrong, or an empty string."""
-    import numpy as np
-    import scipy.sparse as sp
-
-    import sparsexmc as sx
-
+    """Trains a small classifier with dense and fan-in labels. Returns the fault, or an empty string."""
     instances = 64
     labels = np.arange(instances) % 40
     embeddings = np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)[labels]
     positives = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), labels)), shape=(instances, 40))
     try:
-        classifier = sx.Classifier(
+        classifier = Classifier(
             32,
             40,
             fan_in=16,
             group_size=4,
             dense_labels=8,
-            optimizer=sx.Adam(lr=0.05),
+            optimizer=Adam(lr=0.05),
             batch_size=instances,
             device=device,
         )
@@ -91,9 +86,6 @@ def self_test(device: str) -> str:
 
 
 def _cuda_rows() -> list[list[str]]:
-    from sparsexmc import _core
-    from sparsexmc.interop.cuda import cublas_folder
-
     kernels = {"none": "not built: there was no CUDA compiler, or SPARSEXMC_CUDA=OFF", "shim": "on the CPU, for tests"}
     found = cards.driver()
     rows = [["CUDA kernels", kernels.get(_core.cuda_backend(), "built")]]

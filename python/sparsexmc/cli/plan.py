@@ -12,8 +12,11 @@ import argparse
 import json
 from typing import Any
 
-from . import config as cfg
-from . import defaults
+from ..classifier import plan as plan_classifier
+from ..model import Settings, toml
+from .errors import UsageError
+
+LONG_TRAINING = 100_000  # steps
 
 # Options that name arguments of sparsexmc.plan one to one.
 NUMBERS = {
@@ -49,19 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import sparsexmc as sx
-
-    config = cfg.read(args.config) if args.config else {}
-    config = cfg.merge(config, {"model": _options(args)})
+    table = toml.read(args.config) if args.config else {}
+    table = toml.merge(table, {"model": _options(args)})
     for text in args.set:
-        config = cfg.merge(config, cfg.parse_override(text))
-    cfg.check(config)
-    config["model"].pop("schedule", None)  # holds no memory, and may wait for a number of steps
-    config["model"] = defaults.for_steps(config["model"], 1)
+        table = toml.merge(table, toml.parse_override(text))
     for name in ("in_features", "num_labels"):
-        if name not in config["model"]:
-            raise cfg.UsageError(f"the plan needs {name}; give --{name.replace('_', '-')} or a --config that has it")
-    plan = sx.plan(**cfg.model_arguments(config))
+        if name not in table["model"]:
+            raise UsageError(f"the plan needs {name}; give --{name.replace('_', '-')} or a --config that has it")
+    # Batches that RigL keeps count as for a long training; fewer steps would keep fewer.
+    settings = Settings.from_table(table).model.for_total_steps(LONG_TRAINING)
+    plan = plan_classifier(**settings.arguments())
     print(json.dumps({**plan, "total": plan.total}, indent=2) if args.json else plan.table().rstrip())
     return 0
 
@@ -87,9 +87,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _number(option: str, text: str) -> int | float | str:
-    if option == "--fan-in" and text == cfg.NONE:
-        return cfg.NONE
+    if option == "--fan-in" and text == toml.NONE:
+        return toml.NONE
     try:
         return int(text) if text.isdigit() else float(text)
     except ValueError:
-        raise cfg.UsageError(f"{option} {text}: not a number") from None
+        raise UsageError(f"{option} {text}: not a number") from None

@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from . import ensemble, inputs, label_weights, model_inputs
-from .config import UsageError
+import numpy as np
+import scipy.sparse as sp
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+from .._files import atomic_file
+from ..core.filter import Ranking
+from . import inputs, label_weights
+from .errors import UsageError
 
 DEFAULT_K = 5
-ROWS_AT_A_TIME = 4096
+ROWS_AT_A_TIME = 4096  # lines appear while the rest is ranked
+
+Batches = Iterator[Ranking]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,42 +34,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=int, metavar="K", help=f"labels per instance (default {DEFAULT_K}, or all if fewer)")
     parser.add_argument("-o", "--output", metavar="FILE", help="text, or .npz for a CSR matrix; default: the terminal")
     parser.add_argument("--ids", action="store_true", help="label ids, even where the model knows names")
-    model_inputs.add_filter_argument(parser)
-    ensemble.add_argument(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads")
-    inputs.add_device_argument(parser)
+    inputs.add_model_arguments(parser)
     label_weights.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    classifier = inputs.load_model(args.model, args.threads, args.device)
+    model = inputs.load_model(args.model, args.threads, args.device)
     as_matrix = args.output is not None and args.output.endswith(".npz")
-    names = None if args.ids or as_matrix else _printable(classifier.label_names)
-    X, blanked = model_inputs.load_features(args.data, classifier, args.model, demo=args.demo, filter_file=args.filter)
-    k = min(DEFAULT_K, classifier.num_labels) if args.k is None else args.k
-    ranker = ensemble.load(args.model, classifier, args.threads, wanted=not args.network_alone)
-    weighted: ensemble.Ranker = ranker
-    if args.label_weights is not None:
-        weighted = label_weights.apply(args.label_weights, classifier, ranker, args.model)
-    batches = _batches(weighted, X, k, blanked)
+    names = None if args.ids or as_matrix else _printable(model.label_names)
+    X, blanked = inputs.unlabelled(args.data, model, demo=args.demo, filter_file=args.filter)
+    X = inputs.features_of(model, X, args.model)
+    k = min(DEFAULT_K, model.num_labels) if args.k is None else args.k
+    weights = label_weights.label_weights(args.label_weights, model)
+    batches = _batches(model.ranker(args.network_alone), X, k, blanked, weights)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
         return 0
-    with inputs.output_file(args.output) as file:
-        if as_matrix:
-            _save_matrix(file, batches, classifier.num_labels)
-        else:
-            file.writelines(line.encode() for line in _lines(batches, names))
+    try:
+        with atomic_file(args.output) as file:
+            if as_matrix:
+                _save_matrix(file, batches, model.num_labels)
+            else:
+                file.writelines(line.encode() for line in _lines(batches, names))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"{args.output}: cannot be written: {why}") from None
     return 0
 
 
-Batches = Iterator[tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]]
-
-
-def _batches(ranker: ensemble.Ranker, X: Any, k: int, blanked: Any) -> Batches:
+def _batches(ranker: Any, X: Any, k: int, blanked: Any, weights: Any) -> Batches:
     for start in range(0, X.shape[0], ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
-        yield ranker.topk(X[rows], k, filter=None if blanked is None else blanked[rows])
+        filter = None if blanked is None else blanked[rows]
+        yield ranker.topk(X[rows], k, filter=filter, label_weights=weights)
 
 
 def _printable(names: list[str] | None) -> list[str] | None:
@@ -90,9 +89,6 @@ def _lines(batches: Batches, names: list[str] | None) -> Iterator[str]:
 
 
 def _save_matrix(file: BinaryIO, batches: Batches, num_labels: int) -> None:
-    import numpy as np
-    import scipy.sparse as sp
-
     scores, ids, lengths = [np.empty(0, np.float32)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
     for batch_scores, batch_ids in batches:
         found = batch_ids >= 0

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from .. import report
+from ..core.description import describe
+from ..model import Model
+from ..report.figure_style import require_matplotlib
+from ..report.output import check_place
 from . import inputs
-from .config import UsageError
-from .info import describe, describe_features
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from sparsexmc import Classifier
-
-    from .evaluate import Task
+from .errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +35,6 @@ def check(args: argparse.Namespace) -> Path | None:
         if args.metrics_file is not None:
             raise UsageError("--metrics-file holds the learning curves of a report; give --report DIR, too")
         return None
-    from sparsexmc.report.figure_style import require_matplotlib
-    from sparsexmc.report.output import check_place
-
     try:
         require_matplotlib()
     except ImportError as error:
@@ -53,15 +49,13 @@ def check(args: argparse.Namespace) -> Path | None:
 
 def write(
     args: argparse.Namespace,
-    task: Task,
-    classifier: Classifier,
+    task: Any,  # evaluate.Task
+    model: Model,
     ids: npt.NDArray[np.int64],
     baseline_ids: npt.NDArray[np.int64] | None,
     metrics_file: Path | None,
 ) -> Path:
     """Writes the report and returns the path of its page."""
-    from sparsexmc import report
-
     title = _title(args.model)
     baselines = {}
     if baseline_ids is not None:
@@ -69,19 +63,19 @@ def write(
         baselines[other if other != title else args.baseline] = baseline_ids
     return report.write(
         args.report,
-        classifier,
+        model.classifier,
         ids,
         task.Y,
         train_labels=task.train_labels,
         baselines=baselines,
         metrics_file=metrics_file,
-        label_names=task.dataset.label_names or classifier.label_names,
+        label_names=task.dataset.label_names or model.label_names,
         model_name=title,
         data_name=task.dataset.name or "the data",
         facts=[
             ["model", args.model],
-            *describe(classifier.config),
-            ["features", describe_features(args.model)],
+            *describe(model.classifier.config),
+            ["features", str(model.preparation)],
         ],
         cutoffs=task.cutoffs,
         A=args.A,

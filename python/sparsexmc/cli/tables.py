@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..report.scores import LEAST_TRAINING_INSTANCES, has_propensities
 
 GAP = "  "
 
@@ -70,3 +73,17 @@ def human_seconds(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """1234, "label" -> "1,234 labels"; 1, "label" -> "1 label"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def propensity_note(train_labels: Any, a: float, b: float) -> str:
+    """The line that belongs below every PSP."""
+    if train_labels is None:
+        return "no PSP: it needs training labels; name them with --train DATA"
+    if not has_propensities(train_labels):
+        return f"no PSP: it needs at least {LEAST_TRAINING_INSTANCES} training instances"
+    return f"propensities: A = {a:g}, B = {b:g}, from {count(train_labels.shape[0], 'training instance')}"
+
+
+def filter_note(blanked: Any) -> str:
+    """The line that belongs below metrics of filtered predictions; nothing without a filter."""
+    return "" if blanked is None else f"{count(blanked.nnz, 'pair')} of the filter blanked before ranking\n"

@@ -22,25 +22,25 @@ lowercase, token_pattern.
 from __future__ import annotations
 
 import argparse
-import inspect
 import resource
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import config as cfg
-from . import defaults, demo, ensemble, evaluate, inputs, preparation
-from .tables import count, human_seconds, indent, metric_table
-
-if TYPE_CHECKING:
-    from sparsexmc import Classifier, Ensemble, History
-    from sparsexmc.data import Dataset, TextVectorizer, TfIdf
+from ..data import Dataset
+from ..memory import format_bytes
+from ..model import Model, TrainingRun, toml
+from ..model.evaluation import CUTOFFS, measure, rank
+from ..report.scores import POPULAR, most_frequent
+from ..training.validation import A, B
+from . import demo, inputs
+from .errors import UsageError
+from .tables import count, filter_note, human_seconds, indent, metric_table, propensity_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_data_arguments(parser)
     parser.add_argument("-o", "--output", metavar="MODEL", help="model directory to write (optional with --demo)")
+    parser.add_argument("--force", action="store_true", help="replace MODEL if it is a model; never anything else")
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
     parser.add_argument("--epochs", type=int, metavar="N", help="same as --set training.epochs=N")
@@ -52,78 +52,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sparsexmc.memory import format_bytes
-
     if args.demo == (args.data is not None):
-        raise cfg.UsageError("give either DATA or --demo; `sparsexmc train --help` shows both")
+        raise UsageError("give either DATA or --demo; `sparsexmc train --help` shows both")
     if args.output is None and not args.demo:
-        raise cfg.UsageError("give -o MODEL, the directory where the model goes")
-    wanted = _wanted(args)
-    cfg.check(wanted)
-    ensemble.check(wanted)
-    output = None if args.output is None else inputs.check_model_output(args.output)
+        raise UsageError("give -o MODEL, the directory where the model goes")
+    start = time.perf_counter()
+    data = inputs.open_named(None, demo=True) if args.demo else args.data
+    job = TrainingRun(
+        data, _wanted(args), output=args.output, force=args.force, base=demo.SETTINGS if args.demo else None
+    )
+    print(f"{job.dataset!r}, ready in {human_seconds(time.perf_counter() - start)}", flush=True)
+    print(f"\n{indent(job.settings.to_toml(concise=True))}\n")
+    planned = format_bytes(job.classifier.memory.planned)
+    print(f"{count(job.steps, 'step')}, {planned} of memory on {job.classifier.device}\n", flush=True)
 
     start = time.perf_counter()
-    dataset, vectorizer, text_options = _load(args, wanted)
-    print(f"{dataset!r}, read in {human_seconds(time.perf_counter() - start)}", flush=True)
-    job = _prepare(dataset, vectorizer, cfg.merge(wanted, text_options), demo.CONFIG if args.demo else {})
-    classifier, steps = _create(job)
-    print(f"\n{indent(cfg.dump(job.config))}\n")
-    planned = format_bytes(classifier.memory.planned)
-    print(f"{count(steps, 'step')}, {planned} of memory on {classifier.device}\n", flush=True)
-
-    metrics_file = args.metrics_file or (None if output is None else inputs.metrics_file_of(output))
-    start = time.perf_counter()
-    # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
-    checkpoint = None if args.demo else output
-    history = _fit(classifier, job, checkpoint, metrics_file, progress=False if args.no_progress else None)
-    epochs = len(history.epochs)
-    if checkpoint is not None and history.epochs and history.best_epoch != history.epochs[-1].epoch:
-        del classifier
-        classifier = inputs.load_model(str(checkpoint), args.threads)
-        print(f"epoch {history.best_epoch} was the best of {epochs} by {history.metric}; its model is kept")
-    together = _ensemble(classifier, job, args.threads)
+    model = job.train(
+        metrics_file=args.metrics_file or (None if args.output is None else inputs.metrics_file_of(args.output)),
+        progress=False if args.no_progress else None,
+        # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
+        keep_epochs=not args.demo,
+    )
     seconds = time.perf_counter() - start
-    if output is not None:
-        job.save(output, classifier, together)
-    _report(classifier, together or classifier, job, show_packages=args.demo)
+    _tell(model)
+    _report(model, job.dataset, job.X_test, show_packages=args.demo)
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    epochs = len(model.history.epochs) if model.history is not None else 0
     print(
         f"\ntrained {count(epochs, 'epoch')} in {human_seconds(seconds)}; peak memory "
-        f"{format_bytes(classifier.memory.peak)} in the engine, {format_bytes(process_peak)} in the process"
+        f"{format_bytes(job.classifier.memory.peak)} in the engine, {format_bytes(process_peak)} in the process"
     )
-    if output is not None:
+    if args.output is not None:
         print(f"model saved to {args.output}")
     return 0
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training run, ready to start: the data as the engine reads it, and the whole configuration."""
-
-    dataset: Dataset
-    X: Any  # [n, in_features] training features after preparation
-    X_test: Any
-    tfidf: TfIdf | None
-    vectorizer: TextVectorizer | None
-    config: cfg.Config
-
-    def save(self, model: Path, classifier: Classifier, together: Ensemble | None = None) -> None:
-        """Saves the model with all its parts; the linear classifiers and neighbors come when the training is over."""
-        from sparsexmc.core.directory import ModelWriter
-
-        with ModelWriter(model) as writer:
-            writer.add_classifier(classifier._engine, classifier.label_names)
-            ensemble.save(writer, together)
-            preparation.write(writer, self.tfidf, self.config, self.vectorizer)
-            writer.publish()
-
-
-def _wanted(args: argparse.Namespace) -> cfg.Config:
-    """What the file and the options ask for."""
-    config = cfg.read(args.config) if args.config else {}
+def _wanted(args: argparse.Namespace) -> toml.Table:
+    """The settings that the file and the options ask for."""
+    table = toml.read(args.config) if args.config else {}
     for text in args.set:
-        config = cfg.merge(config, cfg.parse_override(text))
+        table = toml.merge(table, toml.parse_override(text))
     for section, key, value in (
         ("training", "epochs", args.epochs),
         ("model", "seed", args.seed),
@@ -131,130 +99,46 @@ def _wanted(args: argparse.Namespace) -> cfg.Config:
         ("model", "device", args.device),
     ):
         if value is not None:
-            config = cfg.merge(config, {section: {key: value}})
-    return config
+            table = toml.merge(table, {section: {key: value}})
+    return table
 
 
-def _load(args: argparse.Namespace, wanted: cfg.Config) -> tuple[Dataset, TextVectorizer | None, cfg.Config]:
-    """The data; for raw text also what counts its tokens, and the options of that as a configuration."""
-    from sparsexmc.data import TextVectorizer, load_texts
-    from sparsexmc.data.texts import is_raw_text
-
-    known = cfg.text_keys()
-    options: dict[str, Any] = {key: value for key, value in wanted.get("data", {}).items() if key in known}
-    if args.data is None or not is_raw_text(args.data):
-        if options:
-            raise cfg.UsageError(f"data.{next(iter(options))} is for raw text, which this data is not; leave it out")
-        return inputs.load_data(args.data, demo=args.demo), None, {}
-    inputs.require_path(args.data)
-    texts = load_texts(args.data)
-    signature = inspect.signature(TextVectorizer.fit).parameters
-    options = {key: signature[key].default for key in signature if key in known} | options
-    given: dict[str, Any] = {key: None if value == cfg.NONE else value for key, value in options.items()}
-    vectorizer = TextVectorizer.fit(texts.texts, **given)
-    return texts.counts(vectorizer), vectorizer, {"data": options}
-
-
-def _prepare(dataset: Dataset, vectorizer: TextVectorizer | None, wanted: cfg.Config, own: cfg.Config) -> Job:
-    """Merges the defaults for this data, a demo's `own` configuration and what is `wanted`; weighs the features."""
-    from sparsexmc.data import TfIdf
-
-    tfidf = wanted.get("data", {}).get("tfidf", preparation.are_counts(dataset.X))
-    if tfidf and not preparation.are_counts(dataset.X):
-        raise cfg.UsageError("data.tfidf = true needs sparse token counts, not the numbers of this data; write false")
-    config = defaults.for_data(dataset.X, dataset.Y)
-    for part in (own, wanted, {"data": {"tfidf": tfidf}}):
-        config = cfg.merge(config, part)
-    cfg.check(config)
-    sizes = {
-        "in_features": dataset.num_features,
-        "num_labels": dataset.num_labels,
-        "num_instances": dataset.Y.shape[0],
-    }
-    for name, size in sizes.items():
-        if config["model"][name] != size:
-            raise cfg.UsageError(f"model.{name} is {config['model'][name]}, but the data has {size}; leave it out")
-    weights = TfIdf.fit(dataset.X) if tfidf else None
-    X, X_test = (X if X is None or weights is None else weights.apply(X) for X in (dataset.X, dataset.X_test))
-    return Job(dataset, X, X_test, weights, vectorizer, config)
+def _tell(model: Model) -> None:
+    """Which epoch was the best, and what tuning found."""
+    history, tuning, settings = model.history, model.tuning, model.settings
+    if history is not None and history.epochs and history.best_epoch != history.epochs[-1].epoch:
+        epochs = len(history.epochs)
+        print(f"epoch {history.best_epoch} was the best of {epochs} by {history.metric}; its model is kept")
+    if tuning is None or settings is None:
+        return
+    said = []
+    if tuning.cost is not None:
+        said.append(f"linear weight {tuning.weights.linear:g} with cost {tuning.cost:g}")
+    if settings.neighbors.enabled or settings.neighbors.weight == 0:
+        by = " by the hidden layer" if tuning.space == "hidden" else ""
+        said.append(f"neighbors{by} weight {tuning.weights.votes:g} with power {tuning.weights.power:g}")
+    alone = "" if tuning.network_alone is None else f", the network alone {100 * tuning.network_alone:.1f}"
+    print(
+        f"best on {count(tuning.held, 'instance')} held out: {', '.join(said)}; mean of P@1, P@3 and P@5 "
+        f"{100 * tuning.value:.1f}{alone}"
+    )
 
 
-def _create(job: Job) -> tuple[Classifier, int]:
-    """The untrained classifier, and the number of steps that its training will take."""
-    import sparsexmc as sx
-    from sparsexmc._checks import require_int
-    from sparsexmc.training.fit import steps_per_epoch
-
-    training = cfg.training_arguments(job.config)
-    batch_size = training.get("batch_size") or job.config["model"]["batch_size"]
-    require_int("training.epochs", training["epochs"], 1)
-    require_int("batch_size", batch_size, 1)
-    steps = training["epochs"] * steps_per_epoch(job.X.shape[0], batch_size, training["validation"])
-    model = defaults.for_steps(job.config["model"], steps)
-    arguments = cfg.model_arguments({"model": model})
-    if model.get("label_order", cfg.FREQUENCY) != cfg.FREQUENCY and arguments["fan_in"] is not None:
-        group_size, dense_labels = arguments["group_size"], arguments["dense_labels"]
-        arguments["label_order"] = sx.cluster_labels(
-            job.X, job.dataset.Y, group_size, method=model["label_order"], dense_labels=dense_labels
-        )
-    classifier = sx.Classifier(**arguments, label_counts=job.dataset.label_counts)
-    classifier.label_names = job.dataset.label_names
-    return classifier, steps
-
-
-def _fit(
-    classifier: Classifier, job: Job, checkpoint: Path | None, metrics_file: str | Path | None, *, progress: bool | None
-) -> History:
-    """Trains, and saves the model after every epoch that is the best so far."""
-    from sparsexmc.training.history import Callback
-
-    class Save(Callback):
-        saved_epoch: int | None = None
-
-        def on_epoch(self, classifier: Classifier, info: Any) -> bool | None:
-            if checkpoint is not None and info.improved:
-                job.save(checkpoint, classifier)
-                self.saved_epoch = info.epoch
-            return None
-
-    save = Save()
-    options: dict[str, Any] = {
-        "callbacks": [save],
-        "metrics_file": metrics_file,
-        "progress": progress,
-        "filter": job.dataset.filter,
-    }
-    options |= cfg.training_arguments(job.config)
-    try:
-        return classifier.fit(job.X, job.dataset.Y, **options)
-    except KeyboardInterrupt:
-        kept = save.saved_epoch
-        what = f"{checkpoint} holds epoch {kept}" if kept is not None else "no epoch was saved"
-        raise KeyboardInterrupt(f"interrupted at step {classifier.step:,}; {what}") from None
-
-
-def _ensemble(classifier: Classifier, job: Job, threads: int | None) -> Ensemble | None:
-    training = cfg.training_arguments(job.config)
-    return ensemble.learn(job.config, classifier, job.X, job.dataset.Y, training, threads)
-
-
-def _report(classifier: Classifier, ranker: ensemble.Ranker, job: Job, *, show_packages: bool) -> None:
-    """The metrics on the test instances, where there are any; for the demo also packages and the baseline."""
-    from sparsexmc.report.scores import POPULAR, most_frequent
-
-    Y, Y_test = job.dataset.Y, job.dataset.Y_test
+def _report(model: Model, dataset: Dataset, X_test: Any, *, show_packages: bool) -> None:
+    """Print the metrics on the test instances, where there are any; for the demo also packages and the baseline."""
+    Y, Y_test = dataset.Y, dataset.Y_test
     if Y_test is None:
         print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
         return
-    cutoffs = [k for k in evaluate.CUTOFFS if k <= classifier.num_labels]
-    ids = evaluate.predict_ids(ranker, job.X_test, cutoffs[-1], job.dataset.filter_test)
-    reports = {"sparsexmc": evaluate.measure(ids, Y_test, Y, cutoffs)}
-    if ranker is not classifier:
-        alone = evaluate.predict_ids(classifier, job.X_test, cutoffs[-1], job.dataset.filter_test)
-        reports["network alone"] = evaluate.measure(alone, Y_test, Y, cutoffs)
+    cutoffs = [k for k in CUTOFFS if k <= model.num_labels]
+    ids = rank(model.ranker(), X_test, cutoffs[-1], dataset.filter_test)
+    reports = {"sparsexmc": measure(ids, Y_test, Y, cutoffs)}
+    if model.ensemble is not None:
+        alone = rank(model.classifier, X_test, cutoffs[-1], dataset.filter_test)
+        reports["network alone"] = measure(alone, Y_test, Y, cutoffs)
     if show_packages:
-        print("\n" + demo.packages(job.dataset, ids))
-        popular = most_frequent(job.dataset.label_counts, len(ids), cutoffs[-1])
-        reports[POPULAR] = evaluate.measure(popular, Y_test, Y, cutoffs)
-    print(f"\n{count(Y_test.shape[0], 'test instance')}\n\n{metric_table(reports)}\n\n{evaluate.propensity_note(Y)}")
-    print(evaluate.filter_note(job.dataset.filter_test), end="")
+        print("\n" + demo.packages(dataset, ids))
+        popular = most_frequent(dataset.label_counts, len(ids), cutoffs[-1])
+        reports[POPULAR] = measure(popular, Y_test, Y, cutoffs)
+    print(f"\n{count(Y_test.shape[0], 'test instance')}\n\n{metric_table(reports)}\n\n{propensity_note(Y, A, B)}")
+    print(filter_note(dataset.filter_test), end="")

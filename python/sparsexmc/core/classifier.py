@@ -29,6 +29,7 @@ from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
 from .directory import ModelReader
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
+from .packing import from_bytes, to_bytes
 from .state import check_label_names, read_label_counts, read_state, tensors_of, write_state
 from .step import StepResult
 
@@ -324,19 +325,25 @@ class CoreClassifier:
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Self:
-        """Read a checkpoint directory; see `sparsexmc.load`."""
+        """Read a checkpoint directory, of a model the network alone; see `sparsexmc.load`."""
         require_int("num_threads", num_threads, 0)
-        cuda.prepare(device)
         with ModelReader(path) as reader:
-            return cls._of_model(reader, device, num_threads)
+            return cls._read(reader, device, num_threads)
 
     @classmethod
-    def _of_model(cls, reader: ModelReader, device: str | None, num_threads: int) -> Self:
-        """The classifier of an open model directory; `cuda.prepare(device)` has been called."""
+    def _read(cls, reader: ModelReader, device: str | None, num_threads: int) -> Self:
+        cuda.prepare(device)
         classifier = cls.__new__(cls)
         classifier._set_engine(reader.engine(device, num_threads), device)
         classifier._label_names = reader.label_names()
         return classifier
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The files of the checkpoint as bytes: copies and pickles hold what `save` writes."""
+        return {"files": to_bytes(self.save)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(from_bytes(state["files"], type(self).load).__dict__)
 
     def __repr__(self) -> str:
         c = self._config

@@ -91,6 +91,12 @@ class Dataset:
         """[L] training instances with the label."""
         return np.bincount(self.Y.indices, minlength=self.num_labels).astype(np.int64, copy=False)
 
+    def measured_split(self) -> tuple[Features, sp.csr_matrix, sp.csr_matrix | None]:
+        """(X, Y, filter) of the test instances where there are any, else of the training instances."""
+        if self.X_test is not None and self.Y_test is not None:
+            return self.X_test, self.Y_test, self.filter_test
+        return self.X, self.Y, self.filter
+
     def __repr__(self) -> str:
         test = 0 if self.Y_test is None else self.Y_test.shape[0]
         kind = "sparse" if sp.issparse(self.X) else "dense"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,10 +12,9 @@ import scipy.sparse as sp
 
 from .._checks import require_int
 from ..errors import ArgumentError, DataError, DTypeError
+from .settings import DataSettings, check_text_options
 
 FORMAT = 1
-TOKEN_PATTERN = r"(?u)\b\w\w+\b"
-"""scikit-learn's own: words of two or more letters, digits or underscores."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class TextVectorizer:
     """
 
     terms: tuple[str, ...]
-    ngrams: int = 1
-    lowercase: bool = True
-    token_pattern: str = TOKEN_PATTERN
+    ngrams: int = DataSettings.ngrams
+    lowercase: bool = DataSettings.lowercase
+    token_pattern: str = DataSettings.token_pattern
 
     def __post_init__(self) -> None:
-        _check_options(self.ngrams, self.lowercase, self.token_pattern)
+        check_text_options(self.ngrams, self.lowercase, self.token_pattern)
         if not self.terms or not all(isinstance(term, str) for term in self.terms):
             raise ArgumentError("terms must be texts, and at least one")
         if len(set(self.terms)) != len(self.terms):
@@ -50,11 +48,11 @@ class TextVectorizer:
         cls,
         texts: Sequence[str],
         *,
-        ngrams: int = 1,
-        min_df: int = 2,
-        max_features: int | None = 200_000,
-        lowercase: bool = True,
-        token_pattern: str = TOKEN_PATTERN,
+        ngrams: int = DataSettings.ngrams,
+        min_df: int = DataSettings.min_df,
+        max_features: int | None = DataSettings.max_features,
+        lowercase: bool = DataSettings.lowercase,
+        token_pattern: str = DataSettings.token_pattern,
     ) -> TextVectorizer:
         """The vocabulary of `texts`: terms in at least `min_df` of them, of those the `max_features` commonest, sorted.
 
@@ -62,7 +60,7 @@ class TextVectorizer:
             ArgumentError: a wrong option, scikit-learn is missing, or no term is left.
             DTypeError: something in `texts` is no text.
         """
-        _check_options(ngrams, lowercase, token_pattern)
+        check_text_options(ngrams, lowercase, token_pattern)
         require_int("min_df", min_df, 1)
         if max_features is not None:
             require_int("max_features", max_features, 1)
@@ -121,18 +119,6 @@ def _count_vectorizer() -> Any:
             "raw text needs scikit-learn, which is not installed: pip install 'sparsexmc[text]'"
         ) from None
     return CountVectorizer
-
-
-def _check_options(ngrams: int, lowercase: bool, token_pattern: str) -> None:
-    require_int("ngrams", ngrams, 1)
-    if not isinstance(lowercase, bool):
-        raise ArgumentError(f"lowercase={lowercase!r} must be True or False")
-    try:
-        groups = re.compile(token_pattern).groups
-    except (re.error, TypeError) as error:
-        raise ArgumentError(f"token_pattern={token_pattern!r} is no regular expression: {error}") from None
-    if groups > 1:
-        raise ArgumentError(f"token_pattern={token_pattern!r} has {groups} groups; write (?:...), one may stay")
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from .._checks import require_int, require_number
 from .._sparse import label_matrix
-from ..classifier import Classifier
 from ..config import Votes
+from ..core.classifier import CoreClassifier
 from ..core.filter import Ranking, blanked_labels, drop, widest
 from ..errors import ArgumentError
 from ..interop.inputs import label_array, label_numbers
@@ -60,7 +60,7 @@ class Ensemble:
 
     def __init__(
         self,
-        classifier: Classifier | None,
+        classifier: CoreClassifier | None,
         *,
         linear: Linear | None = None,
         neighbors: Neighbors | None = None,
@@ -69,12 +69,14 @@ class Ensemble:
         num_threads: int | None = None,
     ) -> None:
         for name, part, kind in (
-            ("classifier", classifier, Classifier),
+            ("classifier", classifier, CoreClassifier),
             ("linear", linear, Linear),
             ("neighbors", neighbors, Neighbors),
         ):
             if part is not None and not isinstance(part, kind):
-                raise ArgumentError(f"{name} is a {type(part).__name__}; pass a sparsexmc.{kind.__name__} or None")
+                raise ArgumentError(
+                    f"{name} is a {type(part).__name__}; pass a sparsexmc.{kind.__name__.removeprefix('Core')} or None"
+                )
         parts = {"classifier": classifier, "linear": linear, "neighbors": neighbors}
         sizes = {name: part.num_labels for name, part in parts.items() if part is not None}
         if len(set(sizes.values())) != 1:
@@ -221,7 +223,7 @@ class Ensemble:
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
 
 
-def _check_features(classifier: Classifier | None, linear: Linear | None, neighbors: Neighbors | None) -> None:
+def _check_features(classifier: CoreClassifier | None, linear: Linear | None, neighbors: Neighbors | None) -> None:
     """Raises ArgumentError where the parts cannot read the same features, or neighbors the hidden layer."""
     if neighbors is None:
         return

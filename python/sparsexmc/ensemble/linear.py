@@ -13,7 +13,8 @@ from .. import _core
 from .._checks import require_int, require_number
 from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..errors import ArgumentError
-from . import archive as _archive
+from . import archive
+from .settings import COST, WEIGHT, LinearSettings
 
 _PARTS = ("data", "indices", "indptr")
 _BIAS = np.float32(-1)
@@ -53,12 +54,12 @@ class Linear:
         X: Any,
         Y: Any,
         *,
-        cost: float = 0.3,
-        negatives: int = 50,
-        rounds: int = 4,
-        threshold: float = 0.1,
-        weight: float = 0.4,
-        seed: int = 0,
+        cost: float = COST,
+        negatives: int = LinearSettings.negatives,
+        rounds: int = LinearSettings.rounds,
+        threshold: float = LinearSettings.threshold,
+        weight: float = WEIGHT,
+        seed: int = LinearSettings.seed,
         num_threads: int | None = None,
     ) -> None:
         require_int("rounds", rounds, 1)
@@ -110,20 +111,20 @@ class Linear:
         products, ids = search(self._postings, queries, k, self._threads)
         return products + _BIAS, ids
 
-    def save(self, path: _archive.Target) -> None:
+    def save(self, path: archive.Target) -> None:
         """Writes everything to one `.npz` file, which `load` reads. `path` may be an open binary file.
 
         Raises:
             DataError: the path cannot be written.
         """
         meta = {"in_features": self.in_features, "num_labels": self.num_labels, "weight": self.weight}
-        _archive.write(path, "linear", {part: getattr(self._postings, part) for part in _PARTS}, meta)
+        archive.write(path, "linear", {part: getattr(self._postings, part) for part in _PARTS}, meta)
 
     @classmethod
-    def load(cls, path: _archive.Target, *, num_threads: int | None = None) -> Linear:
+    def load(cls, path: archive.Target, *, num_threads: int | None = None) -> Linear:
         """Reads what `save` wrote. Raises DataError if it is missing, damaged or something else."""
         linear = cls.__new__(cls)
-        linear._postings, linear.weight = _archive.read(path, "linear", _parts)
+        linear._postings, linear.weight = archive.read(path, "linear", _parts)
         linear._threads = num_threads or 0
         return linear
 
@@ -156,9 +157,9 @@ class LinearTraining:
         Y: Any,
         *,
         held: npt.ArrayLike | None = None,
-        negatives: int = 50,
-        threshold: float = 0.1,
-        seed: int = 0,
+        negatives: int = LinearSettings.negatives,
+        threshold: float = LinearSettings.threshold,
+        seed: int = LinearSettings.seed,
         num_threads: int | None = None,
     ) -> None:
         features, labels = sparse_features("X", X), label_matrix("Y", Y)
@@ -193,7 +194,7 @@ class LinearTraining:
         self._training.admit_held()
         return self
 
-    def linear(self, weight: float = 0.4) -> Linear:
+    def linear(self, weight: float = WEIGHT) -> Linear:
         """The classifiers as they are now."""
         require_number("weight", weight, 0)
         linear = Linear.__new__(Linear)

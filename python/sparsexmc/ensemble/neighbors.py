@@ -15,14 +15,13 @@ from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..config import Votes
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError, DTypeError
-from . import archive as _archive
+from . import archive
 from .byte_rows import ByteRows
+from .settings import DENSE_POWER, SPARSE_POWER
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-# Of votes. Dense embeddings of different subjects are still somewhat alike; a higher power tells them apart.
-SPARSE_POWER, DENSE_POWER = 2.0, 4.0
 _BLOCK = 4096  # rows rounded at a time
 _CENTER_ROWS = 10_000
 _PARTS = ("data", "indices", "indptr")
@@ -159,23 +158,21 @@ class Neighbors:
             return self._rows.search(_unit_array("X", X, self._center), count, self._threads)
         return search(self._rows, unit_rows(sparse_features("X", X)), count, self._threads)
 
-    def save(self, path: _archive.Target) -> None:
+    def save(self, path: archive.Target) -> None:
         """Writes everything to one `.npz` file, which `load` reads. `path` may be an open binary file.
 
         Raises:
             DataError: the path cannot be written.
         """
         meta = {"in_features": self.in_features, "num_labels": self.num_labels, "votes": self.votes.to_dict()}
-        _archive.write(path, "neighbors", self._arrays(), meta)
+        archive.write(path, "neighbors", self._arrays(), meta)
 
     @classmethod
-    def load(cls, path: _archive.Target, *, num_threads: int | None = None) -> Neighbors:
+    def load(cls, path: archive.Target, *, num_threads: int | None = None) -> Neighbors:
         """Reads what `save` wrote. Raises DataError if it is missing, damaged or something else."""
         # Not through __init__, which would scale the rows once more and change their last bits.
         neighbors = cls.__new__(cls)
-        neighbors._labels, neighbors._rows, neighbors._center, neighbors.votes = _archive.read(
-            path, "neighbors", _parts
-        )
+        neighbors._labels, neighbors._rows, neighbors._center, neighbors.votes = archive.read(path, "neighbors", _parts)
         neighbors.in_features = int(neighbors._rows.shape[0] if neighbors.sparse else neighbors._rows.features)
         neighbors._threads = num_threads or 0
         return neighbors

@@ -1,4 +1,4 @@
-"""Arguments of the engine's classifier: what the estimator's parameters say, and the command line's defaults else."""
+"""Arguments of the engine's classifier: the parameters of the estimator, and the defaults of `sparsexmc.train` else."""
 
 from __future__ import annotations
 
@@ -11,52 +11,62 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from .._checks import require_int, require_number
-from ..cli import config as cfg
-from ..cli import defaults
-from ..config import SGD, Adam, Hidden, Rewiring
+from ..config import SGD, Adam, Hidden, Rewiring, Schedule
 from ..errors import ArgumentError
+from ..model import defaults
+from ..model.settings import ModelSettings
+from ..training.defaults import largest_batch_mean
+from ..training.fit import steps_per_epoch
 
 AUTO = "auto"
-# The command line's epochs are for thousands of instances: a hundred would be given too few steps to learn anything.
+# The epochs of `sparsexmc.train` are for thousands of instances: a hundred would get too few steps to learn anything.
 LEAST_STEPS = 1000
 # Without a hidden layer a logit is linear in the features, and takes a higher rate of Adam.
 LINEAR_RATE = 0.03
 STREAM_BATCH = 256
 
 
-def for_fit(parameters: dict[str, Any], X: Any, Y: sp.csr_matrix) -> tuple[dict[str, Any], int]:
-    """(arguments of `Classifier`, epochs) to train on all of X [n, in_features] and Y [n, L]."""
-    config = defaults.for_data(X, Y)
-    if not _is_auto(parameters["batch_size"]):
-        require_int("batch_size", parameters["batch_size"], 1)
-        config["model"]["batch_size"] = parameters["batch_size"]
-    model = _with_reserve(config["model"], X, Y)
+def validation(parameters: dict[str, Any], X: Any, Y: sp.csr_matrix) -> float | None:
+    """Share of the instances that an ensemble is weighed on; None: all are trained on."""
+    return defaults.for_data(X, Y).training.validation if parameters["ensemble"] else None
+
+
+def for_fit(
+    parameters: dict[str, Any], X: Any, Y: sp.csr_matrix, validation: float | None
+) -> tuple[dict[str, Any], int]:
+    """(arguments of `Classifier`, epochs) to train on X [n, in_features] and Y [n, L], less the share `validation`."""
+    settings = defaults.for_data(X, Y)
+    model = _with_batch_size(settings.model, parameters["batch_size"], X, Y)
     if _rewires(parameters):
-        model["rewiring"] = {}
-    epochs, steps_per_epoch = parameters["epochs"], math.ceil(Y.shape[0] / model["batch_size"])
+        model = replace(model, rewiring=Rewiring())
+    epochs = parameters["epochs"]
+    per_epoch = steps_per_epoch(Y.shape[0], model.batch_size, validation)
     if _is_auto(epochs):
-        epochs = max(config["training"]["epochs"], math.ceil(LEAST_STEPS / steps_per_epoch))
+        epochs = max(settings.training.epochs, math.ceil(LEAST_STEPS / per_epoch))
     require_int("epochs", epochs, 1)
-    steps = epochs * steps_per_epoch
-    return _arguments(parameters, cfg.model_arguments({"model": defaults.for_steps(model, steps)}), Y), epochs
+    return _arguments(parameters, model.for_total_steps(epochs * per_epoch).arguments(), Y), epochs
 
 
 def for_stream(parameters: dict[str, Any], X: Any, Y: sp.csr_matrix) -> dict[str, Any]:
     """Arguments of `Classifier` for data of which X and Y are only the beginning: nothing in them ends."""
-    model = defaults.for_data(X, Y)["model"] | {"schedule": {}, "num_instances": None}
-    model["batch_size"] = STREAM_BATCH if _is_auto(parameters["batch_size"]) else parameters["batch_size"]
-    require_int("batch_size", model["batch_size"], 1)
-    arguments = _arguments(parameters, cfg.model_arguments({"model": _with_reserve(model, X, Y)}), Y)
+    batch_size = STREAM_BATCH if _is_auto(parameters["batch_size"]) else parameters["batch_size"]
+    model = _with_batch_size(defaults.for_data(X, Y).model, batch_size, X, Y)
+    arguments = _arguments(parameters, replace(model, schedule=Schedule(), num_instances=None).arguments(), Y)
     if _rewires(parameters):
-        arguments["rewiring"] = Rewiring()
+        arguments["rewiring"] = Rewiring(fraction=0.2, fraction_schedule="constant", interval=1000)
     return arguments
 
 
-def _with_reserve(model: dict[str, Any], X: Any, Y: sp.csr_matrix) -> dict[str, Any]:
-    model["labels_per_instance"] = defaults.largest_batch_mean(Y, model["batch_size"])
+def _with_batch_size(model: ModelSettings, batch_size: int | str, X: Any, Y: sp.csr_matrix) -> ModelSettings:
+    """`model` with memory reserved for its own batches, or for those of another size."""
+    if _is_auto(batch_size):
+        return model
+    require_int("batch_size", batch_size, 1)
+    assert isinstance(batch_size, int | np.integer)
+    reserve: dict[str, Any] = {"labels_per_instance": largest_batch_mean(Y, batch_size)}
     if sp.issparse(X):
-        model["features_per_instance"] = defaults.largest_batch_mean(X, model["batch_size"])
-    return model
+        reserve["features_per_instance"] = largest_batch_mean(X, batch_size)
+    return replace(model, batch_size=batch_size, **reserve)
 
 
 def _rewires(parameters: dict[str, Any]) -> bool:

@@ -11,12 +11,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._sparse import sparse_features
+from .._sparse import are_counts, sparse_features
 from ..classifier import Classifier
-from ..cli.preparation import are_counts
 from ..config import SGD, Adam, Hidden, Rewiring, Schedule
 from ..data.prepare import TfIdf
+from ..ensemble import Ensemble
+from ..ensemble.training import EnsembleTraining
 from ..errors import ArgumentError
+from ..model import defaults
+from ..training.validation import hold_out
 from . import _outputs, _settings
 from ._targets import Targets
 
@@ -43,6 +46,10 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         rewiring: `sx.Rewiring(...)`, or None; "auto" rewires where there is no hidden layer.
         epochs: passes over the data in `fit`.
         batch_size: instances per training step.
+        ensemble: let linear classifiers (on sparse features) and the nearest training instances join the network, as
+            `sparsexmc.train` does: `predict` of classes and `predict_topk` rank by the sum. From 10,000 instances on a
+            tenth or less is held out of the network's training to weigh them. Thresholds and probabilities stay those
+            of the network.
         tfidf: weigh sparse token counts, in `fit` and in every prediction; "auto": if X holds counts, which is sparse
             whole numbers of at least 1. `partial_fit`, which does not see all data, takes features as they are.
         device: "auto", "cpu", "cuda" or "cuda:<index>".
@@ -59,12 +66,14 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         multilabel_: was it fitted on an indicator matrix?
         classifier_: the `sx.Classifier`, for what this class does not offer: its labels are positions in `classes_`.
         tfidf_: the `sx.data.TfIdf` that features pass through first, or None.
+        ensemble_: the `sx.Ensemble` around `classifier_`, or None.
     """
 
     classes_: npt.NDArray[Any]
     multilabel_: bool
     classifier_: Classifier
     tfidf_: TfIdf | None
+    ensemble_: Ensemble | None
     _targets: Targets
     _arguments: dict[str, Any]  # of classifier_, by which a pickle makes it again
 
@@ -81,6 +90,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         rewiring: Rewiring | str | None = "auto",
         epochs: int | str = "auto",
         batch_size: int | str = "auto",
+        ensemble: bool = False,
         tfidf: bool | str = "auto",
         device: str = "auto",
         memory_limit: int | str | None = None,
@@ -100,6 +110,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         self.rewiring = rewiring
         self.epochs = epochs
         self.batch_size = batch_size
+        self.ensemble = ensemble
         self.tfidf = tfidf
         self.device = device
         self.memory_limit = memory_limit
@@ -127,10 +138,19 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         weights = self._tfidf_of(X)
         if weights is not None:
             X = weights.apply(X)
-        arguments, epochs = _settings.for_fit(self.get_params(deep=False), X, Y)
+        parameters = self.get_params(deep=False)
+        validation = _settings.validation(parameters, X, Y)
+        arguments, epochs = _settings.for_fit(parameters, X, Y, validation)
         classifier = Classifier(**arguments)
-        classifier.fit(X, Y, epochs, validation=None, progress=None if self.verbose else False)
-        return self._fitted(targets, weights, arguments, classifier)
+        classifier.fit(X, Y, epochs, validation=validation, progress=None if self.verbose else False)
+        ensemble = self._ensemble(classifier, X, Y, validation) if self.ensemble else None
+        return self._fitted(targets, weights, arguments, classifier, ensemble)
+
+    def _ensemble(self, classifier: Classifier, X: Any, Y: sp.csr_matrix, validation: float | None) -> Ensemble | None:
+        settings = defaults.for_data(X, Y)
+        parts = EnsembleTraining(classifier, X, Y, settings.linear, settings.neighbors, num_threads=self.num_threads)
+        parts.tune(*hold_out(Y.shape[0], validation, classifier.config["seed"]))
+        return parts.finish()
 
     def partial_fit(self, X: Any, y: Any, classes: npt.ArrayLike | None = None) -> SparseXMCClassifier:
         """One pass over these instances in shuffled order, with what was learned before as the start.
@@ -156,6 +176,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _start_stream(self, X: Any, y: Any, classes: npt.ArrayLike | None) -> None:
+        if self.ensemble:
+            raise ArgumentError("ensemble=True needs all data at once; call fit, or leave it out for partial_fit")
         if self.tfidf is True:
             raise ArgumentError("tfidf=True needs all data at once; call fit, or weigh the counts before partial_fit")
         if classes is None and y.ndim == 1:
@@ -179,10 +201,15 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         return TfIdf.fit(X)
 
     def _fitted(
-        self, targets: Targets, weights: TfIdf | None, arguments: dict[str, Any], classifier: Classifier
+        self,
+        targets: Targets,
+        weights: TfIdf | None,
+        arguments: dict[str, Any],
+        classifier: Classifier,
+        ensemble: Ensemble | None = None,
     ) -> SparseXMCClassifier:
         self.classes_, self.multilabel_ = targets.classes, targets.multilabel
-        self.tfidf_, self.classifier_ = weights, classifier
+        self.tfidf_, self.classifier_, self.ensemble_ = weights, classifier, ensemble
         self._targets, self._arguments = targets, arguments
         return self
 
@@ -197,19 +224,23 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         """
         X = self._features(X)
         if not self.multilabel_:
-            return self.classes_[self.classifier_.topk(X, 1)[1][:, 0]]
+            return self.classes_[self._ranker().topk(X, 1)[1][:, 0]]
         if not self._targets.sparse:
             _outputs.require_space("predict", self._shape(X), self._targets.dtype, self.output_limit)
         found = _outputs.positives(self.classifier_, X, self._targets.dtype)
         return found if self._targets.sparse else found.toarray()
 
     def predict_topk(self, X: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-        """The k best labels of every instance: logits [n, k], falling, and labels [n, k] from `classes_`.
+        """The k best labels of every instance: scores [n, k] in descending order, and labels [n, k] from `classes_`.
 
-        Equal logits go in the order of `classes_`. For filters and label weights see `classifier_.topk`.
+        Scores are logits, or sums of `sx.Ensemble` with `ensemble=True`. Equal scores go in the order of `classes_`.
+        For filters and label weights see `classifier_.topk` and `ensemble_.topk`.
         """
-        scores, ids = self.classifier_.topk(self._features(X), k)
+        scores, ids = self._ranker().topk(self._features(X), k)
         return scores, self.classes_[ids]
+
+    def _ranker(self) -> Classifier | Ensemble:
+        return self.classifier_ if self.ensemble_ is None else self.ensemble_
 
     def decision_function(self, X: Any) -> npt.NDArray[Any]:
         """Logits [n, L] float32; for two classes [n] float64, above 0 for the second: ln(p_1 / p_0) with "bce".
@@ -263,6 +294,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         state = dict(super().__getstate__())
         if "classifier_" in state:
             state["classifier_"] = self.classifier_.state_dict()
+            ensemble = self.ensemble_
+            state["ensemble_"] = None if ensemble is None else (ensemble.linear, ensemble.neighbors)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -270,7 +303,10 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         if "classifier_" in state:
             classifier = Classifier(**self._arguments)
             classifier.load_state_dict(state["classifier_"])
-            self.classifier_ = classifier
+            self.classifier_, self.ensemble_ = classifier, None
+            if state.get("ensemble_") is not None:
+                linear, neighbors = state["ensemble_"]
+                self.ensemble_ = Ensemble(classifier, linear=linear, neighbors=neighbors, num_threads=self.num_threads)
 
 
 def _like_model(X: Any, classifier: Classifier, weights: TfIdf | None) -> Any:

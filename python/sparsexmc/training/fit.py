@@ -21,6 +21,7 @@ from ..errors import ArgumentError
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
 from .history import Callback, EpochInfo, History, StepInfo
 from .progress import MetricsFile, Progress
+from .settings import TrainingSettings
 from .validation import Validation, held_out_count, hold_out, keyed_generator, parse_metric
 
 __all__ = ["Callback", "EpochInfo", "History", "StepInfo", "fit", "steps_per_epoch"]
@@ -29,7 +30,7 @@ _STEPS_PER_LINE = 100  # of the metrics file
 _STEPS_BEHIND = 16  # on a GPU, which works through a queue of steps: reading a loss waits for its step
 
 
-def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = 0.05) -> int:
+def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = TrainingSettings.validation) -> int:
     """Number of training steps of an epoch of `fit`, for a `Schedule`'s total_steps.
 
     Args:
@@ -46,14 +47,14 @@ def fit(  # the method Classifier.fit
     Y: Any,
     epochs: int,
     *,
-    batch_size: int | None = None,
-    validation: float | tuple[Any, Any] | None = 0.05,
-    validation_metric: str = "P@1",
+    batch_size: int | None = TrainingSettings.batch_size,
+    validation: float | tuple[Any, Any] | None = TrainingSettings.validation,
+    validation_metric: str = TrainingSettings.validation_metric,
     filter: Any = None,
-    patience: int | None = None,
+    patience: int | None = TrainingSettings.patience,
     callbacks: Sequence[Any] = (),
-    shuffle: bool = True,
-    seed: int | None = None,
+    shuffle: bool = TrainingSettings.shuffle,
+    seed: int | None = TrainingSettings.seed,
     metrics_file: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,

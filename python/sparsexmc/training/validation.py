@@ -69,16 +69,21 @@ class Validation:
         return {name: values[name] for name in dict.fromkeys(names) if name in values}
 
 
-def parse_metric(metric: str, num_labels: int) -> tuple[str, int]:
-    """ "P@1" as ("P", 1); ArgumentError for anything unknown."""
+def parse_metric_name(metric: str) -> tuple[str, int]:
+    """Split "P@1" into ("P", 1); ArgumentError for anything unknown."""
     match = re.fullmatch(r"([\w-]+)@([1-9]\d*)", metric) if isinstance(metric, str) else None
     if match is None or match[1] not in _METRICS:
         known = ", ".join(f"{name}@k" for name in _METRICS)
         raise ArgumentError(f"validation_metric={metric!r} is not known; use one of {known}, such as P@1")
-    k = int(match[2])
+    return match[1], int(match[2])
+
+
+def parse_metric(metric: str, num_labels: int) -> tuple[str, int]:
+    """The same for a classifier of that many labels; ArgumentError for a k above them."""
+    name, k = parse_metric_name(metric)
     if k > num_labels:
         raise ArgumentError(f"validation_metric={metric!r} has k above num_labels={num_labels}")
-    return match[1], k
+    return name, k
 
 
 def hold_out(rows: int, validation: float | None, seed: int) -> tuple[Rows, Rows]:

@@ -1,4 +1,4 @@
-"""What the command line chooses where the user does not."""
+"""Settings that follow from the size of the data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import pytest
 import scipy.sparse as sp
 
 import sparsexmc as sx
-from sparsexmc.cli import config as cfg
-from sparsexmc.cli import defaults
+from sparsexmc.model import defaults
+from sparsexmc.training import defaults as network
 
 
 @pytest.mark.parametrize(("steps", "interval"), [(600, 50), (1, 1), (60_000, 1000)])
 def test_rewiring_fits_the_length_of_the_training(steps: int, interval: int) -> None:
-    model = defaults.for_steps({"rewiring": {"method": "rigl"}}, steps)
-    rewiring = cfg.model_arguments({"model": model})["rewiring"]
+    rewiring = sx.Rewiring(method="rigl").for_total_steps(steps)
     assert (rewiring.method, rewiring.interval, rewiring.fraction_schedule) == ("rigl", interval, "cosine")
     assert rewiring.stop == max(steps * 3 // 4, 1)
 
@@ -23,30 +22,27 @@ def test_rewiring_fits_the_length_of_the_training(steps: int, interval: int) -> 
 def test_hidden_weights_start_small_where_training_is_long(instances: int, start: float) -> None:
     X = sp.random(instances, 50, density=0.1, format="csr", dtype=np.float32, random_state=0)
     Y = sp.csr_matrix((np.ones(instances, np.float32), (np.arange(instances), np.arange(instances) % 3000)))
-    assert defaults.for_data(X, Y)["model"]["hidden"]["initial_scale"] == start
-    assert defaults.for_data(X.toarray(), Y)["model"]["hidden"]["initial_scale"] == 1.0
+    assert defaults.for_data(X, Y).model.hidden.initial_scale == start
+    assert defaults.for_data(X.toarray(), Y).model.hidden.initial_scale == 1.0
 
 
 @pytest.mark.parametrize("units", [False, True])
 def test_products_read_bfloat16_where_there_are_matrix_units(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defaults, "cpu_matrix_units", lambda: units)
+    monkeypatch.setattr(network, "cpu_matrix_units", lambda: units)
     X = sp.random(100, 50, density=0.1, format="csr", dtype=np.float32, random_state=0)
     Y = sp.csr_matrix((np.ones(100, np.float32), (np.arange(100), np.arange(100) % 30)))
-    model = defaults.for_data(X, Y)["model"]
-    assert model.get("compute_dtype") == ("bfloat16" if units else None)
-    arguments = cfg.model_arguments({"model": defaults.for_steps(model, 10)})
-    assert arguments.get("compute_dtype", "auto") == ("bfloat16" if units else "auto")
+    assert defaults.for_data(X, Y).model.compute_dtype == ("bfloat16" if units else "auto")
 
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_output_layer_takes_less_than_a_tenth_of_a_dense_one(sparse: bool) -> None:
     X = sp.random(100, 384, density=0.1, format="csr", dtype=np.float32, random_state=0)
     Y = sp.csr_matrix((np.ones(100, np.float32), (np.arange(100), np.arange(100))), shape=(100, 30_000))
-    model = defaults.for_data(X if sparse else X.toarray(), Y)["model"]
+    model = defaults.for_data(X if sparse else X.toarray(), Y).model
 
     def layer_bytes(**options: object) -> int:
-        plan = sx.plan(in_features=384, num_labels=30_000, hidden=defaults.HIDDEN, optimizer=sx.Adam(), **options)
+        plan = sx.plan(in_features=384, num_labels=30_000, hidden=network.HIDDEN, optimizer=sx.Adam(), **options)
         return sum(size for name, size in plan.items() if name.startswith(("segments.", "optimizer.segments.")))
 
-    small = layer_bytes(**{key: model[key] for key in ("fan_in", "group_size", "dense_labels")})
+    small = layer_bytes(**{key: getattr(model, key) for key in ("fan_in", "group_size", "dense_labels")})
     assert 0.05 < small / layer_bytes(fan_in=None) < 0.1

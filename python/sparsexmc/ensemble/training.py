@@ -1,0 +1,220 @@
+"""Training of what stands beside a network, and the numbers of an ensemble chosen on held-out instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ..core.classifier import CoreClassifier
+from ..errors import ArgumentError
+from .component_scores import Weights
+from .ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Ensemble
+from .linear import Linear, LinearTraining
+from .neighbors import Neighbors
+from .settings import FEATURES, HIDDEN, TUNE, LinearSettings, NeighborsSettings
+
+COSTS = (0.3, 0.6, 1.0)
+# After two rounds linear classifiers are weaker than they will be, and get too little weight.
+TUNING_ROUNDS = 3
+FINAL_ROUNDS = 2  # when the held-out instances take part, too
+# What neighbors in the space of the hidden layer must add to the mean of P@k: they take more time and memory.
+LEAST_GAIN = 0.003
+LEAST_TUNING_INSTANCES = 100
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The best setting that tuning found.
+
+    Attributes:
+        value: mean of P@1, P@3 and P@5 on the held-out instances, a share.
+        cost: of the linear classifiers; None without them.
+        space: in which the neighbors are compared.
+        weights: of the linear classifiers and the votes, and the votes' power.
+        network_alone: the same mean of the network alone, where it was tried.
+        held: number of held-out instances.
+    """
+
+    value: float
+    cost: float | None
+    space: str
+    weights: Weights
+    network_alone: float | None
+    held: int
+
+
+class EnsembleTraining:
+    """The parts beside a classifier, on the way to their ensemble.
+
+    The linear classifiers that are compared and the final ones come from one training: what it has found with some
+    instances held out it continues from with all of them.
+
+    Args:
+        classifier: the trained network.
+        X, Y: training instances as the classifier reads them, and their labels.
+        linear, neighbors: which parts there are; numbers may be left to tuning.
+        num_threads: worker threads; None: the default.
+
+    Attributes:
+        linear, neighbors: the settings, after `tune` with the chosen numbers.
+    """
+
+    def __init__(
+        self,
+        classifier: CoreClassifier,
+        X: Any,
+        Y: sp.csr_matrix,
+        linear: LinearSettings,
+        neighbors: NeighborsSettings,
+        *,
+        num_threads: int | None = None,
+    ) -> None:
+        self.classifier, self.X, self.Y = classifier, X, Y
+        self.linear, self.neighbors = linear, neighbors
+        if neighbors.enabled and neighbors.space == HIDDEN and classifier.config["hidden"] is None:
+            raise ArgumentError(
+                'neighbors.space is "hidden", but the model has no hidden layer; write "features", or give it one'
+            )
+        self._options: dict[str, Any] = {"num_threads": num_threads}
+        self._training: LinearTraining | None = None
+        self._rounds_done = 0
+
+    def tune(self, left: Rows, held: Rows) -> Tuning | None:
+        """Choose the numbers that are left to tuning: those with which the ensemble ranks the held instances best.
+
+        Args:
+            left: numbers of the instances that the classifier has learned from.
+            held: those it has not seen.
+
+        Returns:
+            The best setting; None if fewer than 100 instances are held out or no number was left to tuning.
+        """
+        if len(held) < LEAST_TUNING_INSTANCES:
+            return None
+        grids: dict[str, Any] = {}
+        if self.linear.enabled:
+            grids["linear_weights"] = LINEAR_WEIGHTS if self.linear.weight == TUNE else (self.linear.weight,)
+        if self.neighbors.enabled:
+            grids["votes_weights"] = VOTES_WEIGHTS if self.neighbors.weight == TUNE else (self.neighbors.weight,)
+            if self.neighbors.power != TUNE:
+                grids["powers"] = (self.neighbors.power,)
+        spaces = self._spaces()
+        if len(self._costs()) <= 1 and len(spaces) == 1 and all(len(grid) == 1 for grid in grids.values()):
+            return None
+        best: Tuning | None = None
+        voters = {space: self._voters(left, space) for space in spaces}
+        for cost, linear in self._candidates(held):
+            trials = {space: self._try(cost, linear, space, found, held, grids) for space, found in voters.items()}
+            if best is None:  # the best weights at other costs will not lie far from these, nor the best space
+                best = _better_space(trials)
+                voters = {best.space: voters[best.space]}
+                for name in grids.keys() & {"linear_weights", "votes_weights"}:
+                    grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
+            elif trials[best.space].value > best.value:
+                best = replace(trials[best.space], network_alone=best.network_alone)
+        assert best is not None
+        self._choose(best)
+        return best
+
+    def finish(self) -> Ensemble | None:
+        """The ensemble, with all instances in its parts; None if none is left."""
+        if not (self.linear.enabled or self.neighbors.enabled):
+            return None
+        linear = None
+        if self.linear.enabled:
+            training = self._linear_training(()).admit_held()
+            rounds = self.linear.rounds
+            for _ in range(max(rounds - self._rounds_done, min(rounds, FINAL_ROUNDS))):
+                training.round(self.linear.settled_cost)
+            linear = training.linear(self.linear.settled_weight)
+        neighbors = self._voters(slice(None), self._spaces()[0])
+        return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
+
+    def _try(
+        self,
+        cost: float | None,
+        linear: Linear | None,
+        space: str,
+        neighbors: Neighbors | None,
+        held: Rows,
+        grids: dict[str, Any],
+    ) -> Tuning:
+        if neighbors is not None:
+            neighbors.votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
+        ensemble = Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
+        tried = ensemble.tune(self.X[held], self.Y[held], **grids)
+        alone = [value for weights, value in tried.items() if weights.linear == weights.votes == 0]
+        best = ensemble.weights
+        return Tuning(tried[best], cost, space, best, max(alone, default=None), len(held))
+
+    def _spaces(self) -> Sequence[str]:
+        """The spaces in which neighbors may be searched; features come first, the choice where nothing is tuned."""
+        if self.neighbors.space != TUNE:
+            return (self.neighbors.space,)
+        hidden = self.classifier.config["hidden"] is not None
+        return (FEATURES, HIDDEN) if hidden and self.neighbors.enabled else (FEATURES,)
+
+    def _costs(self) -> Sequence[float]:
+        if not self.linear.enabled:
+            return ()
+        return COSTS if self.linear.cost == TUNE else (self.linear.settled_cost,)
+
+    def _candidates(self, held: Rows) -> Iterator[tuple[float | None, Linear | None]]:
+        """Linear classifiers of every cost in question that do not know the held instances."""
+        if not self.linear.enabled:
+            yield None, None
+            return
+        training, (first, *others) = self._linear_training(held), self._costs()
+        self._rounds_done = min(self.linear.rounds, TUNING_ROUNDS)
+        for _ in range(self._rounds_done):
+            training.round(first)
+        yield first, training.linear()
+        for cost in others:
+            yield cost, training.solve(cost).linear()
+
+    def _linear_training(self, held: npt.ArrayLike) -> LinearTraining:
+        if self._training is None:
+            arguments = self.linear.training_arguments() | self._options
+            self._training = LinearTraining(self.X, self.Y, held=np.asarray(held, np.int64), **arguments)
+        return self._training
+
+    def _voters(self, rows: Rows | slice, space: str) -> Neighbors | None:
+        if not self.neighbors.enabled:
+            return None
+        X, Y = self.X[rows], self.Y[rows]
+        votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
+        if space == HIDDEN:
+            return Neighbors.of_hidden_layer(self.classifier, X, Y, votes, **self._options)
+        return Neighbors(X, Y, votes, **self._options)
+
+    def _choose(self, best: Tuning) -> None:
+        """What gets no weight need not be trained, nor be there in prediction."""
+        if self.linear.enabled:
+            assert best.cost is not None
+            weight = best.weights.linear
+            self.linear = replace(self.linear, enabled=weight > 0, weight=weight, cost=best.cost)
+        if self.neighbors.enabled:
+            weight, power = best.weights.votes, best.weights.power
+            self.neighbors = replace(self.neighbors, enabled=weight > 0, weight=weight, power=power, space=best.space)
+
+
+def _better_space(trials: dict[str, Tuning]) -> Tuning:
+    """Of one or two trials with neighbors of different spaces."""
+    features, hidden = trials.get(FEATURES), trials.get(HIDDEN)
+    if features is None or (hidden is not None and hidden.value >= features.value + LEAST_GAIN):
+        assert hidden is not None
+        return hidden
+    return features
+
+
+def _near(value: float, grid: Sequence[float]) -> Sequence[float]:
+    """A number of the grid, and those beside it."""
+    at = list(grid).index(value)
+    return grid[max(at - 1, 0) : at + 2]

@@ -1,0 +1,8 @@
+"""Models as `sparsexmc.train` makes them: settings, training, prediction from texts or features, storage."""
+
+from .loading import load
+from .model import Model
+from .settings import Settings
+from .training import TrainingRun, train
+
+__all__ = ["Model", "Settings", "TrainingRun", "load", "train"]

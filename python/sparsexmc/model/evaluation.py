@@ -1,0 +1,50 @@
+"""All metrics of predictions, as tables and reports show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..metrics import inverse_propensities
+from ..report.scores import Scores, has_propensities, scores
+from ..training.validation import A, B
+
+CUTOFFS = (1, 3, 5)
+_ROWS_AT_A_TIME = 4096  # an evaluation's ranking keeps ids alone; scores of more rows would be held for nothing
+
+
+def measure(
+    ids: npt.NDArray[np.int64],
+    Y: Any,
+    train_labels: Any = None,
+    cutoffs: Sequence[int] = CUTOFFS,
+    *,
+    A: float = A,
+    B: float = B,
+) -> Scores:
+    """P, nDCG, PSP, R, coverage and macro-F1 of predicted ids.
+
+    Args:
+        ids: [n, at least the largest cut-off] label ids, best first; -1: no prediction.
+        Y: [n, L] the truth, scipy CSR.
+        train_labels: [N, L] labels of the training instances, from which propensities follow; None: no PSP.
+        cutoffs: values of k.
+        A, B: of the propensities (Jain et al., KDD 2016).
+
+    Returns:
+        {metric: {k: share}}
+    """
+    weights = inverse_propensities(train_labels, A=A, B=B) if has_propensities(train_labels) else None
+    return scores(ids, Y, cutoffs, weights)
+
+
+def rank(ranker: Any, X: Any, k: int, blanked: Any = None, **options: Any) -> npt.NDArray[np.int64]:
+    """The k best label ids [n, k] of every row of X by `ranker.topk`, without the pairs of the CSR matrix `blanked`."""
+    ids = np.empty((X.shape[0], k), np.int64)
+    for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        ids[rows] = ranker.topk(X[rows], k, filter=None if blanked is None else blanked[rows], **options)[1]
+    return ids

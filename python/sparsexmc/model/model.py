@@ -1,0 +1,345 @@
+"""What a training makes: a network, what stands beside it, and the way from texts or features to label names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..classifier import Classifier
+from ..core.filter import Ranking
+from ..data import TextVectorizer, TfIdf, opening
+from ..ensemble import Ensemble, Linear, Neighbors
+from ..ensemble.settings import LinearSettings, NeighborsSettings
+from ..ensemble.training import EnsembleTraining, Tuning
+from ..errors import ArgumentError
+from ..memory import format_bytes
+from ..metrics import inverse_propensities
+from ..report.scores import Scores
+from ..training.history import History
+from ..training.validation import A, B
+from . import storage
+from .alignment import align
+from .evaluation import CUTOFFS, measure, rank
+from .preparation import Preparation
+from .settings import Settings
+
+Label = str | int
+
+
+class Model:
+    """A trained model, whole: from texts, token counts, features or embeddings to labels and scores.
+
+    `sparsexmc.train` and the command line make it, `sparsexmc.load` reads it back, and the same path means the same
+    predictions everywhere.
+
+    Args:
+        classifier: the network.
+        linear: linear classifiers beside it, or None.
+        neighbors: training instances that vote, or None.
+        vectorizer: counts the tokens of raw texts, or None.
+        tfidf: weighs token counts, or None.
+        settings: those of the training, or None.
+
+    Attributes:
+        classifier: the network alone; it reads features as they are after the preparation.
+        preparation: what inputs pass through first.
+        settings: those of the training, with the numbers that tuning chose.
+        history: of the training that made the model; not stored.
+        tuning: what tuning found then; not stored.
+
+    Raises:
+        ArgumentError: parts that do not belong together.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        linear: Linear | None = None,
+        neighbors: Neighbors | None = None,
+        vectorizer: TextVectorizer | None = None,
+        tfidf: TfIdf | None = None,
+        settings: Settings | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        if not isinstance(classifier, Classifier):
+            raise ArgumentError(f"classifier is a {type(classifier).__name__}; pass a sparsexmc.Classifier")
+        self.classifier = classifier
+        self.preparation = Preparation(vectorizer, tfidf)
+        self.settings = settings
+        self.history: History | None = None
+        self.tuning: Tuning | None = None
+        self._num_threads = num_threads
+        self._set_parts(linear, neighbors)
+
+    def _set_parts(self, linear: Linear | None, neighbors: Neighbors | None) -> None:
+        self._ensemble: Ensemble | None = None
+        if linear is not None or neighbors is not None:
+            self._ensemble = Ensemble(
+                self.classifier, linear=linear, neighbors=neighbors, num_threads=self._num_threads
+            )
+
+    # ---- parts ----
+
+    @property
+    def linear(self) -> Linear | None:
+        """The linear classifiers, or None."""
+        return None if self._ensemble is None else self._ensemble.linear
+
+    @property
+    def neighbors(self) -> Neighbors | None:
+        """The training instances that vote, or None."""
+        return None if self._ensemble is None else self._ensemble.neighbors
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """The network and what stands beside it; None if it is alone."""
+        return self._ensemble
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels."""
+        return self.classifier.num_labels
+
+    @property
+    def in_features(self) -> int:
+        """Number of features."""
+        return self.classifier.in_features
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """One name per label, or None."""
+        return self.classifier.label_names
+
+    @label_names.setter
+    def label_names(self, names: Sequence[str] | None) -> None:
+        self.classifier.label_names = names
+
+    # ---- prediction ----
+
+    def predict(
+        self, X: Any, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+    ) -> list[list[tuple[Label, float]]]:
+        """The k best labels of every instance, by name.
+
+        Args:
+            X, k, filter, label_weights: as in `topk`.
+
+        Returns:
+            For every instance (name, score) pairs in descending order; without names, (id, score).
+        """
+        scores, ids = self.topk(X, k, filter=filter, label_weights=label_weights)
+        names = self.label_names
+        return [
+            [
+                (label if names is None else names[label], score)
+                for score, label in zip(row_scores, row_ids, strict=True)
+                if label >= 0
+            ]
+            for row_scores, row_ids in zip(scores.tolist(), ids.tolist(), strict=True)
+        ]
+
+    def topk(
+        self,
+        X: Any,
+        k: int = 5,
+        *,
+        filter: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+        network_alone: bool = False,
+    ) -> Ranking:
+        """The k best labels of every instance.
+
+        Args:
+            X: n texts (where the model was trained on texts), or [n, in_features] token counts, sparse features or
+                embeddings, like those of its training.
+            k: number of labels, 1 <= k <= num_labels.
+            filter: scipy CSR [n, num_labels] whose nonzeros are never predicted.
+            label_weights: [num_labels] weights > 0 that favour labels, see `propensity_weights`.
+            network_alone: leave out the linear classifiers and neighbors.
+
+        Returns:
+            scores [n, k] in descending order and label ids [n, k]; ties go to the smaller id, and id -1 fills a row
+            where fewer labels are left. Scores are those of `Ensemble.topk`, or logits for a network alone.
+
+        Raises:
+            ArgumentError, DTypeError: data of another kind than the training's, or k out of range.
+        """
+        features = self.features(X)
+        return self.ranker(network_alone).topk(features, k, filter=filter, label_weights=label_weights)
+
+    def features(self, X: Any) -> Any:
+        """What the classifier reads for texts, token counts or features X; raises as `topk`."""
+        return self.preparation.features(X, self.classifier)
+
+    def propensity_weights(self, alpha: float = 1.0, *, A: float = A, B: float = B) -> npt.NDArray[np.float64]:
+        """Label weights (1 / propensity)^alpha, which favour rare labels, from the training frequencies.
+
+        Raises:
+            ArgumentError: the model does not know them.
+        """
+        counts, instances = self.classifier.label_counts, self.classifier.num_instances
+        if counts is None or instances is None:
+            raise ArgumentError(
+                "the model does not know how frequent its labels are; train again: sparsexmc.train stores it, "
+                "Classifier does with label_counts and num_instances"
+            )
+        return np.asarray(inverse_propensities(counts, instances, A=A, B=B) ** alpha)
+
+    def evaluate(
+        self,
+        data: Any,
+        Y: Any = None,
+        *,
+        cutoffs: Sequence[int] | None = None,
+        filter: Any = None,
+        train_labels: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+        network_alone: bool = False,
+        A: float = A,
+        B: float = B,
+    ) -> Scores:
+        """Measure the model: P, nDCG, PSP, R, coverage and macro-F1.
+
+        Args:
+            data: a `Dataset`, `TextDataset` or path, whose test instances are taken if it has any, else all; labels are
+                matched by name where both have names, and those that the model does not know count as missed. Or
+                texts, counts or features X, with Y.
+            Y: [n, num_labels] the truth, scipy sparse, for an X.
+            cutoffs: values of k; None: 1, 3 and 5, as far as there are labels.
+            filter: pairs that are never predicted; None: those of the data set.
+            train_labels: [N, L] from which propensities follow; None: the training labels of a data set with test
+                instances. Without any there is no PSP.
+            label_weights, network_alone: as in `topk`.
+            A, B: of the propensities.
+
+        Returns:
+            {metric: {k: share}}
+        """
+        if Y is None:
+            dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+            X, Y, blanked = dataset.measured_split()
+            if train_labels is None and dataset.X_test is not None:
+                train_labels = dataset.Y
+            filter = blanked if filter is None else filter
+        else:
+            X = data
+        if cutoffs is None:
+            cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
+        if filter is not None:
+            filter = filter[:, : self.num_labels]
+        ranker = self.ranker(network_alone)
+        ids = rank(ranker, self.features(X), max(cutoffs), filter, label_weights=label_weights)
+        return measure(ids, Y, train_labels, cutoffs, A=A, B=B)
+
+    def ranker(self, network_alone: bool = False) -> Classifier | Ensemble:
+        """The ensemble, or the network where it is alone or wanted alone: both rank features that are prepared."""
+        return self.classifier if network_alone or self._ensemble is None else self._ensemble
+
+    # ---- training ----
+
+    def fit(self, data: Any, epochs: int = 1, **options: Any) -> History:
+        """Train the network further, then make what stands beside it anew from these instances.
+
+        Weights and costs stay those that tuning chose. Give all instances that the linear classifiers and neighbors are
+        to know: those of earlier trainings are not kept.
+
+        Args:
+            data: a `Dataset`, `TextDataset` or path, as in `evaluate`; its training instances are taken.
+            epochs: number of further epochs.
+            options: further arguments of `Classifier.fit`.
+
+        Raises:
+            ArgumentError, DTypeError: data that is not for this model, labels that it does not know, or as
+                `Classifier.fit`.
+        """
+        dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+        if dataset.num_labels > self.num_labels:
+            raise ArgumentError(
+                f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "
+                f"{(dataset.label_names or [''])[self.num_labels]!r}; leave them out, or train anew"
+            )
+        X = self.features(dataset.X)
+        options = {"filter": dataset.filter, **options}
+        history = self.classifier.fit(X, dataset.Y, epochs, **options)
+        parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
+        self._ensemble, self.history = parts.finish(), history
+        return history
+
+    def _settled_parts(self) -> tuple[LinearSettings, NeighborsSettings]:
+        """The settings of the parts that there are, with their present weights."""
+        linear, neighbors = LinearSettings(enabled=False), NeighborsSettings(enabled=False)
+        if self.linear is not None:
+            linear = linear if self.settings is None else self.settings.linear
+            linear = replace(linear, enabled=True, weight=self.linear.weight)
+        if self.neighbors is not None:
+            votes = self.neighbors.votes
+            neighbors = NeighborsSettings(
+                count=votes.count, power=votes.power, weight=votes.weight, smoothing=votes.smoothing, space=votes.space
+            )
+        return linear, neighbors
+
+    # ---- storage ----
+
+    def save(self, path: str | PathLike[str], card: str = "") -> None:
+        """Write a model directory, everything in one rename: a kill at any moment leaves the old or the new one whole.
+
+        Args:
+            path: the directory; an existing model there is replaced.
+            card: text of the model card, README.md; empty: a short default.
+
+        Raises:
+            CheckpointError: it cannot be written; what was there stays.
+        """
+        storage.save(path, self._parts(), card)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Self:
+        """Read a model directory; see `sparsexmc.load`.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or holds a classifier alone.
+        """
+        return cls._of(storage.load(path, device, num_threads), num_threads)
+
+    def _parts(self) -> storage.Parts:
+        return storage.Parts(self.classifier, self.preparation, self.linear, self.neighbors, self.settings)
+
+    @classmethod
+    def _of(cls, parts: storage.Parts, num_threads: int) -> Self:
+        return cls(
+            parts.classifier,
+            linear=parts.linear,
+            neighbors=parts.neighbors,
+            vectorizer=parts.preparation.vectorizer,
+            tfidf=parts.preparation.tfidf,
+            settings=parts.settings,
+            num_threads=num_threads or None,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The files of the model directory as bytes: copies and pickles hold what `save` writes."""
+        return {"files": storage.pack(self._parts()), "num_threads": self._num_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = storage.unpack(state["files"], state["num_threads"] or 0)
+        self.__dict__.update(self._of(parts, state["num_threads"] or 0).__dict__)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.classifier)]
+        if str(self.preparation) != "as they come":
+            parts.insert(0, str(self.preparation))
+        if self.linear is not None:
+            parts.append(f"linear classifiers ({format_bytes(self.linear.nbytes)}, weight {self.linear.weight:g})")
+        if self.neighbors is not None:
+            votes = self.neighbors.votes
+            space = " by the hidden layer" if votes.space == "hidden" else ""
+            parts.append(f"{self.neighbors.num_instances:,} neighbors{space} (weight {votes.weight:g})")
+        if self.label_names is not None:
+            parts.append("named labels")
+        return f"Model({', '.join(parts)})"

@@ -1,0 +1,169 @@
+"""The directory of a model: which part lies in which file. `core.directory` makes all of it one thing."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+import numpy as np
+
+from .. import _core
+from .._npz import read_arrays
+from ..classifier import Classifier
+from ..core.description import describe
+from ..core.directory import ModelReader, ModelWriter
+from ..core.packing import from_bytes, to_bytes
+from ..data import TextVectorizer, TfIdf
+from ..ensemble import Linear, Neighbors
+from ..errors import ArgumentError, CheckpointError, DataError
+from . import toml
+from .card import default_card
+from .preparation import Preparation
+from .settings import Settings
+
+MANIFEST_FILE = "config.json"
+SETTINGS_FILE = "run.toml"
+"""The settings of the training; what makes a directory a model rather than a classifier alone."""
+FEATURES_FILE, VOCABULARY_FILE = "features.npz", "vocabulary.json"
+LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
+_OF_A_MODEL = (SETTINGS_FILE, FEATURES_FILE, VOCABULARY_FILE, LINEAR_FILE, NEIGHBORS_FILE)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a model consists of."""
+
+    classifier: Classifier
+    preparation: Preparation
+    linear: Linear | None
+    neighbors: Neighbors | None
+    settings: Settings | None
+
+
+def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
+    """Write all parts in one rename. Raises CheckpointError; what was at `path` stays then."""
+    with ModelWriter(path) as writer:
+        names = parts.classifier.label_names or []
+        writer.add_classifier(parts.classifier._engine, names, card or _card(parts))
+        if parts.preparation.vectorizer is not None:
+            writer.add_text(VOCABULARY_FILE, parts.preparation.vectorizer.to_json())
+        if parts.preparation.tfidf is not None:
+            with writer.open(FEATURES_FILE) as file:
+                np.savez(file, idf=parts.preparation.tfidf.idf)
+        for name, part in ((LINEAR_FILE, parts.linear), (NEIGHBORS_FILE, parts.neighbors)):
+            if part is not None:
+                with writer.open(name) as file:
+                    part.save(file)
+        writer.add_text(SETTINGS_FILE, "" if parts.settings is None else parts.settings.to_toml())
+        writer.publish()
+
+
+def check_place(path: str | PathLike[str], *, replace: bool) -> Path:
+    """`path`, absolute, as a place where a model can be saved; missing parent directories are made.
+
+    Raises:
+        ArgumentError: something else is there, or a model that is not to be replaced.
+        OSError: nothing can be written.
+    """
+    place, given = Path(path).absolute(), fspath(path)
+    if place.exists() and not place.is_dir():
+        raise ArgumentError(f"{given}: exists and is not a directory; name another place for the model")
+    if place.is_dir() and any(place.iterdir()):
+        if not (place / MANIFEST_FILE).is_file():
+            raise ArgumentError(f"{given}: holds files but no model, so it is not overwritten; name another place")
+        if not replace:
+            raise ArgumentError(f"{given}: holds a model; give --force (in Python force=True) to replace it")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
+        pass
+    return place
+
+
+def is_model(reader: ModelReader) -> bool:
+    """Whether a directory holds more than a classifier."""
+    return any(name in reader.parts for name in _OF_A_MODEL)
+
+
+def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Parts:
+    """Read all parts. Raises CheckpointError if one is missing, damaged, or of something else."""
+    with ModelReader(path) as reader:
+        if not is_model(reader):
+            raise CheckpointError(f"{reader.path}: holds a classifier alone; read it with sparsexmc.load")
+        return read(reader, device, num_threads)
+
+
+def read(reader: ModelReader, device: str | None, num_threads: int) -> Parts:
+    """The parts in an open directory."""
+    threads = num_threads or None
+    linear = neighbors = None
+    try:
+        settings = _settings(reader)
+        preparation = _preparation(reader, settings)
+        if LINEAR_FILE in reader.parts:
+            with reader.open(LINEAR_FILE) as file:
+                linear = Linear.load(file, num_threads=threads)
+        if NEIGHBORS_FILE in reader.parts:
+            with reader.open(NEIGHBORS_FILE) as file:
+                neighbors = Neighbors.load(file, num_threads=threads)
+    except (ArgumentError, DataError) as error:
+        raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
+    classifier = Classifier._read(reader, device, num_threads)
+    return Parts(classifier, preparation, linear, neighbors, settings)
+
+
+def pack(parts: Parts) -> dict[str, bytes]:
+    """The files of the model directory, in memory."""
+    return to_bytes(lambda path: save(path, parts))
+
+
+def unpack(files: dict[str, bytes], num_threads: int) -> Parts:
+    """The parts in what `pack` returned."""
+    return from_bytes(files, lambda path: load(path, None, num_threads))
+
+
+def _card(parts: Parts) -> str:
+    facts = dict(describe(parts.classifier.config)) | {"features": str(parts.preparation)}
+    if parts.linear is not None:
+        facts["linear classifiers"] = f"on the features, weight {parts.linear.weight:g}"
+    if parts.neighbors is not None:
+        facts["neighbors"] = f"{parts.neighbors.num_instances:,} training instances vote"
+    facts["training steps"] = f"{parts.classifier.step:,}"
+    return default_card(
+        parts.classifier.num_labels, _core.version(), facts, texts=parts.preparation.vectorizer is not None
+    )
+
+
+def _settings(reader: ModelReader) -> Settings | None:
+    """None for directories of earlier versions, whose run.toml left out what had its default."""
+    if SETTINGS_FILE not in reader.parts:
+        return None
+    table = toml.parse(reader.text(SETTINGS_FILE), f"{reader.path}/{SETTINGS_FILE}")
+    if not table:
+        return None
+    try:
+        return Settings.from_table(table)
+    except ArgumentError as error:
+        raise DataError(f"{reader.path}/{SETTINGS_FILE}: {error}") from None
+
+
+def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:
+    vectorizer = tfidf = None
+    if VOCABULARY_FILE in reader.parts:
+        try:
+            vectorizer = TextVectorizer.from_json(reader.text(VOCABULARY_FILE))
+        except DataError as error:
+            raise DataError(f"{reader.path}/{VOCABULARY_FILE}: {error}") from None
+    if FEATURES_FILE in reader.parts:
+        try:
+            with reader.open(FEATURES_FILE) as file:
+                tfidf = TfIdf(read_arrays(file)["idf"])
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{reader.path}/{FEATURES_FILE}: no TF-IDF weights of sparsexmc: {error}") from None
+    wanted = settings is not None and settings.data.tfidf is True
+    if wanted != (tfidf is not None) and settings is not None:
+        there, says = ("is there", "asks for none") if tfidf is not None else ("is missing", "asks for its weights")
+        raise DataError(f"{reader.path}/{FEATURES_FILE}: {there}, but {SETTINGS_FILE} {says}")
+    return Preparation(vectorizer, tfidf)

@@ -1,0 +1,144 @@
+"""Settings as tables of a TOML file: reading, shorthands, overrides, and which keys there are.
+
+TOML has no null: the word "none" stands for Python's None.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
+from typing import Any
+
+import tomli_w
+
+from ..errors import ArgumentError
+
+Table = dict[str, Any]
+
+NONE = "none"
+"""The word for Python's None."""
+
+# What a single value stands for where a table may stand: hidden = 1024 means hidden = {features = 1024}.
+SHORTHAND = {
+    "hidden": "features",
+    "optimizer": "name",
+    "schedule": "kind",
+    "rewiring": "method",
+    "auxiliary": "clusters",
+}
+AUTO = "auto"  # of rewiring: a word, and no method
+
+
+def read(path: str | PathLike[str]) -> Table:
+    """The tables of a TOML file, with shorthands written out.
+
+    Raises:
+        ArgumentError: the file holds a syntax error; the message names the file and the place.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return parse(content.decode(), fspath(path))
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"{fspath(path)}: not valid TOML: {error}") from None
+
+
+def parse(text: str, name: str) -> Table:
+    """The tables of TOML text; ArgumentError, which calls it `name`, for a syntax error."""
+    try:
+        return normalise(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ArgumentError(f"{name}: not valid TOML: {error}") from None
+
+
+def parse_override(text: str) -> Table:
+    """`a.b=c` as the nested table {a: {b: c}}; c is a TOML value, or a bare word, which is taken as text."""
+    key, equals, value = text.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
+        raise ArgumentError(f"--set {text}: write section.key=value, for example --set model.fan_in=32")
+    value = value.strip()
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        if not re.fullmatch(r"[A-Za-z][\w.:-]*", value):
+            raise ArgumentError(
+                f'--set {text}: {value or "an empty value"} is not a TOML value (a number, true, "text", [1, 2])'
+            ) from None
+        parsed = value
+    for part in reversed(path):
+        parsed = {part: parsed}
+    return normalise(parsed)
+
+
+def normalise(table: Mapping[str, Any]) -> Table:
+    """Write the shorthands of [model] out as tables, and earlier names as today's; `table` itself is left alone."""
+    table = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    neighbors = table.get("neighbors")
+    if isinstance(neighbors, dict) and "doubt" in neighbors:  # as it was called before version 0.2
+        neighbors["smoothing"] = neighbors.pop("doubt")
+    model = table.get("model")
+    if not isinstance(model, dict):
+        return table
+    if model.get("positive_weights") == "propensity":
+        model["positive_weights"] = {}
+    for key, name in SHORTHAND.items():
+        value = model.get(key)
+        if key in model and not isinstance(value, Mapping) and value not in (None, NONE, AUTO):
+            model[key] = {name: value}
+    return table
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Table:
+    """`base` with the values of `over` on top, table by table. Another optimizer drops the settings of the old one."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = base.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            renamed = key == "optimizer" and value.get("name", old.get("name")) != old.get("name")
+            merged[key] = dict(value) if renamed else merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def dump(table: Mapping[str, Any]) -> str:
+    """`table` as TOML text; None becomes "none"."""
+    return tomli_w.dumps(_without_none(table))
+
+
+def check_keys(table: Mapping[str, Any], known: Iterable[str], what: str, prefix: str) -> None:
+    """Raise ArgumentError for a key that is not known, with the closest one that is."""
+    known = sorted(known)
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else "known: " + ", ".join(known)
+            raise ArgumentError(f"unknown {what} {prefix}{key} in the configuration; {hint}")
+
+
+def check_table(value: Any, name: str) -> None:
+    """Raise ArgumentError unless `value` is a table."""
+    if not isinstance(value, Mapping):
+        raise ArgumentError(
+            f"{name} is {value!r}, but it is a section; set one of its keys, as in --set {name}.key=value"
+        )
+
+
+def given(value: Any) -> Any:
+    """`value` with Python's None for the word, and tuples for lists."""
+    if isinstance(value, str) and value == NONE:
+        return None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return NONE if value is None else value
