@@ -12,6 +12,7 @@
 #include "scalar.h"
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
+#include "stored_tensor.h"
 
 namespace sparsexmc::kernels {
 
@@ -31,14 +32,13 @@ struct OptimizerStep {
 
 /// Parameters of a segment: groups of `group_size` rows that share `fan_in` input features.
 struct Segment {
-  void* weights = nullptr;              // [groups, fan_in, group_size] of weight_dtype
-  DType weight_dtype = DType::float32;  // or bfloat16 (CUDA), rounded stochastically
-  float* bias = nullptr;                // [groups * group_size]
-  bool dense = false;                   // feature f is input f; known before there is memory
-  void* indices = nullptr;              // [groups, fan_in] ascending, unique; null if dense
-  bool wide_indices = false;            // uint32 instead of uint16
-  float* weight_state[2] = {};          // momentum, or first and second moment; laid out as weights
-  float* bias_state[2] = {};
+  StoredTensor weights;               // [groups, fan_in, group_size], fp32, or bf16 (CUDA), rounded stochastically
+  float* bias = nullptr;              // [groups * group_size]
+  bool dense = false;                 // feature f is input f; known before there is memory
+  void* indices = nullptr;            // [groups, fan_in] ascending, unique; null if dense
+  bool wide_indices = false;          // uint32 instead of uint16
+  StoredTensor weight_state[2];       // fp32: momentum, or first and second moment; laid out as weights
+  StoredTensor bias_state[2];         // fp32
   float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
   int64_t rows = 0;                   // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
@@ -207,8 +207,8 @@ struct HiddenBackward {
   float* dht = nullptr;     // [units, ldx], overwritten
   float* weight = nullptr;  // updated
   float* bias = nullptr;    // updated; null: nothing is
-  float* weight_state[2] = {};
-  float* bias_state[2] = {};
+  StoredTensor weight_state[2];
+  StoredTensor bias_state[2];
   void* scratch = nullptr;  // hidden_backward_scratch() bytes
   const void* ht = nullptr;
   const void* xt = nullptr;
@@ -251,8 +251,8 @@ struct SparseHiddenBackward {
   float* rows_scratch = nullptr;  // [ldx, round_up(units, 16)]
   float* weight = nullptr;
   float* bias = nullptr;
-  float* weight_state[2] = {};
-  float* bias_state[2] = {};
+  StoredTensor weight_state[2];
+  StoredTensor bias_state[2];
   const void* ht = nullptr;  // of `compute`
   DType compute = DType::float32;
   const SparseEntry* entries = nullptr;

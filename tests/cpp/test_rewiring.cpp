@@ -47,10 +47,10 @@ struct Model {
 
   kernels::Segment segment() {
     kernels::Segment s;
-    s.weights = weights.data();
+    s.weights.data = weights.data();
     s.bias = bias.data();
     s.indices = indices.data();
-    s.weight_state[0] = momentum.data();
+    s.weight_state[0].data = momentum.data();
     s.rows = shape_.rows;
     s.groups = groups;
     s.group_size = shape_.group_size;

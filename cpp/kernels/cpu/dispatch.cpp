@@ -126,52 +126,15 @@ std::string cpu_level() {
 
 }  // namespace sparsexmc
 
+#define SPARSEXMC_UNPACK(...) __VA_ARGS__
+#define SPARSEXMC_FORWARD_KERNEL(name, Parameters) \
+  void name(Cpu, Context& context, const Parameters& p) { cpu::kernel_table().name(context.threads(), p); }
+#define SPARSEXMC_FORWARD_SIZES(Result, name, parameters, names) \
+  Result name(Cpu, SPARSEXMC_UNPACK parameters) { return cpu::kernel_table().name names; }
+
 namespace sparsexmc::kernels {
 
-using cpu::kernel_table;
-
 int64_t leading_dimension(Cpu, int64_t batch) { return cpu::leading_dimension(batch); }
-StepSizes step_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch,
-                     DType compute) {
-  return kernel_table().step_sizes(machine, segments, num_segments, batch, compute);
-}
-void fan_in_step(Cpu, Context& context, const FanInStep& p) { kernel_table().fan_in_step(context.threads(), p); }
-void reduce_parts(Cpu, Context& context, const ReduceParts& p) { kernel_table().reduce_parts(context.threads(), p); }
-void gather_columns(Cpu, Context& context, const GatherColumns& p) {
-  kernel_table().gather_columns(context.threads(), p);
-}
-void scatter_columns(Cpu, Context& context, const ScatterColumns& p) {
-  kernel_table().scatter_columns(context.threads(), p);
-}
-TopKSizes topk_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments, int64_t batch) {
-  return kernel_table().topk_sizes(machine, segments, num_segments, batch);
-}
-void topk(Cpu, Context& context, const TopK& p) { kernel_table().topk(context.threads(), p); }
-void topk_merge(Cpu, Context& context, const TopKMerge& p) { kernel_table().topk_merge(context.threads(), p); }
-int64_t nearest_rows_scratch(Cpu, int64_t workers, int64_t batch, int64_t features) {
-  return kernel_table().nearest_rows_scratch(workers, batch, features);
-}
-void nearest_rows(Cpu, Context& context, const NearestRows& p) { kernel_table().nearest_rows(context.threads(), p); }
-void hidden_forward(Cpu, Context& context, const HiddenForward& p) {
-  kernel_table().hidden_forward(context.threads(), p);
-}
-int64_t hidden_backward_scratch(Cpu, const Machine& machine, int64_t, int64_t units, int64_t ldx) {
-  return kernel_table().hidden_backward_scratch(machine, units, ldx);
-}
-void hidden_backward(Cpu, Context& context, const HiddenBackward& p) {
-  kernel_table().hidden_backward(context.threads(), p);
-}
-void sparse_hidden_forward(Cpu, Context& context, const SparseHiddenForward& p) {
-  kernel_table().sparse_hidden_forward(context.threads(), p);
-}
-void sparse_hidden_backward(Cpu, Context& context, const SparseHiddenBackward& p) {
-  kernel_table().sparse_hidden_backward(context.threads(), p);
-}
-void init_segment(Cpu, Context& context, const InitSegment& p) { kernel_table().init_segment(context.threads(), p); }
-void init_hidden(Cpu, Context& context, const InitHidden& p) { kernel_table().init_hidden(context.threads(), p); }
-int64_t rewire_scratch(Cpu, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept) {
-  return kernel_table().rewire_scratch(machine, segment, ldx, kept);
-}
-void rewire_step(Cpu, Context& context, const RewireStep& p) { kernel_table().rewire_step(context.threads(), p); }
+SPARSEXMC_CPU_KERNELS(SPARSEXMC_FORWARD_KERNEL, SPARSEXMC_FORWARD_SIZES)
 
 }  // namespace sparsexmc::kernels

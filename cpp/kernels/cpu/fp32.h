@@ -24,5 +24,10 @@ SPARSEXMC_HD int64_t worker_floats(int64_t floats) {
 /// The untyped operands of the table of contents.
 SPARSEXMC_HD float* fp32(void* data) { return static_cast<float*>(data); }
 SPARSEXMC_HD const float* fp32(const void* data) { return static_cast<const float*>(data); }
+SPARSEXMC_HD float* fp32(const StoredTensor& tensor) { return static_cast<float*>(tensor.data); }
+/// Its elements from place `at` on; null if there is no such tensor.
+SPARSEXMC_HD float* fp32_at(const StoredTensor& tensor, int64_t at) {
+  return tensor.data != nullptr ? fp32(tensor) + at : nullptr;
+}
 
 }  // namespace sparsexmc::cpu

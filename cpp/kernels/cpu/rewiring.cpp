@@ -97,8 +97,7 @@ template <class Index>
 inline double replace(const Segment& s, int64_t group, Index* index, const uint32_t* keys, Cut cut,
                       const uint32_t* grown, int64_t n) {
   const int64_t size = s.group_size, first = group * s.fan_in * size;
-  float* tensors[3] = {fp32(s.weights) + first, s.weight_state[0] != nullptr ? s.weight_state[0] + first : nullptr,
-                       s.weight_state[1] != nullptr ? s.weight_state[1] + first : nullptr};
+  float* tensors[3] = {fp32(s.weights) + first, fp32_at(s.weight_state[0], first), fp32_at(s.weight_state[1], first)};
   const auto move = [&](int64_t to, int64_t from) {
     index[to] = index[from];
     for (float* t : tensors)

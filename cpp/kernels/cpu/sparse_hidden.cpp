@@ -116,8 +116,8 @@ void sparse_hidden_backward(ThreadPool& threads, const SparseHiddenBackward& p) 
       const int64_t next = static_cast<int64_t>(p.entries[p.runs[smaller(run + 1, last - 1)]].feature) * p.units;
       const auto update = [&](int64_t u, int64_t n) {
         prefetch(p.weight + next + u, n);
-        if (p.weight_state[0] != nullptr) prefetch(p.weight_state[0] + next + u, n);
-        if (p.weight_state[1] != nullptr) prefetch(p.weight_state[1] + next + u, n);
+        for (const StoredTensor& state : p.weight_state)
+          if (state.data != nullptr) prefetch(fp32(state) + next + u, n);
         update_at(p.weight, p.weight_state, at + u, gradient, n, p.optimizer.weight_decay, p.optimizer);
       };
       for_unit_tiles(

@@ -1,30 +1,13 @@
 // The table of this instruction set.
 #include "table.h"
 
+#define SPARSEXMC_KERNEL_ENTRY(name, Parameters) name,
+#define SPARSEXMC_SIZES_ENTRY(Result, name, parameters, names) name,
+
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 const KernelTable& table() {
-  static const KernelTable functions = {
-      step_sizes,
-      fan_in_step,
-      reduce_parts,
-      gather_columns,
-      scatter_columns,
-      topk_sizes,
-      topk,
-      topk_merge,
-      nearest_rows_scratch,
-      nearest_rows,
-      hidden_forward,
-      hidden_backward_scratch,
-      hidden_backward,
-      sparse_hidden_forward,
-      sparse_hidden_backward,
-      init_segment,
-      init_hidden,
-      rewire_scratch,
-      rewire_step,
-  };
+  static const KernelTable functions = {SPARSEXMC_CPU_KERNELS(SPARSEXMC_KERNEL_ENTRY, SPARSEXMC_SIZES_ENTRY)};
   return functions;
 }
 

@@ -1,6 +1,7 @@
 // Optimizer updates over contiguous runs of weights.
 #pragma once
 
+#include "fp32.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -72,9 +73,9 @@ SPARSEXMC_INLINE void update_run(float* w, float* state0, float* state1, const f
 }
 
 /// The same for weights at position `at` of a tensor with its state.
-SPARSEXMC_INLINE void update_at(float* w, float* const (&state)[2], int64_t at, const float* g, int64_t n, float decay,
-                                const OptimizerStep& o) {
-  update_run(w + at, state[0] ? state[0] + at : nullptr, state[1] ? state[1] + at : nullptr, g, n, decay, o);
+SPARSEXMC_INLINE void update_at(float* w, const StoredTensor (&state)[2], int64_t at, const float* g, int64_t n,
+                                float decay, const OptimizerStep& o) {
+  update_run(w + at, fp32_at(state[0], at), fp32_at(state[1], at), g, n, decay, o);
 }
 
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

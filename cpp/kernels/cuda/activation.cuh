@@ -21,7 +21,7 @@ SPARSEXMC_DEVICE float activate(float z, int64_t unit, int64_t instance, const P
 struct ActivationGradientArguments {
   float* dht;  // [units, ldx], overwritten by the gradient before ReLU and dropout
   float* bias;
-  float* bias_state[2];
+  StoredTensor bias_state[2];
   const void* ht;  // [units, ldx]; an active, kept unit is one with ht > 0, and no padding column is
   int64_t units, ldx;
   float dropout;

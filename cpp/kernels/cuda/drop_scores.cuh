@@ -39,7 +39,7 @@ template <class W>
 SPARSEXMC_DEVICE uint32_t drop_key(const kernels::Segment& s, const float* scales, int64_t connection) {
   const int64_t last_group = (s.groups - 1) * s.fan_in;  // the only one with padding rows
   const int64_t rows = connection < last_group ? s.group_size : s.rows - (s.groups - 1) * s.group_size;
-  const W* weights = static_cast<const W*>(s.weights) + connection * s.group_size;
+  const W* weights = elements<W>(s.weights) + connection * s.group_size;
   const bool aligned = s.group_size % 4 == 0;
   float total = 0.0f;
   for (int64_t row = 0; row < rows; row += 4) {

@@ -1,9 +1,11 @@
 // Elements of the float dtypes: what they are in device code, how they are read and rounded, and the switches on them.
 #pragma once
 
+#include <type_traits>
+
 #include "device_compat.h"
 #include "float16.h"
-#include "sparsexmc/tensor_view.h"
+#include "stored_tensor.h"
 
 namespace sparsexmc::cuda {
 
@@ -24,6 +26,17 @@ SPARSEXMC_DEVICE T from_float(float x) {
   else
     return T{to_float16(x)};
 }
+
+/// Whether numbers are stored as they are computed, so that nothing is rounded.
+template <class T>
+inline constexpr bool is_fp32 = std::is_same_v<T, float>;
+
+/// The elements of a stored tensor, and whether it has any. T is what its dtype says.
+template <class T>
+SPARSEXMC_DEVICE T* elements(const StoredTensor& tensor) {
+  return static_cast<T*>(tensor.data);
+}
+SPARSEXMC_DEVICE bool exists(const StoredTensor& tensor) { return tensor.data != nullptr; }
 
 /// Calls body(T{}) with the type of what the products read.
 template <class Body>

@@ -107,7 +107,7 @@ void fan_in_step(Cuda, Context& context, const FanInStep& p) {
   a.update = {p.optimizer, p.seed, p.step, p.first_row};
   a.skip = p.skip;
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);
-  visit_step_types(p.compute, p.segment.weight_dtype, p.segment.group_size, layout.columns,
+  visit_step_types(p.compute, p.segment.weights.dtype, p.segment.group_size, layout.columns,
                    [&](auto types) { launch_step(stream, layout, a, p.update, p.scratch, types); });
 }
 

@@ -8,7 +8,7 @@ using namespace cuda;
 void init_segment(Cuda, Context& context, const InitSegment& p) {
   const Segment& s = p.segment;
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);
-  visit_compute(s.weight_dtype, [&]<class W>(W) {
+  visit_compute(s.weights.dtype, [&]<class W>(W) {
     launch(stream, Launch{ceil_div(init_weight_threads(s), init_threads), init_threads}, &init_weights_kernel<W>, p,
            "init_weights_kernel");
   });

@@ -30,7 +30,7 @@ init_weights_kernel(const kernels::InitSegment p) {
   if (quad == 0) s.bias[label] = valid ? p.bias : 0.0f;
   const rng::Block random = rng::draw(p.seed, rng::Purpose::weights, p.segment_number, static_cast<uint64_t>(label),
                                       static_cast<uint32_t>(quad));
-  W* weights = static_cast<W*>(s.weights) + (group * s.fan_in + 4 * quad) * s.group_size + row;
+  W* weights = elements<W>(s.weights) + (group * s.fan_in + 4 * quad) * s.group_size + row;
 #pragma unroll
   for (int i = 0; i < 4; ++i)
     if (4 * quad + i < s.fan_in)

@@ -91,9 +91,9 @@ SPARSEXMC_DEVICE void replace(const kernels::Segment& s, int64_t group, const Gr
       static_cast<uint32_t*>(s.indices)[first + i] = l.index[i];
     else
       static_cast<uint16_t*>(s.indices)[first + i] = static_cast<uint16_t>(l.index[i]);
-  move_rows(static_cast<W*>(s.weights) + first * size, l.from, fan_in, size);
-  for (float* state : {s.weight_state[0], s.weight_state[1]})
-    if (state != nullptr) move_rows(state + first * size, l.from, fan_in, size);
+  move_rows(elements<W>(s.weights) + first * size, l.from, fan_in, size);
+  for (const StoredTensor& state : s.weight_state)
+    if (exists(state)) move_rows(elements<float>(state) + first * size, l.from, fan_in, size);
   __syncthreads();
 }
 

@@ -67,7 +67,7 @@ Kernel rewire_kernel_of(DType weights) {
 
 void launch_gradient(cudaStream_t stream, int64_t blocks, const GradientArguments& a, DType compute) {
   const int columns = compute == DType::float32 ? 32 : 64;
-  visit_step_types(compute, a.segment.weight_dtype, a.segment.group_size, columns, [&]<class Types>(Types) {
+  visit_step_types(compute, a.segment.weights.dtype, a.segment.group_size, columns, [&]<class Types>(Types) {
     if constexpr (Types::Columns * sizeof(typename Types::T) == 128)
       launch(stream, Launch{smaller(blocks, a.packs), block_threads, DenseGradient<Types>::bytes},
              &dense_gradient_kernel<Types>, a, "dense_gradient_kernel");
@@ -88,7 +88,7 @@ void find_layer_cut(Context& context, LayerCutArguments a, int64_t n, int64_t mo
   const Cut start{0, n};
   kernels::write_device(kernels::Cuda{}, context, a.cut, &start, sizeof start);
   kernels::fill_zero(kernels::Cuda{}, context, a.counts, sizeof(unsigned long long) * CutPass::bins);
-  visit_compute(a.segment.weight_dtype, [&]<class W>(W) {
+  visit_compute(a.segment.weights.dtype, [&]<class W>(W) {
     const int64_t blocks = smaller(ceil_div(a.segment.groups * a.segment.fan_in, block_threads), most_blocks);
     for (a.pass = 0; a.pass < CutPass::passes; ++a.pass) {
       launch(stream, Launch{blocks, block_threads, sizeof(unsigned) * CutPass::bins}, &count_scores_kernel<W>, a,
@@ -157,7 +157,7 @@ void rewire_step(Cuda, Context& context, const RewireStep& p) {
   GradientArguments g{};
   if (gradient) g = {s, a.keys, kept, p.num_kept, p.ldx, 0, 0, p.loss, scratch + layout.gradients};
   const Kernel kernel =
-      gradient ? rewire_kernel_of<GradientGrowth>(s.weight_dtype) : rewire_kernel_of<RandomGrowth>(s.weight_dtype);
+      gradient ? rewire_kernel_of<GradientGrowth>(s.weights.dtype) : rewire_kernel_of<RandomGrowth>(s.weights.dtype);
   const size_t shared = rewire_sums + BlockSelect::bytes + (gradient ? 0 : RandomGrowth::shared(s.in_features));
   for (a.first_range = 0; a.first_range < layout.ranges.count; a.first_range = a.last_range) {
     a.last_range = smaller(a.first_range + layout.ranges_per_wave, layout.ranges.count);

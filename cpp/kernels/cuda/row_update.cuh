@@ -36,19 +36,19 @@ struct WeightQuad {
   SPARSEXMC_DEVICE void load(const kernels::Segment& s) {
     if (count <= 0) return;
     const bool aligned = s.group_size % 4 == 0;
-    load_weights(w, static_cast<const W*>(s.weights) + at, count, aligned);
+    load_weights(w, elements<W>(s.weights) + at, count, aligned);
 #pragma unroll
     for (int i = 0; i < 2; ++i)
-      if (s.weight_state[i] != nullptr) load_weights(state[i], s.weight_state[i] + at, count, aligned);
+      if (exists(s.weight_state[i])) load_weights(state[i], elements<float>(s.weight_state[i]) + at, count, aligned);
   }
 
   SPARSEXMC_DEVICE void update(const kernels::Segment& s, const float (&g)[4], const UpdateArguments& u) {
-    const bool whole = s.group_size % 4 == 0 && count >= 4, has_state = s.weight_state[0] != nullptr;
+    const bool whole = s.group_size % 4 == 0 && count >= 4, has_state = exists(s.weight_state[0]);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
       update_weight(w[i], state[0][i], state[1][i], g[i], u.optimizer.weight_decay, u.optimizer, has_state);
-    W* weights = static_cast<W*>(s.weights) + at;
-    if constexpr (sizeof(W) == 4) {
+    W* weights = elements<W>(s.weights) + at;
+    if constexpr (is_fp32<W>) {
       store_weights(weights, w, count, whole);
     } else {
       const rng::Block random = rounding_words(u.seed, u.step, row, place);
@@ -58,7 +58,7 @@ struct WeightQuad {
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i)
-      if (s.weight_state[i] != nullptr) store_weights(s.weight_state[i] + at, state[i], count, whole);
+      if (exists(s.weight_state[i])) store_weights(elements<float>(s.weight_state[i]) + at, state[i], count, whole);
   }
 };
 
@@ -67,12 +67,12 @@ SPARSEXMC_DEVICE void update_bias(const kernels::Segment& s, int64_t row, float 
                                   const kernels::OptimizerStep& optimizer) {
   float slot[2] = {};
   for (int i = 0; i < 2; ++i)
-    if (s.bias_state[i] != nullptr) slot[i] = s.bias_state[i][row];
+    if (exists(s.bias_state[i])) slot[i] = elements<float>(s.bias_state[i])[row];
   float bias = s.bias[row];
-  update_weight(bias, slot[0], slot[1], g, 0.0f, optimizer, s.bias_state[0] != nullptr);
+  update_weight(bias, slot[0], slot[1], g, 0.0f, optimizer, exists(s.bias_state[0]));
   s.bias[row] = bias;
   for (int i = 0; i < 2; ++i)
-    if (s.bias_state[i] != nullptr) s.bias_state[i][row] = slot[i];
+    if (exists(s.bias_state[i])) elements<float>(s.bias_state[i])[row] = slot[i];
 }
 
 /// dW of a chunk, [chunk_features, Rows], in the shared memory of every block of the cluster.

@@ -15,7 +15,7 @@ inline constexpr uint32_t no_feature = 0xFFFFFFFFu;
 template <class W>
 SPARSEXMC_DEVICE void load_weights(float (&out)[4], const W* weights, int count, bool aligned) {
   if (aligned && count >= 4) {
-    if constexpr (sizeof(W) == 4) {
+    if constexpr (is_fp32<W>) {
       const float4 v = *reinterpret_cast<const float4*>(weights);
       out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
     } else {
@@ -63,7 +63,7 @@ class GroupRows {
       const int64_t f = first + feature_of(i);
       const int left = f < s.fan_in ? tile.rows - row_of(i) : 0;
       const int64_t at = (tile.group * s.fan_in + f) * s.group_size + tile.offset + row_of(i);
-      load_weights(weights_[i], static_cast<const W*>(s.weights) + (left > 0 ? at : 0), left, aligned);
+      load_weights(weights_[i], elements<W>(s.weights) + (left > 0 ? at : 0), left, aligned);
     }
   }
   /// Puts them into shared memory, which nobody reads at this time.
@@ -155,7 +155,7 @@ class LabelRows {
  private:
   SPARSEXMC_DEVICE void load(const kernels::Segment& s, int place) {
     feature_ = feature_at(s, label_, place);
-    weight_ = load_weight(static_cast<const W*>(s.weights) + label_ * s.fan_in + place);
+    weight_ = load_weight(elements<W>(s.weights) + label_ * s.fan_in + place);
   }
   SPARSEXMC_DEVICE void set(bfloat16* to) const { *to = to_bfloat16(weight_); }
   SPARSEXMC_DEVICE void set(float* to) const { *to = weight_; }

@@ -69,7 +69,7 @@ class TileLoss {
   SPARSEXMC_DEVICE double loss() const { return sum_.total(); }
 
  private:
-  static constexpr bool exact = sizeof(T) == 4;
+  static constexpr bool exact = is_fp32<T>;
 
   /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
   /// weights do not pay for it.

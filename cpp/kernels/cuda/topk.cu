@@ -25,7 +25,7 @@ void visit_types(const kernels::TopK& p, Body&& body) {
       body(TopKTypes<T, W, 32, false>{});
   };
   const auto with_weights = [&]<class T>() {
-    if (p.segment.weight_dtype == DType::bfloat16)
+    if (p.segment.weights.dtype == DType::bfloat16)
       with_rows.template operator()<T, bfloat16>();
     else
       with_rows.template operator()<T, float>();

@@ -1,7 +1,7 @@
 // Optimizer update of one weight, and how weights of either dtype are read and written.
 #pragma once
 
-#include "device_compat.h"
+#include "element.cuh"
 #include "kernels.h"
 #include "rng.h"
 

@@ -42,7 +42,7 @@ FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, const B
       label_tile_(label_tile_override()) {
   const auto add_segment = [&](const SegmentShape& shape) {
     kernels::Segment s = segment_sizes(shape, config.weight_dtype);
-    s.weights = buffers.get<void>(shape.name + ".weights");
+    s.weights.data = buffers.get<void>(shape.name + ".weights");
     s.bias = buffers.get<float>(shape.name + ".bias");
     s.indices = buffers.get<void>(shape.name + ".indices");
     find_state(buffers, config.optimizer, shape.name + ".weights", s.weight_state);

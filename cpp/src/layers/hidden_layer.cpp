@@ -10,7 +10,7 @@ namespace sparsexmc {
 namespace {
 
 template <class Params>
-void set_state(Params& p, float* const (&weight)[2], float* const (&bias)[2]) {
+void set_state(Params& p, const StoredTensor (&weight)[2], const StoredTensor (&bias)[2]) {
   for (int i = 0; i < 2; ++i) {
     p.weight_state[i] = weight[i];
     p.bias_state[i] = bias[i];

@@ -32,7 +32,7 @@ class HiddenLayer {
   bool sparse_;
   DType compute_;
   float *weight_, *bias_;
-  float *weight_state_[2], *bias_state_[2];
+  StoredTensor weight_state_[2], bias_state_[2];
   void* scratch_;
   float* rows_;
 };

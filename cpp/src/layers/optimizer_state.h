@@ -6,13 +6,13 @@
 
 namespace sparsexmc {
 
-/// state[i] = the tensor's i-th slot, null beyond the optimizer's slots.
+/// state[i] = the tensor's i-th slot, none beyond the optimizer's slots.
 inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer, const std::string& tensor,
-                       float* (&state)[2]) {
-  state[0] = state[1] = nullptr;
+                       StoredTensor (&state)[2]) {
+  state[0] = state[1] = {};
   int i = 0;
   for (const std::string& slot : state_slots(optimizer))
-    state[i++] = buffers.get<float>("optimizer." + tensor + "." + slot);
+    state[i++].data = buffers.get<void>("optimizer." + tensor + "." + slot);
 }
 
 }  // namespace sparsexmc

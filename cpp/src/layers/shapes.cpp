@@ -33,7 +33,7 @@ std::optional<SegmentShape> auxiliary_shape(const ClassifierConfig& config) {
 
 kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype) {
   kernels::Segment s;
-  s.weight_dtype = weight_dtype;
+  s.weights.dtype = weight_dtype;
   s.dense = shape.dense;
   s.wide_indices = shape.wide_indices;
   s.rows = shape.rows;

@@ -46,8 +46,8 @@ struct Layer {
     p.weight = weight.data();
     p.bias = bias.data();
     for (int i = 0; i < 2; ++i) {
-      p.weight_state[i] = weight_state[i].empty() ? nullptr : weight_state[i].data();
-      p.bias_state[i] = bias_state[i].empty() ? nullptr : bias_state[i].data();
+      p.weight_state[i].data = weight_state[i].empty() ? nullptr : weight_state[i].data();
+      p.bias_state[i].data = bias_state[i].empty() ? nullptr : bias_state[i].data();
     }
   }
   void check(const Layer& expected) const {

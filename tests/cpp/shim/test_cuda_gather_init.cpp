@@ -105,8 +105,7 @@ Initialised initialise(Context& context, const Shape& shape, DType weight_dtype)
   Operand weights(weight_dtype, s.groups * s.fan_in * s.group_size);
   r.bias.assign(static_cast<size_t>(s.groups * s.group_size), NAN);
   r.indices.assign(static_cast<size_t>(s.groups * s.fan_in), 0);  // room enough for narrow ones, too
-  s.weights = weights.data();
-  s.weight_dtype = weight_dtype;
+  s.weights = {weights.data(), weight_dtype};
   s.bias = r.bias.data();
   s.dense = shape.dense;
   s.indices = shape.dense ? nullptr : r.indices.data();

@@ -97,15 +97,14 @@ Outcome Problem::rewire(RewiringMethod method, RewiringScope scope, DType comput
   p.score_dropped = &o.dropped;
   p.score_grown = &o.grown;
   Segment& s = p.segment;
-  s.weights = stored.data();
-  s.weight_dtype = weight_dtype;
+  s.weights = {stored.data(), weight_dtype};
   s.bias = bias.data();
   s.indices = shape.wide ? static_cast<void*>(o.indices.data()) : narrow.data();
   s.wide_indices = shape.wide;
   for (int i = 0; i < shape.states; ++i) {
     o.states[i].resize(weights.size());
     std::iota(o.states[i].begin(), o.states[i].end(), static_cast<float>(1 + i));
-    s.weight_state[i] = o.states[i].data();
+    s.weight_state[i].data = o.states[i].data();
   }
   s.rows = shape.rows;
   s.groups = groups;

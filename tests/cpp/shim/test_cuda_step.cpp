@@ -65,14 +65,14 @@ struct Model {
           --left;
         }
     }
-    segment.weights = weights.data();
+    segment.weights.data = weights.data();
     segment.bias = bias.data();
     segment.dense = c.dense;
     segment.indices = c.dense ? nullptr : c.wide ? static_cast<void*>(wide.data()) : narrow.data();
     segment.wide_indices = c.wide;
     for (int i = 0; i < c.slots; ++i) {
-      segment.weight_state[i] = state[i].data();
-      segment.bias_state[i] = bias_state[i].data();
+      segment.weight_state[i].data = state[i].data();
+      segment.bias_state[i].data = bias_state[i].data();
     }
     segment.rows = c.labels;
     segment.groups = groups;
@@ -84,8 +84,7 @@ struct Model {
 
   void store_as_bfloat16() {
     for (float w : weights) halves.push_back(cuda::to_bfloat16(w));
-    segment.weights = halves.data();
-    segment.weight_dtype = DType::bfloat16;
+    segment.weights = {halves.data(), DType::bfloat16};
   }
   std::vector<float> stored_weights() const {
     if (halves.empty()) return weights;

@@ -109,8 +109,8 @@ Ranking rank(Context& context, Problem& problem, int64_t planned, DType compute,
   std::vector<Segment> segments;
   for (Data& d : problem.segments) {
     Segment s = d.segment;
-    s.weights = weight_dtype == DType::bfloat16 ? static_cast<void*>(d.half_weights.data()) : d.weights.data();
-    s.weight_dtype = weight_dtype;
+    s.weights.data = weight_dtype == DType::bfloat16 ? static_cast<void*>(d.half_weights.data()) : d.weights.data();
+    s.weights.dtype = weight_dtype;
     s.bias = d.bias.data();
     if (!d.wide.empty()) s.indices = s.wide_indices ? static_cast<void*>(d.wide.data()) : d.narrow.data();
     segments.push_back(s);
