@@ -137,6 +137,13 @@ def test_links_resolve(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{name(page)}: {path or name(page)} has no heading #{anchor}"
 
 
+@parametrize("page", sorted(set(DOCS.glob("design/*.md")) - {DOCS / "design/seams.md"}), ids=name)
+def test_design_pages_name_files_that_exist(page: Path) -> None:
+    """Of the sources, so that a page does not outlive what it explains. The seams name files that are still to come."""
+    named = re.findall(r"`((?:cpp|python|tests|bench|scripts|examples)/[\w./-]+\.\w+)`", page.read_text())
+    assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
 def test_navigation_lists_every_page_once() -> None:
     listed = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text())
     assert sorted(listed) == sorted(map(name, PAGES))

@@ -87,6 +87,10 @@ def _arguments(parameters: dict[str, Any], arguments: dict[str, Any], Y: sp.csr_
             arguments["fan_in"] = min(arguments["fan_in"], arguments["in_features"])
         if _is_auto(parameters["optimizer"]):
             arguments["optimizer"] = _with_rate(arguments["optimizer"], LINEAR_RATE)
+    elif _is_auto(parameters["optimizer"]) and isinstance(arguments["hidden"], Hidden):
+        # Fewer units share what there is to learn: each has further to go in as many steps.
+        share = min(max(arguments["hidden"].features, 1) / defaults.HIDDEN, 1.0)
+        arguments["optimizer"] = _with_rate(arguments["optimizer"], arguments["optimizer"].lr / math.sqrt(share))
     if parameters["learning_rate"] is not None:
         arguments["optimizer"] = _with_rate(arguments["optimizer"], parameters["learning_rate"])
     arguments["seed"] = _seed(parameters["random_state"])
