@@ -12,7 +12,7 @@ Wrong arguments raise ArgumentError (value, shape, range) or DTypeError (dtype, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,8 @@ __all__ = [
     "recall_at_k",
 ]
 
-Result = float | npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
+Result = float | Floats
 
 # Field of _core.MetricsAtK -> the name that tables use.
 _NAMES = {"precision": "P", "ndcg": "nDCG", "recall": "R", "coverage": "coverage", "macro_f1": "macro-F1"}
@@ -119,21 +120,55 @@ class RankingMetrics:
         return {f"{name}@{r.k}": getattr(r, field) for field, name in self._names.items() for r in results}
 
 
+@overload
+def precision_at_k(ids: npt.ArrayLike, Y_true: Any, k: int) -> float: ...
+@overload
+def precision_at_k(ids: npt.ArrayLike, Y_true: Any, k: Sequence[int]) -> Floats: ...
 def precision_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int]) -> Result:
     """P@k: hits among the first k, divided by k, over all instances; one without positives scores 0."""
     return _compute("precision", ids, Y_true, k)
 
 
+@overload
+def ndcg_at_k(ids: npt.ArrayLike, Y_true: Any, k: int) -> float: ...
+@overload
+def ndcg_at_k(ids: npt.ArrayLike, Y_true: Any, k: Sequence[int]) -> Floats: ...
 def ndcg_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int]) -> Result:
     """nDCG@k: hits discounted by 1 / log2(place + 1), divided by the best that the instance allows."""
     return _compute("ndcg", ids, Y_true, k)
 
 
+@overload
+def recall_at_k(ids: npt.ArrayLike, Y_true: Any, k: int) -> float: ...
+@overload
+def recall_at_k(ids: npt.ArrayLike, Y_true: Any, k: Sequence[int]) -> Floats: ...
 def recall_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int]) -> Result:
     """R@k: hits among the first k, divided by the number of positives of the instance."""
     return _compute("recall", ids, Y_true, k)
 
 
+@overload
+def psp_at_k(
+    ids: npt.ArrayLike,
+    Y_true: Any,
+    k: int,
+    *,
+    inverse_propensities: npt.ArrayLike | None = None,
+    train_labels: Any = None,
+    A: float = 0.55,
+    B: float = 1.5,
+) -> float: ...
+@overload
+def psp_at_k(
+    ids: npt.ArrayLike,
+    Y_true: Any,
+    k: Sequence[int],
+    *,
+    inverse_propensities: npt.ArrayLike | None = None,
+    train_labels: Any = None,
+    A: float = 0.55,
+    B: float = 1.5,
+) -> Floats: ...
 def psp_at_k(
     ids: npt.ArrayLike,
     Y_true: Any,
@@ -151,6 +186,28 @@ def psp_at_k(
     return _compute("psp", ids, Y_true, k, weights=_given_or_made(inverse_propensities, train_labels, A, B))
 
 
+@overload
+def psndcg_at_k(
+    ids: npt.ArrayLike,
+    Y_true: Any,
+    k: int,
+    *,
+    inverse_propensities: npt.ArrayLike | None = None,
+    train_labels: Any = None,
+    A: float = 0.55,
+    B: float = 1.5,
+) -> float: ...
+@overload
+def psndcg_at_k(
+    ids: npt.ArrayLike,
+    Y_true: Any,
+    k: Sequence[int],
+    *,
+    inverse_propensities: npt.ArrayLike | None = None,
+    train_labels: Any = None,
+    A: float = 0.55,
+    B: float = 1.5,
+) -> Floats: ...
 def psndcg_at_k(
     ids: npt.ArrayLike,
     Y_true: Any,
@@ -165,11 +222,19 @@ def psndcg_at_k(
     return _compute("psndcg", ids, Y_true, k, weights=_given_or_made(inverse_propensities, train_labels, A, B))
 
 
+@overload
+def coverage_at_k(ids: npt.ArrayLike, Y_true: Any, k: int) -> float: ...
+@overload
+def coverage_at_k(ids: npt.ArrayLike, Y_true: Any, k: Sequence[int]) -> Floats: ...
 def coverage_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int]) -> Result:
     """coverage@k: labels hit at least once / labels that are a positive of some instance."""
     return _compute("coverage", ids, Y_true, k)
 
 
+@overload
+def macro_f1_at_k(ids: npt.ArrayLike, Y_true: Any, k: int, *, num_labels: int | None = None) -> float: ...
+@overload
+def macro_f1_at_k(ids: npt.ArrayLike, Y_true: Any, k: Sequence[int], *, num_labels: int | None = None) -> Floats: ...
 def macro_f1_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int], *, num_labels: int | None = None) -> Result:
     """Macro-F1@k: mean over all labels of F1 of the first k as a set; a label that never occurs scores 0.
 

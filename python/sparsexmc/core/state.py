@@ -63,10 +63,8 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
 
 def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
     """Training frequency [num_labels] of every label id; None for a model that does not know it."""
-    tensors = tensors_of(engine)
-    return (
-        _read(engine, "label_counts", *tensors["label_counts"]).astype(np.int64) if "label_counts" in tensors else None
-    )
+    known = tensors_of(engine).get("label_counts")
+    return None if known is None else _read(engine, "label_counts", *known).astype(np.int64)
 
 
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
