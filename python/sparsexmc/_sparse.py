@@ -67,7 +67,7 @@ def search(
     """The `count` columns of `postings` [D, columns] with the largest positive product with each query [n, D].
 
     Returns:
-        products [n, count], falling, and columns [n, count]; 0 and -1 where there are fewer.
+        products [n, count], descending, and columns [n, count]; 0 and -1 where there are fewer.
     """
     shape = queries.shape[0], count
     products, columns = np.empty(shape, np.float32), np.empty(shape, np.int64)

@@ -42,9 +42,9 @@ def cluster_labels(
             "semantic" reads them; pass None otherwise.
         Y: scipy sparse [N, L], their labels: what is not 0.
         group_size: labels per group.
-        method: "semantic" as above; "frequency": falling; "random": by `seed`.
-        dense_labels: share (float) or number (int) of the most frequent labels, which come first, by falling frequency,
-            whatever the method. The defaults are those of `Classifier`.
+        method: "semantic" as above; "frequency": descending; "random": by `seed`.
+        dense_labels: share (float) or number (int) of the most frequent labels, which come first, by descending
+            frequency, whatever the method. The defaults are those of `Classifier`.
         num_threads: worker threads; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process. The
             result does not depend on them.
         seed: of all random choices.

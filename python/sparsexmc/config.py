@@ -100,7 +100,7 @@ class Rewiring:
     Every `interval` steps in [`start`, `stop`) the share `fraction` of the connections is replaced. Those go whose mean
     |weight| over the labels of the group, times the root mean square of the feature, is smallest. Those come whose
     gradient, averaged over the last `grow_batches` batches, is largest (`method="rigl"`), or random ones (`"set"`).
-    `fraction_schedule="cosine"` lets the share fall to 0 at `stop`. `scope="layer"` ranks all connections together,
+    `fraction_schedule="cosine"` lets the share decrease to 0 at `stop`. `scope="layer"` ranks all connections together,
     `"group"` within each group of labels.
 
     An `interval` or `stop` of None follows from the length of the training, which `fit` knows: a dozen rewirings, or
@@ -145,7 +145,7 @@ class Rewiring:
 class Schedule:
     """Factor on the learning rate: linear warm-up over `warmup_steps`, then by `kind`.
 
-    "constant" stays at 1; "linear" and "cosine" fall to `final_share` at step `total_steps`. None is the length of the
+    "constant" stays at 1; "linear" and "cosine" decrease to `final_share` at step `total_steps`. None is the length of the
     training, which `fit` knows; until it is known the factor stays at 1.
     """
 
@@ -174,7 +174,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Votes:
-    """How the nearest training instances count in `Neighbors`, which has the formula.
+    """Weights of the votes of nearest training instances; `Ensemble` has the formula.
 
     `count` neighbors vote with cosine^`power`; `weight` is that of all votes beside the classifier's probability.
     `smoothing` is added to the sum of all votes, so that neighbors which are all far away count for less. `space` says

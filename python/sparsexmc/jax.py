@@ -142,7 +142,7 @@ class OutputLayer:
 
 
 def _evaluate(layer: OutputLayer, embeddings: Any, labels: Any) -> Any:
-    """What runs where nobody asks for the gradient."""
+    """The forward pass without a gradient, which is refused."""
     return io_callback(_refuse_evaluation, jax.ShapeDtypeStruct((), jnp.float32), ordered=True)
 
 

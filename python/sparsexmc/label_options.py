@@ -36,7 +36,7 @@ class MetaClassifier:
     It learns by BCE whether an instance has a positive in a cluster, while a sparse output layer still passes little
     gradient to the encoder or the hidden layer (Ullah et al., "Navigating Extremes", NeurIPS 2024). The total loss is
     main + weight(t) * meta: both are sums over their outputs (labels, clusters) averaged over the instances, so the
-    learning rate of the output layer means what it means without. weight(t) falls from `weight` to 0 along half a
+    learning rate of the output layer means what it means without. weight(t) decreases from `weight` to 0 along half a
     cosine over `steps` steps; after that the layer costs no time. It takes no part in prediction.
 
     Args:

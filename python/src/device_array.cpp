@@ -10,7 +10,7 @@ namespace nb = nanobind;
 namespace sparsexmc::python {
 namespace {
 
-/// What a capsule of an array owns.
+/// The owner of the memory of a capsule.
 struct Export {
   nb::object array;
   Device device;

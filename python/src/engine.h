@@ -20,7 +20,7 @@ using StreamHandle = uintptr_t;
 
 inline Stream to_stream(StreamHandle handle) { return {reinterpret_cast<void*>(handle)}; }
 
-/// Runs the work of a context on another stream for the length of a scope, behind all earlier work of the context and
+/// Runs the work of a context on another stream for the length of a scope, after all earlier work of the context and
 /// before all later: nothing of ours is left to do on a stream that its owner may destroy then.
 class StreamScope {
  public:

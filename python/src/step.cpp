@@ -12,7 +12,7 @@ namespace {
 
 OnNonfinite on_nonfinite(bool skip) { return skip ? OnNonfinite::skip : OnNonfinite::raise; }
 
-/// What a step call has queued.
+/// A step that is queued, and the memory that it still reads or writes.
 struct Started {
   int64_t ticket = 0;
   std::optional<StepResult> result;  // known at once on the CPU
@@ -99,7 +99,7 @@ Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_i
     return step;
   }
   if (started.dx.pages) step.copy_gradient_to(*gradient, started.dx);
-  if (on_caller_stream) return step;  // memory that its owner frees is reused behind what is queued there
+  if (on_caller_stream) return step;  // memory that its owner frees is reused after what is queued there
   // Otherwise only we know when the embeddings are done with. Their stream waits for the gradient.
   std::vector<std::shared_ptr<void>> used;
   if (started.x.pages) used.push_back(started.x.pages);

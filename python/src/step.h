@@ -15,7 +15,7 @@ inline size_t bytes_of(const TensorView& matrix) {
   return static_cast<size_t>(matrix.rows * matrix.cols) * dtype_size(matrix.dtype);
 }
 
-/// Do the kernels of a model reach this memory? On a GPU they do not reach the host's.
+/// Whether the kernels of a model reach this memory. On a GPU they do not reach the host's.
 bool in_reach(Classifier& classifier, const TensorView& matrix);
 
 /// A matrix that the kernels reach: itself, or page-locked host memory in its place.

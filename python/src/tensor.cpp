@@ -34,7 +34,7 @@ std::optional<Device> find_device(int device_type, int index) {
   return std::nullopt;
 }
 
-/// What every DLManagedTensorVersioned begins with; the rest may change with the major version.
+/// The beginning of every DLManagedTensorVersioned; the rest may change with the major version.
 struct VersionedHead {
   uint32_t major;
   uint32_t minor;

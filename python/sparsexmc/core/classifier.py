@@ -1,4 +1,4 @@
-"""What every classifier can do with its engine: training steps, prediction, state and checkpoints."""
+"""The engine's part of every classifier: training steps, prediction, state and checkpoints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .step import StepResult
 
 
 class CoreClassifier:
-    """A classifier's engine behind its Python interface; `sparsexmc.Classifier` adds the constructor and training."""
+    """A classifier's engine with its Python interface; `sparsexmc.Classifier` adds the constructor and training."""
 
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
         self._engine = engine
@@ -135,7 +135,7 @@ class CoreClassifier:
         return self._run_step(features, positives, update=False, **options)
 
     def hidden_activations(self, embeddings: Any) -> npt.NDArray[np.float32]:
-        """What the hidden layer gives the output layer in prediction, for any number of rows; waits for it.
+        """Activations of the hidden layer in prediction, for any number of rows; waits for them.
 
         Args:
             embeddings: [n, in_features] as in `train_step`, n >= 0.
@@ -172,7 +172,8 @@ class CoreClassifier:
                 w * sigmoid(z), with w = 1 / propensity (or a power of it) as propensity-scored metrics do.
 
         Returns:
-            scores [n, k] float32 logits (+ ln w), falling, and ids [n, k] int64 label ids; ties go to the smaller id.
+            scores [n, k] float32 logits (+ ln w), descending, and ids [n, k] int64 label ids; ties go to the smaller
+            id.
             A row that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
 
         Raises:
@@ -236,12 +237,12 @@ class CoreClassifier:
 
     @property
     def sparse_input(self) -> bool:
-        """Does the hidden layer read scipy CSR rows?"""
+        """Whether the hidden layer reads scipy CSR rows."""
         return bool(self._config["sparse_input"])
 
     @property
     def device(self) -> str:
-        """Where the model lives: "cpu" or "cuda:<index>"."""
+        """The model's device: "cpu" or "cuda:<index>"."""
         return self._engine.device
 
     @property
@@ -278,7 +279,7 @@ class CoreClassifier:
 
     @property
     def rewirings(self) -> list[_core.RewiringRecord]:
-        """What each rewiring did: step, segment, changed, score_dropped, score_grown."""
+        """Records of the rewirings so far: step, segment, changed, score_dropped, score_grown."""
         return self._engine.rewirings
 
     @property

@@ -10,7 +10,7 @@ from .. import _core
 
 
 class StepResult:
-    """What one training step gives back.
+    """Loss, gradient and flags of one training step.
 
     On a GPU the step may still run: reading `loss`, `skipped` or the gradient of a NumPy array waits for it. If the
     batch held NaN or Inf and was not to be skipped, the first to find out raises ArgumentError: this reading or another

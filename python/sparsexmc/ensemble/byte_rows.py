@@ -58,11 +58,11 @@ class ByteRows:
 
     @property
     def features(self) -> int:
-        """D"""
+        """D, the numbers of a vector."""
         return int(self.values.shape[1])
 
     def search(self, queries: Floats, count: int, threads: int) -> tuple[Floats, Ids]:
-        """Cosines [n, count] with queries of length 1, falling, and numbers of rows; ties to the smaller number."""
+        """Cosines [n, count] with queries of length 1, descending, and numbers of rows; ties to the smaller number."""
         cosines = np.empty((len(queries), count), np.float32)
         numbers = np.empty((len(queries), count), np.int64)
         _core.nearest_rows(self.values, self.scales, queries, cosines, numbers, threads)

@@ -1,4 +1,4 @@
-"""A classifier together with linear classifiers and neighbors."""
+"""A classifier, linear classifiers and neighbors that rank labels together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FREQUENCY_DISCOUNT = 0.02
 
 
 class Ensemble:
-    """Ranks labels by the sum of what its parts say of them, divided by a small power of their frequency:
+    """Ranks labels by the sum of its components' scores, divided by a small power of their frequency:
 
         (sigmoid(z) + linear.weight * exp(-max(0, 1 - m)^2) + votes.weight * v / (s + votes.smoothing))
             / (1 + n)^discount
@@ -91,7 +91,7 @@ class Ensemble:
         self.frequency_factors = self._frequency_factors(label_counts, frequency_discount)
 
     def _frequency_factors(self, counts: npt.ArrayLike | None, discount: float) -> Floats | None:
-        """[num_labels] what multiplies a label's score."""
+        """Factors [num_labels] on the scores of the labels."""
         if counts is not None:
             counts = label_array("label_counts", counts, self.num_labels)
             if counts.min() < 0:
@@ -124,8 +124,8 @@ class Ensemble:
                 propensity-scored metrics. The classifier's candidates are then its best by logit + ln w.
 
         Returns:
-            scores [n, k], falling, and ids [n, k]; ties go to the smaller id. Where the parts know fewer than k labels,
-            id -1 fills the row.
+            scores [n, k], descending, and ids [n, k]; ties go to the smaller id. Where the parts know fewer than k
+            labels, id -1 fills the row.
 
         Raises:
             ArgumentError, DTypeError: as the parts do, or k out of range.
@@ -158,7 +158,7 @@ class Ensemble:
         votes_weights: Sequence[float] = VOTES_WEIGHTS,
         powers: Sequence[float] | None = None,
     ) -> dict[Weights, float]:
-        """Sets the weights and the power of the votes to what ranks held-out instances best.
+        """Chooses the weights, and the power of the votes, that rank held-out instances best.
 
         The measure is the mean of P@k over `cutoffs`. Tries all given weights and powers; without `powers` the present
         one and by half higher. The instances must be in no part's training; of more than 3,000 as many are taken,

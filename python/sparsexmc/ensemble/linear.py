@@ -21,7 +21,7 @@ _BIAS = np.float32(-1)
 
 
 class Linear:
-    """A linear classifier per label, trained on what the labels meet: all positives and the hardest negatives.
+    """A linear classifier per label, trained on the positives and the hardest negatives of each label.
 
     For every label the w that minimises |w|^2 / 2 + cost * sum_i max(0, 1 - y_i m_i)^2, where y is 1 or -1, the margin
     is m = w x - 1, and x has unit length: the L2-regularised squared hinge of DiSMEC (Babbar and Schoelkopf, WSDM
@@ -94,8 +94,8 @@ class Linear:
             k: labels per row, at most L.
 
         Returns:
-            margins [n, k], falling, in -1 < m, and ids [n, k] (equal ones: the smaller id first). Labels that share no
-            feature of positive weight are not ranked: margin -1 and id -1 stand where there are fewer than k others.
+            margins [n, k], descending, above -1, and ids [n, k] (equal ones: the smaller id first). Labels that share
+            no feature of positive weight are not ranked: margin -1 and id -1 stand where there are fewer than k others.
 
         Raises:
             ArgumentError, DTypeError: rows of another width, k out of range, NaN, or dense rows.
@@ -130,7 +130,7 @@ class Linear:
 
 
 class LinearTraining:
-    """Linear classifiers in the making, for costs that are to be compared and for instances held out to compare them.
+    """A training of linear classifiers round by round, to compare costs on instances that are held out.
 
     A round gives every instance its hardest labels by the weights so far (by the labels' mean vectors in the first) and
     then solves for the weights; it goes on from the solution before, also at another cost or with more instances.
@@ -178,19 +178,19 @@ class LinearTraining:
         )  # fmt: skip
 
     def round(self, cost: float) -> LinearTraining:
-        """Searches for negatives, then solves. Returns the training itself. Raises ArgumentError."""
+        """Search for negatives, then solve. Returns the training itself. Raises ArgumentError."""
         require_number("cost", cost, 0, low_open=True)
         self._training.search()
         return self.solve(cost)
 
     def solve(self, cost: float) -> LinearTraining:
-        """Solves with the negatives known so far. Returns the training itself. Raises ArgumentError."""
+        """Solve with the negatives known so far. Returns the training itself. Raises ArgumentError."""
         require_number("cost", cost, 0, low_open=True)
         self._training.solve(cost)
         return self
 
     def admit_held(self) -> LinearTraining:
-        """From now on all instances take part. Returns the training itself."""
+        """Let all instances take part from now on. Returns the training itself."""
         self._training.admit_held()
         return self
 

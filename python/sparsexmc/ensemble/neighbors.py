@@ -1,4 +1,4 @@
-"""Nearest training instances, whose labels count as votes beside a classifier's own scores."""
+"""Nearest training instances, which vote for their labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PARTS = ("data", "indices", "indptr")
 
 
 class Neighbors:
-    """The training instances as a memory: the nearest ones of a query vote for their labels.
+    """A search among the training instances: the nearest ones of a query vote for their labels.
 
     A linear or neural classifier generalises well for frequent labels; for the many labels with a handful of instances
     those instances themselves say more. `Ensemble` adds both up. The search is exact: an inverted index for sparse
@@ -62,7 +62,7 @@ class Neighbors:
         )
 
     def _begin(self, X: Any, Y: Any, votes: Votes, num_threads: int | None) -> None:
-        """Everything but what is compared."""
+        """Sets all but the rows to compare."""
         self._labels = label_matrix("Y", Y)
         if X.shape[0] != self._labels.shape[0] or not X.shape[0]:
             raise ArgumentError(f"X has {X.shape[0]} rows and Y {self._labels.shape[0]}; pass one each per instance")
@@ -77,7 +77,7 @@ class Neighbors:
     def of_hidden_layer(
         cls, classifier: CoreClassifier, X: Any, Y: Any, votes: Votes | None = None, *, num_threads: int | None = None
     ) -> Neighbors:
-        """Neighbors by what the hidden layer of a trained classifier makes of their features.
+        """Neighbors in the space of a trained classifier's hidden layer.
 
         Instances are compared by the cosine of their hidden activations less the mean activation (of up to 10,000
         instances). There the classifier has brought together what has the same labels, so that more distant neighbors
@@ -139,7 +139,7 @@ class Neighbors:
             count: neighbors per row; None: `votes.count`. At most N come.
 
         Returns:
-            cosines [n, count], falling, and instances [n, count] (equal ones: the smaller number first). With sparse
+            cosines [n, count], descending, and instances [n, count] (equal ones: the smaller number first). With sparse
             features an instance without a positive product is no neighbor: cosine 0 and instance -1 stand for it.
             With dense ones the cosines are those of the rows as they are kept, within about 0.01.
         """
@@ -178,7 +178,7 @@ class Neighbors:
         return neighbors
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What is stored."""
+        """The arrays to store, by name."""
         stored = {"labels.indptr": self._labels.indptr, "labels.indices": self._labels.indices}
         if self.sparse:
             return stored | {f"postings.{part}": getattr(self._rows, part) for part in _PARTS}

@@ -1,4 +1,4 @@
-"""What has to be said and found before a classifier goes to a GPU. Nothing here imports a package of CUDA."""
+"""Preparations and messages before a classifier goes to a GPU. Nothing here imports a package of CUDA."""
 
 from __future__ import annotations
 

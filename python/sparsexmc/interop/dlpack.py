@@ -24,7 +24,7 @@ _CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a classifier reads its embeddings.
+    """Device and streams of a classifier, from which it reads its embeddings.
 
     Attributes:
         device: as the engine names it, "cpu" or "cuda:<index>".
@@ -38,7 +38,7 @@ class Place:
 
     @property
     def is_cuda(self) -> bool:
-        """Is it a GPU?"""
+        """Whether the device is a GPU."""
         return self.device != "cpu"
 
     @property

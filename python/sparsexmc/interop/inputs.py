@@ -1,4 +1,4 @@
-"""What a step reads: dense or sparse features, and the positives of every instance as CSR arrays."""
+"""Inputs of a step: dense or sparse features, and the positives of every instance as CSR arrays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DenseFeatures:
         exact_grad: bool = False,
         dropout: bool = False,
     ) -> tuple[_core.Step, Any]:
-        """The same without an update."""
+        """Loss and gradient as `start_step` would give them, without an update."""
         b = self._borrowed
         gradient, target = self._gradient(engine, exact_grad) if return_grad else (None, None)
         return engine.eval_step(b.tensor, *positives, target, skip, dropout, b.stream), gradient

@@ -13,25 +13,25 @@ _LEGACY_DEFAULT = 1  # DLPack's number for the null stream, whose handle, 0, cou
 
 
 def is_torch(value: Any) -> bool:
-    """Is it a tensor of PyTorch? One can only come from a torch that is already imported."""
+    """Whether it is a tensor of PyTorch, which can only come from a torch that is already imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_plain_torch(value: Any) -> bool:
-    """Is it a strided tensor of PyTorch, of no other class with ways of its own?"""
+    """Whether it is a strided tensor of PyTorch, and of no subclass with ways of its own."""
     torch = sys.modules.get("torch")
     return torch is not None and type(value) is torch.Tensor and value.layout == torch.strided
 
 
 def is_cupy(value: Any) -> bool:
-    """Is it an array of CuPy?"""
+    """Whether it is an array of CuPy."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(value, cupy.ndarray)
 
 
 def stream_handle(stream: Any) -> int:
-    """The cudaStream_t behind `stream`: an int, or a stream object of PyTorch, CuPy or any that has `__cuda_stream__`.
+    """The cudaStream_t of `stream`: an int, or a stream object of PyTorch, CuPy or any that has `__cuda_stream__`.
 
     Raises:
         DTypeError: it is none of these.

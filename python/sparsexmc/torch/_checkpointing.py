@@ -1,4 +1,4 @@
-"""Is a forward the second one on its batch, by activation checkpointing?
+"""Detection of a second forward on the same batch, by activation checkpointing.
 
 Reentrant checkpointing runs its first forward without gradients, when the layer takes no step, and the second, with the
 step, inside the backward pass. The other kind takes the step in the first forward, and runs the second, inside the
@@ -11,14 +11,14 @@ import torch
 
 
 class Steps:
-    """What is known of the steps of a layer whose backward has not come, or came last."""
+    """Steps of a layer whose backward is still to come, and the backward pass that came last."""
 
     def __init__(self) -> None:
         self.open: set[int] = set()  # as ids: weak references would cost microseconds
         self.last_backward = -1
 
     def would_repeat(self) -> bool:
-        """Would a step now be the second on a batch whose first belongs to the backward pass that runs?"""
+        """Whether a step now would be the second on a batch whose first belongs to the backward pass that runs."""
         task = torch._C._current_graph_task_id()  # -1 outside of a backward pass
         return task != -1 and (len(self.open) > 0 or task == self.last_backward)
 

@@ -24,7 +24,7 @@ def pack(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What `pack` was given. Nothing is ever unpickled.
+    """The tensors of the bytes that `pack` made. Nothing is ever unpickled.
 
     Raises:
         ArgumentError: these are other bytes, or damaged ones.

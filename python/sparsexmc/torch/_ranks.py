@@ -16,7 +16,7 @@ def world_size() -> int:
 
 
 def gather(embeddings: torch.Tensor, positives: Positives, step: int) -> tuple[torch.Tensor, Positives, slice]:
-    """The batches of all ranks, one behind the other, and which rows are this rank's.
+    """The batches of all ranks, one after the other, and which rows are this rank's.
 
     Args:
         step: that the layer is at.
@@ -40,7 +40,7 @@ def gather(embeddings: torch.Tensor, positives: Positives, step: int) -> tuple[t
 
 
 def _rows(own: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """The tensors of all ranks, which differ in their first size only, one behind the other."""
+    """The tensors of all ranks, which differ in their first size only, one after the other."""
     padded = own.new_zeros(max(counts), *own.shape[1:])
     padded[: len(own)] = own
     return torch.cat([part[:count] for part, count in zip(_all(padded), counts, strict=True)])

@@ -55,7 +55,7 @@ def from_tensors(classifier: Classifier, tensors: Mapping[str, torch.Tensor]) ->
 
 
 def _facts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """What can be told of a layer by the names and shapes of its tensors."""
+    """Facts about a layer that the names and shapes of its tensors show."""
     shapes = {name: (*shape, 0, 0)[:2] for name, shape in shapes.items()}  # whatever may come
     tails = [name.removesuffix("indices") + "weights" for name in shapes if name.endswith(".indices")]
     segments = [name for name in shapes if re.fullmatch(r"segments\.\d+\.weights", name)]

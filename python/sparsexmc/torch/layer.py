@@ -209,7 +209,9 @@ class OutputLayer(ClassifierModule):
     def topk(
         self, embeddings: torch.Tensor, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k best labels of every row: scores [n, k] float32, falling, and ids [n, k] int64, as `Classifier.topk`.
+        """The k best labels of every row: scores [n, k] float32, descending, and ids [n, k] int64.
+
+        The arguments are those of `Classifier.topk`.
 
         Raises:
             ArgumentError: in training mode with gradients enabled, or as `Classifier.topk`.

@@ -1,4 +1,4 @@
-"""What `fit` tells its callbacks, and what it gives back."""
+"""Records of a training: for the callbacks of `fit`, and its result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """What callbacks learn after a step; epochs count from 1."""
+    """A finished step, for callbacks; epochs count from 1."""
 
     epoch: int
     step: int
@@ -18,7 +18,7 @@ class StepInfo:
 
 @dataclass(frozen=True, slots=True)
 class EpochInfo:
-    """What callbacks learn after an epoch, and what `History` keeps. `loss` is the mean over its instances."""
+    """A finished epoch, for callbacks and `History`. `loss` is the mean over its instances."""
 
     epoch: int
     step: int
@@ -41,7 +41,7 @@ class Callback:
 
 @dataclass(slots=True)
 class History:
-    """What `fit` did.
+    """Epochs and outcome of a call of `fit`.
 
     Attributes:
         metric: name of the validation metric, or None without validation.

@@ -1,4 +1,4 @@
-"""What `fit` shows and writes: a bar on a terminal, now and then a line elsewhere, and the metrics file."""
+"""Output of `fit`: a bar on a terminal, sparse lines elsewhere, and the metrics file."""
 
 from __future__ import annotations
 
