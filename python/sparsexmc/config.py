@@ -145,8 +145,8 @@ class Rewiring:
 class Schedule:
     """Factor on the learning rate: linear warm-up over `warmup_steps`, then by `kind`.
 
-    "constant" stays at 1; "linear" and "cosine" decrease to `final_share` at step `total_steps`. None is the length of the
-    training, which `fit` knows; until it is known the factor stays at 1.
+    "constant" stays at 1; "linear" and "cosine" decrease to `final_share` at step `total_steps`. None is the length of
+    the training, which `fit` knows; until it is known the factor stays at 1.
     """
 
     kind: str = "constant"
