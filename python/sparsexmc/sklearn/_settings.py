@@ -15,7 +15,7 @@ from ..config import SGD, Adam, Hidden, Rewiring, Schedule
 from ..errors import ArgumentError
 from ..model import defaults
 from ..model.settings import ModelSettings
-from ..training.defaults import largest_batch_mean
+from ..training.defaults import HIDDEN, largest_batch_mean
 from ..training.fit import steps_per_epoch
 
 AUTO = "auto"
@@ -89,7 +89,7 @@ def _arguments(parameters: dict[str, Any], arguments: dict[str, Any], Y: sp.csr_
             arguments["optimizer"] = _with_rate(arguments["optimizer"], LINEAR_RATE)
     elif _is_auto(parameters["optimizer"]) and isinstance(arguments["hidden"], Hidden):
         # Fewer units share what there is to learn: each has further to go in as many steps.
-        share = min(max(arguments["hidden"].features, 1) / defaults.HIDDEN, 1.0)
+        share = min(max(arguments["hidden"].features, 1) / HIDDEN, 1.0)
         arguments["optimizer"] = _with_rate(arguments["optimizer"], arguments["optimizer"].lr / math.sqrt(share))
     if parameters["learning_rate"] is not None:
         arguments["optimizer"] = _with_rate(arguments["optimizer"], parameters["learning_rate"])
