@@ -41,7 +41,16 @@ def train(X: npt.NDArray[np.float32], Y: sp.csr_matrix, folder: Path) -> sx.Clas
     epochs: list[sx.EpochInfo] = history.epochs
     print(f"loss {loss:.2f}, then {epochs[-1].loss:.2f}; {clf.memory.planned:,} bytes")
     clf.save(folder / "model")
-    return sx.load(folder / "model", device="cpu")
+    loaded: sx.Model | sx.Classifier = sx.load(folder / "model", device="cpu")
+    assert isinstance(loaded, sx.Classifier)
+    return loaded
+
+
+def train_model(data: sx.data.Dataset) -> dict[str, dict[int, float]]:
+    model: sx.Model = sx.train(data, epochs=2, device="cpu", settings={"model": {"hidden": 8}}, progress=False)
+    named: list[list[tuple[str | int, float]]] = model.predict(data.X, k=3)
+    print(named[0])
+    return model.evaluate(data)
 
 
 def evaluate(clf: sx.Classifier, X: npt.NDArray[np.float32], Y: sp.csr_matrix) -> float:
@@ -86,5 +95,5 @@ def main(folder: Path) -> float:
     data = sx.data.Dataset(X=X, Y=Y)
     clf = train(X, data.Y, folder)
     plan: sx.MemoryPlan = sx.plan(768, 1_000_000, fan_in=32, device="cpu")
-    print(f"{plan.total:,} bytes", ensemble(X, Y, clf).shape, train_encoder(X, Y))
+    print(f"{plan.total:,} bytes", ensemble(X, Y, clf).shape, train_encoder(X, Y), train_model(data)["P"])
     return evaluate(clf, X, Y)
