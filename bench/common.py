@@ -122,7 +122,7 @@ def report(
     Args:
         name: key of this benchmark in the JSON file; an earlier result under it is replaced.
         notes: sentences below the title, how it was measured.
-        figures: the numbers behind the tables.
+        figures: the numbers of the tables.
         about: the machine; None: this one's processor.
     """
     about = about or machine()

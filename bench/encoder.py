@@ -71,7 +71,7 @@ def note(problem: Problem, seeds: int) -> str:
     return (
         f"{problem.about}; the {problem.Y.shape[1]:,} most frequent labels; {settings.steps} steps of "
         f"{settings.batch_size}, Adam with rate {settings.rate:g} for the layer and {settings.encoder_rate:g} for the "
-        f"encoder, after {settings.warmup} steps of warm-up falling to 0; biases start at {settings.bias}; fan-in "
+        f"encoder, after {settings.warmup} steps of warm-up decreasing to 0; biases start at {settings.bias}; fan-in "
         f"{layers.fan_in(problem)}, groups of {layers.GROUP}, {100 * layers.DENSE:g} % of the labels dense, hidden "
         f"layer of {layers.hidden_units(problem)}, clusters of {CLUSTER} labels; {problem.Y_test.shape[0]:,} {tested}, "
         f"means of {seeds} seeds, percent. Gradient: norm at the embeddings per instance, medians over steps."

@@ -1,7 +1,7 @@
 """``bench_step.py --device cuda``: the fused step over a grid of sizes, against three ways to write it in PyTorch.
 
 Every measurement is kept as soon as it is there, under a key of its own. So a run that is out of time, or killed,
-leaves what it has; ``--resume`` goes on behind it, and a kernel that breaks the CUDA context costs one measurement:
+leaves what it has; ``--resume`` goes on after it, and a kernel that breaks the CUDA context costs one measurement:
 the rest runs in a fresh process.
 """
 

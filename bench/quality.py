@@ -62,7 +62,7 @@ def run_ours(method: str, data: Path, out: Path, args: argparse.Namespace, seed:
 
 
 def row(name: str, outs: list[Path], data: Path) -> tuple[dict[str, object], dict[str, object]]:
-    """A line of the table, and the figures behind it, by seed."""
+    """A line of the table, and its figures, by seed."""
     told = [json.loads(out.with_name(out.name + ".json").read_text()) for out in outs]
     scores = [scores_of_run(out, data) for out in outs]
     means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}

@@ -22,7 +22,7 @@ PRINTS = 'title="prints"'
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, what stands behind that, its text and the line of the page where that begins."""
+    """A fenced block: its language, what follows that, its text and the line of the page where that begins."""
 
     language: str
     options: str

@@ -94,7 +94,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Factor on lr: rises linearly over `warmup_steps`, then stays, or falls to `final_share` at `total_steps`."""
+    """Factor on lr: warm-up over `warmup_steps`, then constant, or decreasing to `final_share` at `total_steps`."""
 
     kind: str = "constant"
     warmup_steps: int = 0
@@ -157,7 +157,7 @@ def scatter_rows(weights: Array, indices: npt.NDArray | None, group_size: int, i
 
 
 def best_labels(scores: Array, k: int) -> npt.NDArray[np.int64]:
-    """[batch, k] label ids by falling score, ties to the smaller id; `scores` [batch, num_labels] by user id."""
+    """[batch, k] label ids by descending score, ties to the smaller id; `scores` [batch, num_labels] by user id."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 

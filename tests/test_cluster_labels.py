@@ -47,7 +47,7 @@ def frequencies(Y: Any) -> Array:
 
 
 def by_frequency(labels: Array, counts: Array) -> Array:
-    """Falling counts, ties to the smaller id."""
+    """Descending counts, ties to the smaller id."""
     return labels[np.lexsort((labels, -counts[labels]))]
 
 

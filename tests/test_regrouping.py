@@ -25,7 +25,7 @@ def trained(case: Case, steps: int = 2, **options: Any) -> sx.Classifier:
 
 
 def shuffled(classifier: sx.Classifier, first: int) -> npt.NDArray[np.int64]:
-    """The order of the classifier with the labels behind the dense ones at random."""
+    """The order of the classifier with the labels after the dense ones at random."""
     order = classifier.state_dict()["label_order"]
     np.random.default_rng(5).shuffle(order[first:])
     return order

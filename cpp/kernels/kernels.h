@@ -1,5 +1,5 @@
 // Table of contents of the device code: parameter structs and one function per kernel and device.
-// Pointers are device memory. [a, b] is row-major; "[H, ldx]" has ldx >= the batch with zero columns behind it.
+// Pointers are device memory. [a, b] is row-major; "[H, ldx]" has ldx >= the batch with zero columns after it.
 // What the products read ("compute" below) is bf16 or fp32; sums are fp32 everywhere. On the CPU the matrices of a
 // batch are fp32 whatever `compute` says: its fused step rounds them as it packs them, and everything else there is
 // fp32. Where a struct has `skip`, a kernel on a GPU does nothing when *skip is not 0: the batch held NaN or Inf, and
@@ -16,7 +16,7 @@
 
 namespace sparsexmc::kernels {
 
-/// Row stride of the transposed matrices of a batch, "ldx" below; never falls when the batch grows.
+/// Row stride of the transposed matrices of a batch, "ldx" below; never decreases when the batch grows.
 int64_t leading_dimension(Cpu, int64_t batch);
 int64_t leading_dimension(Cuda, int64_t batch);
 
@@ -137,7 +137,7 @@ void scatter_columns(Cpu, Context& context, const ScatterColumns& p);
 void scatter_columns(Cuda, Context& context, const ScatterColumns& p);
 
 /// Fused top-k over one segment: candidates go into one list per (worker, instance).
-/// Order: score falling, then user label id rising; a strict order, so the result does not depend on the workers.
+/// Order: score descending, then user label id ascending; a strict order, so the result does not depend on the workers.
 struct Candidate {
   float score;
   uint32_t label;  // user id

@@ -50,7 +50,7 @@ def cluster_labels(
         seed: of all random choices.
 
     Returns:
-        [L] int64, a permutation: internal row -> label id. Labels of equal frequency come by rising id, and with
+        [L] int64, a permutation: internal row -> label id. Labels of equal frequency come by ascending id, and with
         "semantic" labels without a mean (no instance, or only empty ones) come last.
 
     Raises:

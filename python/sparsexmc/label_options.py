@@ -63,7 +63,7 @@ class MetaClassifier:
             object.__setattr__(self, "clusters", ids)
         require_number("auxiliary.weight", self.weight, 0, low_open=True)
         if self.epochs is not None and self.steps is not None:
-            raise ArgumentError("auxiliary has epochs and steps; give one of them, over which its weight falls to 0")
+            raise ArgumentError("auxiliary has epochs and steps; give one of them, after which its weight is 0")
         if self.epochs is not None:
             require_number("auxiliary.epochs", self.epochs, 0, low_open=True)
         if self.steps is not None:
@@ -85,7 +85,7 @@ class MetaClassifier:
         steps = self.steps
         if steps is None:
             if self.epochs is None:
-                raise ArgumentError("auxiliary needs epochs=... or steps=..., over which its weight falls to 0")
+                raise ArgumentError("auxiliary needs epochs=... or steps=..., over which its weight decreases to 0")
             if num_instances is None:
                 raise ArgumentError(f"auxiliary.epochs={self.epochs} needs num_instances; or give steps instead")
             steps = max(1, round(self.epochs * math.ceil(num_instances / batch_size)))

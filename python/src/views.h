@@ -29,7 +29,7 @@ inline int64_t checked_rows(const std::string& what, const Indices& indptr, Inde
   if (offsets[0] < 0) throw ArgumentError(what + ": indptr[0] is " + std::to_string(offsets[0]) + ", below 0");
   for (int64_t row = 0; row < rows; ++row)
     if (offsets[row + 1] < offsets[row])
-      throw ArgumentError(what + ": indptr falls at row " + std::to_string(row) + "; offsets must not fall");
+      throw ArgumentError(what + ": indptr decreases at row " + std::to_string(row) + "; offsets must not decrease");
   if (offsets[rows] > static_cast<int64_t>(indices.size()))
     throw ArgumentError(what + ": indptr ends at " + std::to_string(offsets[rows]) + ", but there are only " +
                         std::to_string(indices.size()) + " indices");

@@ -170,7 +170,7 @@ TEST_SUITE("config") {
     CHECK(cosine.factor(8) == 0.0);
   }
 
-  TEST_CASE("the weight of a meta-classifier falls along half a cosine") {
+  TEST_CASE("the weight of a meta-classifier decreases along half a cosine") {
     const MetaClassifier auxiliary{10, 0.4, 100};
     CHECK(auxiliary.weight_at(0) == 0.4);
     CHECK(auxiliary.weight_at(50) == doctest::Approx(0.2));

@@ -12,7 +12,7 @@ namespace sparsexmc {
 /// `count` vectors scale * value. Groups of vectors lie together, number by number, as the products read them.
 struct ByteRows {
   static constexpr int64_t group = 32;
-  const int8_t* values = nullptr;  ///< [ceil(count / group), features, group]; what stands behind the last is not read
+  const int8_t* values = nullptr;  ///< [ceil(count / group), features, group]; what follows the last is not read
   const float* scales = nullptr;   ///< [count], finite
   int64_t count = 0;               ///< 1 .. 2^32 - 2
   int64_t features = 0;
@@ -23,7 +23,7 @@ struct ByteRows {
 ///
 /// @param queries [n, rows.features] float32 in host memory, finite
 /// @param k rows per query, at most rows.count
-/// @param products [n, k] falling  @param numbers [n, k] of the rows
+/// @param products [n, k] descending  @param numbers [n, k] of the rows
 /// @param context a CPU's, whose threads do the work
 /// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError

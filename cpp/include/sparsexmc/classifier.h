@@ -23,9 +23,9 @@ struct OpenModel;
 /// What a classifier is told about its labels when it is made: arrays of num_labels by user label id, unless said
 /// otherwise; null: not given.
 struct LabelData {
-  const int64_t* order = nullptr;       ///< internal row -> user id, a permutation; null: by falling counts, then by id
-  const int64_t* counts = nullptr;      ///< training frequency, at most config.num_instances if that is known
-  const float* initial_bias = nullptr;  ///< finite; for InitialBias::Kind::array
+  const int64_t* order = nullptr;   ///< internal row -> user id, a permutation; null: by descending counts, then by id
+  const int64_t* counts = nullptr;  ///< training frequency, at most config.num_instances if that is known
+  const float* initial_bias = nullptr;      ///< finite; for InitialBias::Kind::array
   const float* positive_weights = nullptr;  ///< finite and > 0; for PositiveWeights::array
   const int64_t* clusters = nullptr;  ///< of the meta-classifier; null: equally long runs of rows of the internal order
 };
@@ -123,7 +123,7 @@ class Classifier {
                        OnNonfinite on_nonfinite = OnNonfinite::raise, bool dropout = false);
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
-  /// @param scores [n, k] float32 logits, falling  @param ids [n, k] int64 user label ids
+  /// @param scores [n, k] float32 logits, descending  @param ids [n, k] int64 user label ids
   /// @param label_weights null, or num_labels positive numbers w by user label id: scores are logit + ln w then
   void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
   void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);

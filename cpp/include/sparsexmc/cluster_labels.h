@@ -20,9 +20,10 @@ struct LabelClustering {
 /// Clusters labels by the mean of the features of their instances (the label features of Parabel: Prabhu et al., WWW
 /// 2018) with a recursive 2-means whose cuts fall between groups.
 ///
-/// The order is: the dense labels by falling frequency; groups of exactly `group_size` labels that are alike, next to
-/// groups like them, each by falling frequency; labels without a mean (no instance, or only empty ones) by falling
-/// frequency. Ties go to the smaller id. The last group that has a mean is filled up with labels that have none.
+/// The order is: the dense labels by descending frequency; groups of exactly `group_size` labels that are alike, next
+/// to groups like them, each by descending frequency; labels without a mean (no instance, or only empty ones) by
+/// descending frequency. Ties go to the smaller id. The last group that has a mean is filled up with labels that have
+/// none.
 ///
 /// The result depends on the arguments alone, not on the number of threads. Memory: 4 bytes per positive, and per label
 /// 4 bytes for each column of dense features, or up to 1 KiB with sparse ones.

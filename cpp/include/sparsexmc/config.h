@@ -45,7 +45,8 @@ struct OptimizerConfig {
   int state_slots() const { return kind == OptimizerKind::adam ? 2 : sgd.momentum != 0.0 ? 1 : 0; }
 };
 
-/// Learning rate over the steps: a linear warm-up, then constant, or falling to `final_share` of lr at `total_steps`.
+/// Learning rate over the steps: a linear warm-up, then constant, or decreasing to `final_share` of lr at
+/// `total_steps`.
 enum class ScheduleKind { constant, linear, cosine };
 
 struct Schedule {
@@ -123,7 +124,7 @@ struct Propensity {
 /// clusters and averaged over instances as the main loss is over labels; the total is main + weight_at(step) * it.
 struct MetaClassifier {
   int64_t clusters = 0;  ///< their number
-  double weight = 0.4;   ///< at the first step; falls to 0 along half a cosine
+  double weight = 0.4;   ///< at the first step; decreases to 0 along half a cosine
   int64_t steps = 0;     ///< from this step on the weight is 0, and the layer rests
 
   double weight_at(int64_t step) const;

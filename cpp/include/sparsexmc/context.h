@@ -24,7 +24,7 @@ class Context {
   Device device() const { return device_; }
   /// Where work is queued: at first a stream of the Context's own.
   Stream stream() const { return stream_; }
-  /// Queues further work on a stream of the caller, behind what is queued on the present one. The stream must live as
+  /// Queues further work on a stream of the caller, after what is queued on the present one. The stream must live as
   /// long as it is set. @throws ArgumentError if it is being captured into a graph
   void set_stream(Stream stream);
   /// The Context's own stream, which lives as long as its memory.

@@ -16,7 +16,7 @@ namespace sparsexmc {
 /// @param queries [n, postings.rows], all finite
 /// @param excluded columns that a query must not find, a row per query; null: none
 /// @param count columns per query
-/// @param products [n, count] falling; 0 where fewer than `count` columns have a positive product
+/// @param products [n, count] descending; 0 where fewer than `count` columns have a positive product
 /// @param columns [n, count]; -1 in those places
 /// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError

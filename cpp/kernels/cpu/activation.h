@@ -10,7 +10,7 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 inline constexpr int64_t unit_tile = 64;  // hidden units handled together
 
 /// ht = dropout(relu(z)) for `units` units (from first_unit, a multiple of 4) over one strip of instances.
-/// @param ht [units, ldx], at the first column of the strip; columns behind the batch become zero
+/// @param ht [units, ldx], at the first column of the strip; columns after the batch become zero
 /// @param z [units, strip_columns]
 /// @param p HiddenForward or SparseHiddenForward: batch, ldx, dropout, seed, step
 template <class Params>

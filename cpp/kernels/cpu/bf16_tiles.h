@@ -87,7 +87,7 @@ SPARSEXMC_INLINE Bf16* panel_row(Bf16* panel, int64_t depth, int64_t row) {
   return panel + row / tile_rows * depth * tile_elements + row % tile_rows * tile_depth;
 }
 
-/// Rounds n elements into a row of a left panel; behind the last whole block of 32 comes zero.
+/// Rounds n elements into a row of a left panel; after the last whole block of 32 comes zero.
 SPARSEXMC_INLINE void narrow_into(Bf16* row, const float* from, int64_t n) {
   int64_t i = 0;
   for (; i + tile_depth <= n; i += tile_depth) narrow(row + i / tile_depth * tile_elements, from + i, tile_depth);

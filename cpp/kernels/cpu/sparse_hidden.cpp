@@ -35,7 +35,7 @@ SPARSEXMC_INLINE void sum_rows(float* out, const float* start, int64_t begin, in
   for (int v = 0; v < V; ++v) store(out + v * width, acc[v]);
 }
 
-/// The same for the last n < width units; the lanes behind them become zero.
+/// The same for the last n < width units; the lanes after them become zero.
 template <class Row, class Value>
 SPARSEXMC_INLINE void sum_tails(float* out, const float* start, int64_t n, int64_t begin, int64_t end, Row&& row,
                                 Value&& value) {

@@ -1,5 +1,5 @@
 // Part of device_compat.h. Copies from global to shared memory that run beside the computation (cp.async). A thread
-// groups its copies with commit and waits for its own groups; others see the data after a __syncthreads() behind that
+// groups its copies with commit and waits for its own groups; others see the data after a __syncthreads() that follows
 // wait.
 #pragma once
 

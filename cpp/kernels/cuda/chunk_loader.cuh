@@ -7,8 +7,8 @@
 namespace sparsexmc::cuda {
 
 /// T: what the products read. W: stored weights. The tiles first .. last are visited in order, each with one tile of
-/// columns after the other, each with its chunks. With `backward` the chunks come once rising and once falling, where
-/// the last one serves both ways.
+/// columns after the other, each with its chunks. With `backward` the chunks come once ascending and once descending,
+/// where the last one serves both ways.
 template <class T, class W, int Rows, int Columns, bool backward, class Source = GroupRows<T, W, Rows>>
 class ChunkLoader {
  public:

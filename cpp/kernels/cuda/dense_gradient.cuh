@@ -128,7 +128,7 @@ class DenseGradient {
         *staged().at(WeightGrid::row() + fragment_row(i), WeightGrid::column() + 8 * n + fragment_column(i)) = dw[n][i];
   }
 
-  /// Sums over the rows of each group, in order, into the keys. Rows behind the labels have no gradient.
+  /// Sums over the rows of each group, in order, into the keys. Rows after the labels have no gradient.
   SPARSEXMC_DEVICE void add_norms(uint32_t* keys, int64_t first_feature, const RowTile& tile, bool first_tile) const {
     const int groups = labels ? tile.rows : 1, rows = labels ? 1 : tile.rows;
     for (int i = static_cast<int>(threadIdx.x); i < chunk_features * groups; i += block_threads) {

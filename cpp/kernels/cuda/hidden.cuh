@@ -1,4 +1,4 @@
-// The dense hidden layer: its three products, each with what follows it fused behind.
+// The dense hidden layer: its three products, each with what follows it fused to it.
 #pragma once
 
 #include "activation.cuh"
@@ -22,7 +22,7 @@ hidden_forward_kernel(const kernels::HiddenForward p) {
   });
 }
 
-/// The part behind the product alone, in place: ht holds the sums.
+/// The part after the product alone, in place: ht holds the sums.
 static SPARSEXMC_KERNEL(block_threads, 1) hidden_activation_kernel(const kernels::HiddenForward p) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * block_threads + threadIdx.x;
   if (i >= p.units * p.ldx) return;

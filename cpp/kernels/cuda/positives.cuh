@@ -9,7 +9,7 @@ namespace sparsexmc::cuda {
 using kernels::first_positive;
 using kernels::Positive;
 
-/// Bits [Rows, Columns] of the current tile. Tiles come in rising order, so a cursor replaces the search.
+/// Bits [Rows, Columns] of the current tile. Tiles come in ascending order, so a cursor replaces the search.
 template <int Rows, int Columns>
 class PositiveBits {
  public:

@@ -23,7 +23,7 @@ static SPARSEXMC_KERNEL(block_threads, 1) reduce_parts_kernel(const ReduceArgume
   const int64_t i = static_cast<int64_t>(blockIdx.x) * block_threads + threadIdx.x;
   if (i < size) {
     float sum = 0.0f;
-    if (!skip && i % p.ldx < p.batch)  // columns behind the batch were written by nobody, or are zero
+    if (!skip && i % p.ldx < p.batch)  // columns after the batch were written by nobody, or are zero
       for (int64_t part = 0; part < a.parts; ++part) sum += p.dx_parts[part * size + i];
     p.dx_parts[i] = sum;
   }

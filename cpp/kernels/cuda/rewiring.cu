@@ -51,8 +51,8 @@ struct RewireLayout {
     bytes += round_up(unit * units, 256);
     return start;
   }
-  /// As many units as fit most_bytes, one at least. What is set aside for them never falls when a unit grows: the plan
-  /// for more kept batches, or larger ones, holds for fewer.
+  /// As many units as fit most_bytes, one at least. What is set aside for them never decreases when a unit grows: the
+  /// plan for more kept batches, or larger ones, holds for fewer.
   int64_t most_units(int64_t unit, int64_t wanted, int64_t most_bytes, int64_t& start) {
     start = place(larger(unit, smaller(unit * wanted, most_bytes)), 1);
     return larger<int64_t>(1, smaller(wanted, most_bytes / unit));

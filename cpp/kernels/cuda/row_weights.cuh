@@ -8,7 +8,7 @@
 
 namespace sparsexmc::cuda {
 
-/// Marks a place behind the fan-in, in the list of a chunk's features.
+/// Marks a place after the fan-in, in the list of a chunk's features.
 inline constexpr uint32_t no_feature = 0xFFFFFFFFu;
 
 /// Four consecutive weights, or fewer at the edge of a group; the rest is zero.
@@ -109,7 +109,7 @@ class LabelRows {
   static SPARSEXMC_DEVICE int slot() { return static_cast<int>(threadIdx.x) % threads_per_row; }
 
   /// Entries of this thread's label in the chunk from feature `first` on.
-  /// @param start first chunk of a tile  @param rising the chunks come in rising order, else falling
+  /// @param start first chunk of a tile  @param rising the chunks come in ascending order, else descending
   SPARSEXMC_DEVICE Entries find(const kernels::Segment& s, const RowTile& tile, int64_t first, bool start,
                                 bool rising) {
     first_ = first;

@@ -10,12 +10,12 @@ namespace sparsexmc::cuda {
 
 using kernels::Candidate;
 
-/// Is a ranked before b? A strict total order: score falling, then user label id rising. NaN is before nothing.
+/// Is a ranked before b? A strict total order: score descending, then user label id ascending. NaN is before nothing.
 SPARSEXMC_DEVICE bool before(const Candidate& a, const Candidate& b) {
   return a.score > b.score || (a.score == b.score && a.label < b.label);
 }
 
-/// What an unused place holds: ranked behind every label.
+/// What an unused place holds: ranked after every label.
 SPARSEXMC_DEVICE Candidate no_candidate() { return {__uint_as_float(0xFF800000u), 0xFFFFFFFFu}; }
 
 /// In one access of 8 bytes.
@@ -34,8 +34,8 @@ SPARSEXMC_DEVICE Candidate shuffle_xor(const Candidate& c, int lanes) {
   return {__shfl_xor_sync(full_warp, c.score, lanes), __shfl_xor_sync(full_warp, c.label, lanes)};
 }
 
-/// Brings each `size` lanes, which hold a bitonic run, into order: rising and falling by turns, so that two neighbours
-/// form the bitonic run of the next size. With 32 the warp's run is in order, the first candidate in lane 0.
+/// Brings each `size` lanes, which hold a bitonic run, into order: ascending and descending by turns, so that two
+/// neighbours form the bitonic run of the next size. With 32 the warp's run is in order, the first candidate in lane 0.
 SPARSEXMC_DEVICE void sort_bitonic(Candidate& mine, int size) {
   for (int distance = size / 2; distance > 0; distance /= 2) {
     const Candidate other = shuffle_xor(mine, distance);

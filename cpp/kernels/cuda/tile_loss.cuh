@@ -21,7 +21,7 @@ class TileLoss {
 
   SPARSEXMC_DEVICE Gradients gradients() const { return {gradients_}; }
 
-  /// D of this warp's logits, and the loss. Rows that are no labels and columns behind `columns` become zero.
+  /// D of this warp's logits, and the loss. Rows that are no labels and columns from `columns` on become zero.
   /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
   SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
                               const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,

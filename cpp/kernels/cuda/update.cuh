@@ -35,7 +35,7 @@ SPARSEXMC_DEVICE bfloat16 round_stochastically(float w, uint32_t random) {
 }
 
 /// The random words for the weights of rows row .. row + 3 at place `slot` of their fan-in: `row` counts in the
-/// internal order, and is the first of its group or 4, 8, ... behind it.
+/// internal order, and is the first of its group or 4, 8, ... after it.
 SPARSEXMC_DEVICE rng::Block rounding_words(uint64_t seed, uint64_t step, int64_t row, int64_t slot) {
   return rng::draw(seed, rng::Purpose::rounding, step, static_cast<uint64_t>(row), static_cast<uint32_t>(slot));
 }

@@ -21,7 +21,7 @@ struct Scored {
   float score;
   uint32_t place;
 
-  /// Rises while the score falls.
+  /// Increases while the score decreases.
   uint32_t key() const {
     const auto bits = std::bit_cast<uint32_t>(score);
     return bits >> 31 != 0 ? bits : bits ^ 0x7FFFFFFFu;
@@ -96,7 +96,7 @@ class Bisection {
     }
   }
 
-  /// By falling score along the direction, then by place.
+  /// By descending score along the direction, then by place.
   const Scored* sort_by_score(LabelSpan node) {
     const auto n = static_cast<int64_t>(node.size());
     parallel_for(pool_, ceil_div(n, labels_per_item), [&](int64_t item, int) {

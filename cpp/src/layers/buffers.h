@@ -46,7 +46,7 @@ class Buffers {
   }
 
  private:
-  /// Two page-locked blocks, each with the event behind the copies from it.
+  /// Two page-locked blocks, each with the event after the copies from it.
   struct Staging {
     Allocation blocks[2];
     void* events[2] = {};

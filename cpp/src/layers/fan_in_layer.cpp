@@ -127,7 +127,7 @@ float* FanInLayer::step(Context& context, double* loss, double* auxiliary_loss, 
     p.num_positives = auxiliary->positives.count;
     p.zero_dx = false;
     p.loss_scale = auxiliary->weight;
-    p.first_row = config_.num_labels;  // its rounding draws as rows behind the labels would
+    p.first_row = config_.num_labels;  // its rounding draws as rows after the labels would
     visit_device(context.device(), [&](auto device) { kernels::fan_in_step(device, context, p); });
   }
   kernels::ReduceParts p;

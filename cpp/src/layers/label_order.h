@@ -15,7 +15,7 @@ class LabelOrder {
   void check(const int64_t* order) const;
   /// Checks and takes it.
   void set(const int64_t* order);
-  /// `order`, or where it is null falling counts (null: all equal), then rising ids.
+  /// `order`, or where it is null descending counts (null: all equal), then ascending ids.
   /// @throws ArgumentError
   void initialise(const int64_t* order, const int64_t* counts);
 

@@ -18,7 +18,7 @@ void check_labels(const LabelsView& labels, int64_t num_labels) {
   for (int64_t b = 0; b < labels.rows; ++b) {
     const int64_t end = labels.indptr[b + 1];
     if (end < previous)
-      throw ArgumentError("labels: indptr falls from " + std::to_string(previous) + " to " + std::to_string(end) +
+      throw ArgumentError("labels: indptr decreases from " + std::to_string(previous) + " to " + std::to_string(end) +
                           " at row " + std::to_string(b) + "; it must never fall");
     for (int64_t i = previous; i < end; ++i) {
       const int64_t id = labels.indices[i];

@@ -21,7 +21,7 @@ void check_features(const CsrView& features, int64_t in_features) {
   for (int64_t b = 0; b < features.rows; ++b) {
     const int64_t end = features.indptr[b + 1];
     if (end < previous)
-      throw ArgumentError("features: indptr falls from " + std::to_string(previous) + " to " + std::to_string(end) +
+      throw ArgumentError("features: indptr decreases from " + std::to_string(previous) + " to " + std::to_string(end) +
                           " at row " + std::to_string(b) + "; it must never fall");
     for (int64_t i = previous; i < end; ++i) {
       const int64_t column = features.indices[i];

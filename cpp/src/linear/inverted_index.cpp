@@ -112,7 +112,7 @@ struct Search {
     least_ = 0.0f;
   }
 
-  /// Keeps the column in `best` if it may be among the wanted ones. Columns come by rising number, so a later one of
+  /// Keeps the column in `best` if it may be among the wanted ones. Columns come by ascending number, so a later one of
   /// equal product never replaces an earlier one.
   void meet(int64_t column) {
     const float product = products[static_cast<size_t>(column)];

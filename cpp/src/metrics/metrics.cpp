@@ -113,7 +113,7 @@ void RankingMetrics::check(const int64_t* ids, int64_t width, const LabelsView& 
       throw ArgumentError("ids" + at() + " ranks label " + std::to_string(*twice) + " twice; rank every label once");
     }
     if (truth.indptr[row + 1] < truth.indptr[row]) {
-      throw ArgumentError("Y_true: indptr falls at row " + std::to_string(row) + "; pass a valid CSR matrix");
+      throw ArgumentError("Y_true: indptr decreases at row " + std::to_string(row) + "; pass a valid CSR matrix");
     }
     for (int64_t i = truth.indptr[row]; i < truth.indptr[row + 1]; ++i) {
       if (truth.indices[i] < 0 || truth.indices[i] >= num_labels_) {

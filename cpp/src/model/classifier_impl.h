@@ -30,7 +30,7 @@ struct Classifier::Impl {
   template <class Body>
   auto run(Body&& body);
 
-  /// Queues a training step on an input that `forward` puts into `inputs`: the part behind the features.
+  /// Queues a training step on an input that `forward` puts into `inputs`: the part after the features.
   /// @param forward is told the sizes; false: the batch holds NaN or Inf and is to be skipped
   /// @returns its ticket
   template <class Forward, class Backward>

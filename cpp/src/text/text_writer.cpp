@@ -12,7 +12,7 @@
 namespace sparsexmc {
 namespace {
 
-/// A text file behind a buffer. Whoever reads an incomplete one is told so by its header.
+/// A buffered text file. Whoever reads an incomplete one is told so by its header.
 class Writer {
  public:
   explicit Writer(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "wb")) {
@@ -57,7 +57,7 @@ class Writer {
 void check_indices(const char* name, int64_t rows, IndexView indptr, IndexView indices, int64_t size) {
   for (int64_t row = 0; row < rows; ++row) {
     if (indptr[row + 1] < indptr[row]) {
-      throw ArgumentError(std::string(name) + ": indptr falls at row " + std::to_string(row) +
+      throw ArgumentError(std::string(name) + ": indptr decreases at row " + std::to_string(row) +
                           "; pass a valid CSR matrix");
     }
     for (int64_t i = indptr[row]; i < indptr[row + 1]; ++i) {

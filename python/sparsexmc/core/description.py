@@ -34,7 +34,7 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 "meta-classifier",
-                f"{_count(auxiliary['clusters'], 'cluster')}, weight {auxiliary['weight']:g} falling to 0 over "
+                f"{_count(auxiliary['clusters'], 'cluster')}, weight {auxiliary['weight']:g} decreasing to 0 over "
                 f"{_count(auxiliary['steps'], 'step')}",
             ]
         )

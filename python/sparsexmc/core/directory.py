@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What config.json says of a model: it holds these parts and no others.
+    """The content of a model's config.json: the model holds these parts and no others.
 
     Attributes:
         config: the classifier's configuration.
@@ -130,7 +130,7 @@ class ModelReader:
 
     @property
     def manifest(self) -> Manifest:
-        """What config.json says."""
+        """The content of config.json."""
         document = json.loads(self._open().manifest)
         return Manifest(
             document["config"],
@@ -182,7 +182,7 @@ class ModelReader:
 
 
 def read_manifest(path: str | PathLike[str]) -> Manifest:
-    """What config.json of a model says, after all parts were verified. Raises CheckpointError as `ModelReader`."""
+    """The content of a model's config.json, after all parts were verified. Raises CheckpointError as `ModelReader`."""
     with ModelReader(path) as reader:
         return reader.manifest
 

@@ -18,7 +18,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class ModelLock:
-    """What a training holds from its start to its end, so that a second one to the same path is refused at its start.
+    """The lock that a training holds from start to end, so that a second one to the same path is refused at once.
 
     The lock is on a file beside `path`, which goes at the end. What a killed process leaves of it locks nobody out.
     Where the file system has no locks there is none. Missing parents of `path` are made.

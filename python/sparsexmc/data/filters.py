@@ -15,7 +15,7 @@ _PARTS = {"training": "trn|train", "test": "tst|test"}
 
 
 def is_filter(path: Path, part: str) -> bool:
-    """Is this the name of a filter file? Both usages are known: `filter_labels_train.txt`, `trn_filter_labels.txt`."""
+    """Whether this names a filter file. Both usages are known: `filter_labels_train.txt`, `trn_filter_labels.txt`."""
     word = _PARTS[part]
     pattern = rf"(.*[_.-])?(filter_labels[_.-]({word})|({word})[_.-]filter_labels)\.txt"
     return re.fullmatch(pattern, path.name) is not None

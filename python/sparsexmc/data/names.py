@@ -95,7 +95,7 @@ def align_labels(dataset: Dataset, label_names: Sequence[str]) -> tuple[Dataset,
 
 
 def name_problem(label: object) -> str | None:
-    """What is wrong with the name of a label, or None."""
+    """The fault of a label's name, or None."""
     if not isinstance(label, str):
         return f"is {label!r}, not text; write the name in quotes, or str({label!r})"
     if not label.strip():

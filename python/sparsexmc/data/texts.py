@@ -68,7 +68,7 @@ class TextDataset:
 
 
 def is_raw_text(path: str | PathLike[str]) -> bool:
-    """Does `load_texts` read what stands at `path`, and `load` not?"""
+    """Whether `load_texts` reads what is at `path`, and `load` does not."""
     place = Path(path)
     if not place.is_dir():
         return place.suffix in LABELLED

@@ -1,4 +1,4 @@
-"""Where a metric comes from: its parts by bands of training frequency.
+"""The parts of a metric by bands of training frequency.
 
 The parts are those of the field's decompositions by label bins (for instance Mittal et al., DECAF, WSDM 2021). With
 top_k(i) the first k predictions for test instance i, y_i its positives, q_l the inverse propensity of label l, and b a

@@ -1,4 +1,4 @@
-"""How the fan-in connections of a model are spread over the input features, and what each rewiring changed."""
+"""The spread of a model's fan-in connections over the input features, and what each rewiring changed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def usage(classifier: CoreClassifier) -> list[Usage]:
 
 
 def churn(classifier: CoreClassifier, usages: list[Usage]) -> list[Churn]:
-    """What every rewiring of the model's training did, which the model itself remembers, also across checkpoints."""
+    """The rewirings of the model's training, which the model itself remembers, also across checkpoints."""
     totals = {entry.segment: entry.connections for entry in usages}
     return [
         Churn(r.step, r.segment, r.changed, r.changed / totals[r.segment], r.score_dropped, r.score_grown)

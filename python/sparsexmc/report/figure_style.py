@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes a PNG. Matplotlib is imported by the functions that draw, never before."""
+"""The style of every figure, and its way to a PNG. Matplotlib is imported by the functions that draw, never before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of predictions: the metrics of every table, and which of the predictions hit."""
+"""Measures of predictions: the metrics of every table, and which of the predictions hit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POPULAR = "popular labels"
 LEAST_TRAINING_INSTANCES = 3
 
 Scores = dict[str, dict[int, float]]
-"""{metric: {k: share}}, metrics in the order of `METRICS`, cut-offs rising."""
+"""{metric: {k: share}}, metrics in the order of `METRICS`, cut-offs ascending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one model predicts.
+    """The predictions of one model.
 
     Attributes:
         title: what to call the model.
@@ -68,7 +68,7 @@ class Predictions:
 
 
 def has_propensities(train_labels: Any) -> bool:
-    """Are the training labels [N, L] given and enough for propensities?"""
+    """Whether the training labels [N, L] are given and enough for propensities."""
     return train_labels is not None and train_labels.shape[0] >= LEAST_TRAINING_INSTANCES
 
 
@@ -129,6 +129,6 @@ def ideal_weight(Y: sp.csr_matrix, weights: npt.NDArray[np.float64], k: int) -> 
     lengths = np.diff(Y.indptr)
     rows = np.repeat(np.arange(Y.shape[0]), lengths)
     values = weights[Y.indices]
-    falling = np.lexsort((-values, rows))
+    descending = np.lexsort((-values, rows))
     place_in_row = np.arange(len(rows)) - np.repeat(Y.indptr[:-1], lengths)
-    return float(values[falling][place_in_row < k].sum())
+    return float(values[descending][place_in_row < k].sum())

@@ -83,7 +83,7 @@ def by_band(models: Sequence[Predictions], truth: Truth, bands: Bands, cutoffs: 
 
 
 def prediction_counts(models: Sequence[Predictions], truth: Truth, bands: Bands | None) -> Section:
-    """How often labels are predicted against how often they are true."""
+    """Frequency of labels in the predictions against that in the truth."""
     section = Section("counts", "Predicted and true frequency")
     k = models[0].ids.shape[1]
     own = [model for model in models if model.title != POPULAR]

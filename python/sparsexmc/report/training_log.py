@@ -41,7 +41,7 @@ class TrainingLog:
         return list(dict.fromkeys(name for record in self.epochs for name in record["validation"]))
 
     def knows(self, step: int) -> bool:
-        """Can a model with this many steps come from this training?"""
+        """Whether a model with this many steps can come from this training."""
         return any(record["step"] == step for record in self.epochs) or step == self.last_step
 
 

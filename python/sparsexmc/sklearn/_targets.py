@@ -1,4 +1,4 @@
-"""What scikit-learn calls a target: class labels or an indicator matrix, and the labels of the engine for it."""
+"""Targets in scikit-learn's sense, class labels or an indicator matrix, and the labels of the engine for them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Targets:
 
 
 def _is_indicator(y: Any) -> bool:
-    """Is it an indicator matrix? Sparse ones always are, whatever their nonzeros.
+    """Whether it is an indicator matrix. Sparse ones always are, whatever their nonzeros.
 
     Raises:
         ArgumentError: several columns of classes.

@@ -64,7 +64,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: [L] the class of every label; for indicator matrices 0 .. L - 1.
         n_features_in_: columns of X; feature_names_in_: their names, if X had names.
-        multilabel_: was it fitted on an indicator matrix?
+        multilabel_: whether it was fitted on an indicator matrix.
         classifier_: the `sx.Classifier`, for what this class does not offer: its labels are positions in `classes_`.
         tfidf_: the `sx.data.TfIdf` that features pass through first, or None.
         ensemble_: the `sx.Ensemble` around `classifier_`, or None.

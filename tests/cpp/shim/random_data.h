@@ -24,7 +24,7 @@ inline std::vector<float> random_floats(int64_t n, uint32_t seed) {
   return v;
 }
 
-/// [rows, columns] with row stride ldx, zero behind the columns.
+/// [rows, columns] with row stride ldx, zero after the columns.
 inline std::vector<float> padded(const std::vector<float>& v, int64_t rows, int64_t columns, int64_t ldx) {
   std::vector<float> out(static_cast<size_t>(rows * ldx));
   for (int64_t r = 0; r < rows; ++r) std::copy_n(v.begin() + r * columns, columns, out.begin() + r * ldx);

@@ -56,7 +56,7 @@ struct Model {
       state[i].assign(weights.size(), 0.0f);
       bias_state[i].assign(bias.size(), 0.0f);
     }
-    for (int64_t group = 0; group < groups; ++group) {  // selection sampling: fan_in of the features, rising
+    for (int64_t group = 0; group < groups; ++group) {  // selection sampling: fan_in of the features, ascending
       int64_t left = c.fan_in;
       for (int64_t f = 0; f < c.features; ++f)
         if (rng::below(rng::draw_one(7, rng::Purpose::indices, 0, group, f), c.features - f) < left) {
