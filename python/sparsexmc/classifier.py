@@ -153,16 +153,21 @@ def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:
     return MemoryPlan(*_core.plan(config.to_json()))
 
 
-def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Classifier:
+def load(
+    path: str | PathLike[str], device: str | None = None, num_threads: int = 0, *, trainable: bool = True
+) -> Classifier:
     """Read a checkpoint directory that `Classifier.save` wrote; training resumes bitwise.
 
     Args:
         path: the directory.
         device: None: the device that is stored.
         num_threads: worker threads; 0: the default.
+        trainable: False takes memory for weights and prediction only. Predictions are the same, bit for bit; training,
+            `eval_step`, `regroup`, setting `lr` and `save` raise ArgumentError. The optimizer's state is verified but
+            not read.
 
     Raises:
         CheckpointError: missing, truncated, edited or of a foreign format.
         DeviceError: the device cannot be used.
     """
-    return Classifier.load(path, device, num_threads)
+    return Classifier.load(path, device, num_threads, trainable=trainable)

@@ -2,17 +2,16 @@
 #pragma once
 
 #include "layers/buffers.h"
-#include "layers/shapes.h"
+#include "layers/tensor_spec.h"
 
 namespace sparsexmc {
 
-/// state[i] = the tensor's i-th slot, null beyond the optimizer's slots.
-inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer, const std::string& tensor,
+/// state[i] = the i-th slot of a trained tensor, null beyond the optimizer's slots.
+inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer, const TensorSpec& tensor,
                        float* (&state)[2]) {
   state[0] = state[1] = nullptr;
   int i = 0;
-  for (const std::string& slot : state_slots(optimizer))
-    state[i++] = buffers.get<float>("optimizer." + tensor + "." + slot);
+  for (const std::string& slot : state_slots(optimizer)) state[i++] = buffers.get<float>(slot_of(tensor, slot).name);
 }
 
 }  // namespace sparsexmc
