@@ -50,7 +50,7 @@ def load_model(path: str, threads: int | None = None, device: str | None = None)
     """The model at `path`, verified; a classifier alone becomes a model without preparation."""
     if not os.path.exists(path):
         raise UsageError(f"{path}: no such model; `sparsexmc train DATA -o {path}` makes one")
-    loaded = load(path, device, threads or 0)
+    loaded = load(path, device, threads or 0, trainable=False)
     return Model(loaded, num_threads=threads) if isinstance(loaded, Classifier) else loaded
 
 
