@@ -1,7 +1,7 @@
 // float16 (IEEE 754 binary16) and bfloat16 to and from fp32, in integer arithmetic: the same bits on every device.
 #pragma once
 
-#include "scalar.h"
+#include "integers.h"
 
 namespace sparsexmc {
 
@@ -16,14 +16,33 @@ SPARSEXMC_HD float bits_float(uint32_t u) {
   return x;
 }
 
+/// Elements as they are stored.
+struct bfloat16 {
+  uint16_t bits;  // the upper half of an fp32
+};
+struct float16 {
+  uint16_t bits;
+};
+
 SPARSEXMC_HD float from_bfloat16(uint16_t h) { return bits_float(uint32_t{h} << 16); }
+
+/// The bits of fp32 numbers that are not NaN, rounded to nearest even: the upper half is the bfloat16.
+/// @tparam Bits uint32_t, or a vector of int32_t
+template <class Bits>
+SPARSEXMC_HD Bits nearest_bfloat16(Bits u) {
+  return u + (0x7FFF + ((u >> 16) & 1));
+}
 
 /// Rounds to nearest even; NaN stays NaN.
 SPARSEXMC_HD uint16_t to_bfloat16(float x) {
   const uint32_t u = float_bits(x);
   if ((u & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(u >> 16 | 0x40u);
-  return static_cast<uint16_t>((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
+  return static_cast<uint16_t>(nearest_bfloat16(u) >> 16);
 }
+
+/// The same for stochastic rounding of finite numbers: to one of the two neighbours, with probabilities that keep the
+/// mean. 16 random bits, added below the last kept one, carry into it just that often.
+SPARSEXMC_HD uint32_t stochastic_bfloat16(uint32_t u, uint32_t random) { return u + (random & 0xFFFFu); }
 
 SPARSEXMC_HD float from_float16(uint16_t h) {
   const uint32_t sign = uint32_t{h} >> 15 << 31, magnitude = h & 0x7FFFu;

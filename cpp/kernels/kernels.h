@@ -8,8 +8,8 @@
 
 #include <cstdint>
 
+#include "integers.h"
 #include "runtime.h"
-#include "scalar.h"
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
 #include "stored_tensor.h"

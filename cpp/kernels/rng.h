@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "scalar.h"
+#include "integers.h"
 
 namespace sparsexmc::rng {
 

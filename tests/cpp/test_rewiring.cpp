@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "integers.h"
 #include "kernels.h"
-#include "scalar.h"
 #include "sparsexmc/context.h"
 
 namespace {

@@ -108,15 +108,6 @@ inline void pack_gradients(const Bf16Scratch& s, int64_t labels, int64_t columns
     transpose_tile(s.d_instances + t * tile_elements, s.d_left + t * tile_elements);
 }
 
-/// Calls body with the features of a group that has indices.
-template <class Body>
-SPARSEXMC_INLINE void with_features(const kernels::Segment& s, int64_t group, Body&& body) {
-  if (s.wide_indices)
-    body(static_cast<const uint32_t*>(s.indices) + group * s.fan_in);
-  else
-    body(static_cast<const uint16_t*>(s.indices) + group * s.fan_in);
-}
-
 /// dX[feature(f), strip] += W[f] D for features [first, fan_in), whose rows lie apart.
 template <class Feature>
 inline void add_dx(const FanInStep& p, const Bf16Scratch& s, float* dx, int64_t first, int64_t labels, int64_t columns,
@@ -154,7 +145,7 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
       left_depth = blocks32(batch.columns);
       right = batch.right + b / tile_rows * depth * tile_elements;
     } else {
-      with_features(segment, first_group, [&](const auto* features) {
+      visit_indices(segment, first_group, [&](const auto* features) {
         gather_features(s, batch, features, fan_in, b / tile_depth, left_depth);
       });
     }
@@ -175,7 +166,7 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
                       blocks16(columns), blocks32(labels));
       add_dx(p, s, dx + b, whole * tile_rows, labels, columns, [](int64_t f) { return f; });
     } else {
-      with_features(segment, first_group, [&](const auto* features) {
+      visit_indices(segment, first_group, [&](const auto* features) {
         add_dx(p, s, dx + b, 0, labels, columns, [&](int64_t f) { return static_cast<int64_t>(features[f]); });
       });
     }

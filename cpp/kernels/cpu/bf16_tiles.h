@@ -37,8 +37,7 @@ SPARSEXMC_INLINE void narrow(Bf16* to, const float* from, int64_t n) {
   using Narrow = Bf16 __attribute__((vector_size(width * 2)));
   for (; i + width <= n; i += width) {
     const VecI u = bits(load(from + i)), magnitude = u & 0x7FFFFFFF;
-    const VecI rounded = u + (0x7FFF + ((u >> 16) & 1));
-    VecI kept = magnitude > 0x7F800000 ? (u | 0x400000) : rounded;
+    VecI kept = magnitude > 0x7F800000 ? (u | 0x400000) : nearest_bfloat16(u);
     kept = magnitude < 0x00800000 ? (u & static_cast<int32_t>(0x80000000u)) : kept;
     const Narrow half = __builtin_convertvector((kept >> 16) & 0xFFFF, Narrow);
     std::memcpy(to + i, &half, sizeof half);

@@ -95,13 +95,10 @@ inline void growth_keys(const RewireStep& p, const GradientScratch& s, int64_t f
         Vec norm = {};
         for (int64_t g = group * size; g < (group + 1) * size; ++g)
           norm = norm - negative_abs(load(s.dwt + g * feature_block + i));
-        const VecI key = 0x7FFFFFFF - bits(norm);
+        const VecI key = turned_key(bits(norm));
         __builtin_memcpy(s.keys + group * s.ld_keys + f + i, &key, sizeof key);
       }
   }
 }
-
-/// The norm of a growth key.
-SPARSEXMC_INLINE float growth_norm(uint32_t key) { return key_score(0x7FFFFFFFu - key); }
 
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

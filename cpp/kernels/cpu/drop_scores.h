@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cut.h"
+#include "formulas.h"
 #include "fp32.h"
 #include "kernels.h"
 #include "simd.h"
@@ -32,8 +33,9 @@ inline void feature_scales(ThreadPool& threads, float* scales, const RewireStep&
   });
 }
 
-/// keys[fan_in] of mean |w| over the rows of a group that are labels, times the scale of the feature.
-inline void drop_keys(uint32_t* keys, const Segment& s, const float* scales, int64_t group) {
+/// keys[fan_in] of a group's scores over the rows that are labels. @param index [fan_in] the group's features
+template <class Index>
+inline void drop_keys(uint32_t* keys, const Segment& s, const float* scales, int64_t group, const Index* index) {
   const int64_t rows = smaller(s.group_size, s.rows - group * s.group_size);
   const float* w = fp32(s.weights) + group * s.fan_in * s.group_size;
   for (int64_t f = 0; f < s.fan_in; ++f, w += s.group_size) {
@@ -45,10 +47,7 @@ inline void drop_keys(uint32_t* keys, const Segment& s, const float* scales, int
       total = sum(lanes);
     }
     for (int64_t g = whole; g < rows; ++g) total += __builtin_fabsf(w[g]);
-    const int64_t i = group * s.fan_in + f;
-    const uint32_t feature =
-        s.wide_indices ? static_cast<const uint32_t*>(s.indices)[i] : static_cast<const uint16_t*>(s.indices)[i];
-    keys[f] = score_key(total / static_cast<float>(rows) * scales[feature]);
+    keys[f] = score_key(formulas::connection_score(total, rows, scales[index[f]]));
   }
 }
 

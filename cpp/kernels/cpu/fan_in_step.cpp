@@ -3,6 +3,7 @@
 #include "group_step.h"
 #include "per_label_step.h"
 #include "table.h"
+#include "visit.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
@@ -40,10 +41,8 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
   const LabelScratch labels(scratch, p.segment.fan_in);
   for (int64_t l = first; l < last; l += tile) {
     const int64_t end = smaller(l + tile, last);
-    if (p.segment.wide_indices)
-      label_tile_step<loss>(p, labels, l, end, dx, static_cast<const uint32_t*>(p.segment.indices), total);
-    else
-      label_tile_step<loss>(p, labels, l, end, dx, static_cast<const uint16_t*>(p.segment.indices), total);
+    visit_indices(p.segment, 0,
+                  [&](const auto* indices) { label_tile_step<loss>(p, labels, l, end, dx, indices, total); });
   }
 }
 
@@ -112,10 +111,7 @@ void fan_in_step(ThreadPool& threads, const FanInStep& p) {
     float* scratch = workers + worker * scratch_floats;
     const int64_t first = p.segment.groups * i / p.parts, last = p.segment.groups * (i + 1) / p.parts;
     double total = 0.0;
-    if (p.loss == Loss::bce)
-      part<Loss::bce>(p, scratch, batch, first, last, dx, total);
-    else
-      part<Loss::squared_hinge>(p, scratch, batch, first, last, dx, total);
+    visit_loss(p.loss, [&](auto loss) { part<loss.value>(p, scratch, batch, first, last, dx, total); });
     p.loss_parts[i] += total;
   });
 }

@@ -1,8 +1,8 @@
 // Embeddings in and embedding gradients out: casts, and the transposition between [batch, H] and [H, ldx].
-#include "float16.h"
 #include "fp32.h"
 #include "simd.h"
 #include "table.h"
+#include "visit.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
@@ -12,29 +12,19 @@ namespace {
 
 constexpr int64_t block_columns = 256;  // features per work item
 
-template <DType dtype>
-SPARSEXMC_INLINE float read(const void* x, int64_t i) {
-  if constexpr (dtype == DType::float32)
-    return static_cast<const float*>(x)[i];
-  else if constexpr (dtype == DType::bfloat16)
-    return from_bfloat16(static_cast<const uint16_t*>(x)[i]);
-  else
-    return from_float16(static_cast<const uint16_t*>(x)[i]);
-}
+SPARSEXMC_INLINE float value_of(float x) { return x; }
+SPARSEXMC_INLINE float value_of(bfloat16 x) { return from_bfloat16(x.bits); }
+SPARSEXMC_INLINE float value_of(float16 x) { return from_float16(x.bits); }
 
-template <DType dtype>
-SPARSEXMC_INLINE void write(void* x, int64_t i, float value) {
-  if constexpr (dtype == DType::float32)
-    static_cast<float*>(x)[i] = value;
-  else if constexpr (dtype == DType::bfloat16)
-    static_cast<uint16_t*>(x)[i] = to_bfloat16(value);
-  else
-    static_cast<uint16_t*>(x)[i] = to_float16(value);
-}
+/// Rounds to nearest even.
+SPARSEXMC_INLINE void set(float& to, float value) { to = value; }
+SPARSEXMC_INLINE void set(bfloat16& to, float value) { to = {to_bfloat16(value)}; }
+SPARSEXMC_INLINE void set(float16& to, float value) { to = {to_float16(value)}; }
 
 /// Features [first, last): width x width blocks through registers.
-template <DType dtype>
+template <class E>
 void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
+  const E* x = static_cast<const E*>(p.x);
   float* xt = fp32(p.xt);
   VecI bad = {};
   for (int64_t b = 0; b < p.ldx; b += width)
@@ -42,12 +32,12 @@ void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
       const int64_t instances = larger<int64_t>(0, smaller<int64_t>(width, p.batch - b));
       const int64_t features = smaller<int64_t>(width, last - h);
       Vec rows[width] = {};
-      if (dtype == DType::float32 && instances == width && features == width) {
+      if (std::is_same_v<E, float> && instances == width && features == width) {
 #pragma GCC unroll 16
         for (int i = 0; i < width; ++i) rows[i] = load(static_cast<const float*>(p.x) + (b + i) * p.features + h);
       } else {
         for (int64_t i = 0; i < instances; ++i)
-          for (int64_t j = 0; j < features; ++j) rows[i][j] = read<dtype>(p.x, (b + i) * p.features + h + j);
+          for (int64_t j = 0; j < features; ++j) rows[i][j] = value_of(x[(b + i) * p.features + h + j]);
       }
 #pragma GCC unroll 16
       for (int i = 0; i < width; ++i) {
@@ -65,8 +55,9 @@ void gather_block(const GatherColumns& p, int64_t first, int64_t last) {
   if (any(bad)) __atomic_store_n(p.nonfinite, 1u, __ATOMIC_RELAXED);
 }
 
-template <DType dtype>
+template <class E>
 void scatter_block(const ScatterColumns& p, int64_t first, int64_t last) {
+  E* x = static_cast<E*>(p.x);
   for (int64_t b = 0; b < p.batch; b += width)
     for (int64_t h = first; h < last; h += width) {
       const int64_t instances = smaller<int64_t>(width, p.batch - b), features = smaller<int64_t>(width, last - h);
@@ -74,10 +65,10 @@ void scatter_block(const ScatterColumns& p, int64_t first, int64_t last) {
       for (int64_t i = 0; i < features; ++i) rows[i] = load(p.xt + (h + i) * p.ldx + b) * p.scale;
       transpose(rows);
       for (int64_t i = 0; i < instances; ++i) {
-        if (dtype == DType::float32 && features == width) {
+        if (std::is_same_v<E, float> && features == width) {
           store(static_cast<float*>(p.x) + (b + i) * p.features + h, rows[i]);
         } else {
-          for (int64_t j = 0; j < features; ++j) write<dtype>(p.x, (b + i) * p.features + h + j, rows[i][j]);
+          for (int64_t j = 0; j < features; ++j) set(x[(b + i) * p.features + h + j], rows[i][j]);
         }
       }
     }
@@ -88,24 +79,14 @@ void scatter_block(const ScatterColumns& p, int64_t first, int64_t last) {
 void gather_columns(ThreadPool& threads, const GatherColumns& p) {
   parallel_for(threads, ceil_div(p.features, block_columns), [&](int64_t item, int) {
     const int64_t first = item * block_columns, last = smaller(first + block_columns, p.features);
-    if (p.dtype == DType::float32)
-      gather_block<DType::float32>(p, first, last);
-    else if (p.dtype == DType::bfloat16)
-      gather_block<DType::bfloat16>(p, first, last);
-    else
-      gather_block<DType::float16>(p, first, last);
+    visit_embedding(p.dtype, [&]<class E>(E) { gather_block<E>(p, first, last); });
   });
 }
 
 void scatter_columns(ThreadPool& threads, const ScatterColumns& p) {
   parallel_for(threads, ceil_div(p.features, block_columns), [&](int64_t item, int) {
     const int64_t first = item * block_columns, last = smaller(first + block_columns, p.features);
-    if (p.dtype == DType::float32)
-      scatter_block<DType::float32>(p, first, last);
-    else if (p.dtype == DType::bfloat16)
-      scatter_block<DType::bfloat16>(p, first, last);
-    else
-      scatter_block<DType::float16>(p, first, last);
+    visit_embedding(p.dtype, [&]<class E>(E) { scatter_block<E>(p, first, last); });
   });
 }
 

@@ -80,7 +80,7 @@ inline void group_loss(float* d, float* db, const float* z, const kernels::Segme
   }
   for (int64_t g = valid_rows; g < rows; ++g)
     for (int64_t c = 0; c < columns; c += width) store(d + g * strip_columns + c, Vec{});
-  for (int i = 0; i < lanes; ++i) sums[i].drain(total);
+  for (int i = 0; i < lanes; ++i) total += static_cast<double>(sums[i].drain());
 }
 
 template <Loss loss>

@@ -4,6 +4,7 @@
 #include "random_rows.h"
 #include "simd.h"
 #include "table.h"
+#include "visit.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
@@ -52,10 +53,7 @@ void init_segment(ThreadPool& threads, const InitSegment& p) {
     for (int64_t group = item * groups_per_item; group < last; ++group) {
       init_group(p, group);
       if (s.indices == nullptr) continue;
-      if (s.wide_indices)
-        init_indices(p, group, static_cast<uint32_t*>(s.indices) + group * s.fan_in);
-      else
-        init_indices(p, group, static_cast<uint16_t*>(s.indices) + group * s.fan_in);
+      visit_indices(s, group, [&](auto* index) { init_indices(p, group, index); });
     }
   });
 }

@@ -83,7 +83,7 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
           negative_vector<loss, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)), losses[v & 1]);
   }
   losses[0].add(losses[1]);
-  losses[0].drain(*label_loss);
+  *label_loss += static_cast<double>(losses[0].drain());
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) store(d_out + v * width, d[v]);
   if (begin != end) {

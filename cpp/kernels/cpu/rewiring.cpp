@@ -5,6 +5,7 @@
 #include "feature_set.h"
 #include "rewire_ranges.h"
 #include "table.h"
+#include "visit.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
@@ -20,7 +21,8 @@ Cut layer_cut(ThreadPool& threads, const RewireStep& p, const RewireRanges& r, i
   const auto for_each_range = [&](auto&& body) {
     parallel_for(threads, r.size(), [&](int64_t range, int worker) {
       for (int64_t group = r.first_group(range); group < r.first_group(range + 1); ++group) {
-        drop_keys(r.keys(worker), s, r.feature_scales(), group);
+        visit_indices(s, group,
+                      [&](const auto* index) { drop_keys(r.keys(worker), s, r.feature_scales(), group, index); });
         body(range, r.counts(worker), r.keys(worker));
       }
     });
@@ -45,20 +47,6 @@ Cut layer_cut(ThreadPool& threads, const RewireStep& p, const RewireRanges& r, i
     before += here;
   }
   return cut;
-}
-
-/// The connections of one group that go: those that the segment's cut takes, but no more than the weakest `room`.
-/// @param ties left at the segment's cut  @param n receives their number
-inline Cut group_cut(const uint32_t* keys, int64_t fan_in, int64_t room, uint32_t key, int64_t& ties, int64_t& n) {
-  int64_t below = 0, equal = 0;
-  for (int64_t f = 0; f < fan_in; ++f) {
-    below += keys[f] < key;
-    equal += keys[f] == key;
-  }
-  equal = smaller(equal, ties);
-  ties -= equal;
-  n = smaller(below + equal, room);
-  return n == below + equal ? Cut{key, equal} : lowest(keys, fan_in, n);
 }
 
 /// grown[n]: features outside the group's, uniformly at random. The row of the key holds group and segment.
@@ -125,10 +113,11 @@ inline double replace(const Segment& s, int64_t group, Index* index, const uint3
   return dropped;
 }
 
-/// Rewires the groups of one range.
+/// Rewires the groups of one range. @param indices of all groups
 /// @param cut scope layer: through the scores of the segment  @param per_group scope group: connections that go
 template <class Index>
-void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int worker, Cut cut, int64_t per_group) {
+void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int worker, Index* indices, Cut cut,
+                  int64_t per_group) {
   const Segment& s = p.segment;
   const int64_t room = s.in_features - s.fan_in, pack = groups_together(s.group_size);
   RangeRecord& range = r[i];
@@ -137,18 +126,24 @@ void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int wor
   uint32_t* grown = r.grown(worker);
   for (int64_t first = r.first_group(i); first < r.first_group(i + 1); first += pack) {
     const int64_t groups = smaller(pack, s.groups - first);
-    if (p.method == RewiringMethod::rigl) {
-      if (p.loss == Loss::bce)
-        growth_keys<Loss::bce>(p, r.gradient(worker), first, groups);
-      else
-        growth_keys<Loss::squared_hinge>(p, r.gradient(worker), first, groups);
-    }
+    if (p.method == RewiringMethod::rigl)
+      visit_loss(p.loss, [&](auto loss) { growth_keys<loss.value>(p, r.gradient(worker), first, groups); });
     for (int64_t group = first; group < first + groups; ++group) {
-      Index* index = static_cast<Index*>(s.indices) + group * s.fan_in;
-      drop_keys(keys, s, r.feature_scales(), group);
+      Index* index = indices + group * s.fan_in;
+      drop_keys(keys, s, r.feature_scales(), group, index);
       int64_t n = smaller(per_group, room);
-      const Cut own = p.scope == RewiringScope::layer ? group_cut(keys, s.fan_in, room, cut.key, ties, n)
-                                                      : lowest(keys, s.fan_in, n);
+      const auto lowest_of_group = [&](int64_t count) { return lowest(keys, s.fan_in, count); };
+      Cut own;
+      if (p.scope == RewiringScope::layer) {
+        int64_t below = 0, equal = 0;  // keys at the segment's cut
+        for (int64_t f = 0; f < s.fan_in; ++f) {
+          below += keys[f] < cut.key;
+          equal += keys[f] == cut.key;
+        }
+        own = group_cut(below, equal, room, cut.key, ties, n, lowest_of_group);
+      } else {
+        own = lowest_of_group(n);
+      }
       if (n == 0) continue;
       if (p.method == RewiringMethod::rigl) {
         const GradientScratch gradient = r.gradient(worker);
@@ -179,10 +174,7 @@ void rewire_step(ThreadPool& threads, const RewireStep& p) {
   if (p.scope == RewiringScope::layer)
     cut = layer_cut(threads, p, r, static_cast<int64_t>(p.fraction * static_cast<double>(s.groups) * fan_in));
   parallel_for(threads, r.size(), [&](int64_t i, int worker) {
-    if (s.wide_indices)
-      rewire_range<uint32_t>(p, r, i, worker, cut, per_group);
-    else
-      rewire_range<uint16_t>(p, r, i, worker, cut, per_group);
+    visit_indices(s, 0, [&](auto* indices) { rewire_range(p, r, i, worker, indices, cut, per_group); });
   });
 
   RangeRecord total;

@@ -11,7 +11,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "scalar.h"
+#include "integers.h"
 
 #define SPARSEXMC_INLINE inline __attribute__((always_inline))
 
@@ -50,7 +50,6 @@ SPARSEXMC_INLINE Vec max(Vec a, Vec b) {
 }
 SPARSEXMC_INLINE VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
 SPARSEXMC_INLINE Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }
-SPARSEXMC_INLINE Vec abs(Vec v) { return from_bits(bits(v) & 0x7FFFFFFF); }
 /// -|v|
 SPARSEXMC_INLINE Vec negative_abs(Vec v) { return from_bits(bits(v) | static_cast<int32_t>(0x80000000u)); }
 /// Lanes 0, 1, 2, ...
@@ -137,6 +136,18 @@ SPARSEXMC_INLINE Vec reciprocal(Vec x) {
 #endif
 }
 
+/// sqrt of each lane, correctly rounded.
+SPARSEXMC_INLINE Vec square_root(Vec v) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(v)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vec>(_mm256_sqrt_ps(reinterpret_cast<__m256>(v)));
+#else
+  for (int i = 0; i < width; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
+}
+
 /// exp(x) for x <= 0, relative error below 3e-7; results below the normal range become the smallest normal number.
 /// Degree 5 minimax polynomial on [-ln 2 / 2, ln 2 / 2], fitted for this purpose.
 SPARSEXMC_INLINE Vec exp_nonpositive(Vec x) {
@@ -185,6 +196,19 @@ SPARSEXMC_INLINE Vec log1p_nonnegative(Vec q) {
   y = y - 0.5f * m2;
   return (m + y) + (e * 0.693359375f + lost);
 }
+
+/// The arithmetic of formulas.h on vectors.
+struct VectorMath {
+  using Number = Vec;
+
+  static SPARSEXMC_INLINE Vec larger(Vec a, Vec b) { return max(a, b); }
+  static SPARSEXMC_INLINE Vec negative_abs(Vec x) { return SPARSEXMC_ISA::negative_abs(x); }
+  static SPARSEXMC_INLINE Vec exp_nonpositive(Vec x) { return SPARSEXMC_ISA::exp_nonpositive(x); }
+  static SPARSEXMC_INLINE Vec reciprocal(Vec x) { return SPARSEXMC_ISA::reciprocal(x); }
+  static SPARSEXMC_INLINE Vec square_root(Vec x) { return SPARSEXMC_ISA::square_root(x); }
+  static SPARSEXMC_INLINE Vec log1p_nonnegative(Vec x) { return SPARSEXMC_ISA::log1p_nonnegative(x); }
+  static SPARSEXMC_INLINE float sum(Vec x) { return SPARSEXMC_ISA::sum(x); }
+};
 
 /// Transposes a width x width block: out[i] lane j = in[j] lane i. A perfect shuffle repeated log2(width) times.
 SPARSEXMC_INLINE void transpose(Vec (&rows)[width]) {

@@ -8,6 +8,7 @@
 
 #include "fp32.h"
 #include "simd.h"
+#include "visit.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
@@ -186,12 +187,10 @@ SPARSEXMC_INLINE void feature_offsets(int64_t* offset, const kernels::Segment& s
                                       int count, int64_t ldx) {
   if (s.indices == nullptr) {
     for (int f = 0; f < count; ++f) offset[f] = (first + f) * ldx;
-  } else if (s.wide_indices) {
-    const uint32_t* index = static_cast<const uint32_t*>(s.indices) + group * s.fan_in + first;
-    for (int f = 0; f < count; ++f) offset[f] = index[f] * ldx;
   } else {
-    const uint16_t* index = static_cast<const uint16_t*>(s.indices) + group * s.fan_in + first;
-    for (int f = 0; f < count; ++f) offset[f] = index[f] * ldx;
+    visit_indices(s, group, [&](const auto* index) {
+      for (int f = 0; f < count; ++f) offset[f] = index[first + f] * ldx;
+    });
   }
 }
 

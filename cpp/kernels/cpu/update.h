@@ -1,25 +1,13 @@
 // Optimizer updates over contiguous runs of weights.
 #pragma once
 
+#include "formulas.h"
 #include "fp32.h"
-#include "kernels.h"
 #include "simd.h"
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 using kernels::OptimizerStep;
-
-/// sqrt of each lane, correctly rounded.
-SPARSEXMC_INLINE Vec square_root(Vec v) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<Vec>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(v)));
-#elif defined(__AVX2__)
-  return reinterpret_cast<Vec>(_mm256_sqrt_ps(reinterpret_cast<__m256>(v)));
-#else
-  for (int i = 0; i < width; ++i) v[i] = __builtin_sqrtf(v[i]);
-  return v;
-#endif
-}
 
 /// Loads n lanes (the rest are zero) and stores n lanes: so that tails take the same arithmetic as whole vectors.
 SPARSEXMC_INLINE Vec load_first(const float* p, int64_t n) {
@@ -45,10 +33,7 @@ SPARSEXMC_INLINE void update_run(float* w, float* state0, float* state1, const f
       const Vec gradient = load_first(g + i, left);
       Vec weight = load_first(w + i, left);
       Vec m = load_first(state0 + i, left), v = load_first(state1 + i, left);
-      m = m + (1.0f - o.beta1) * (gradient - m);
-      v = v + (1.0f - o.beta2) * (gradient * gradient - v);
-      const Vec denominator = square_root(v) * o.correction2 + o.eps;
-      weight = weight - o.lr * ((m * o.correction1) / denominator + decay * weight);
+      formulas::adam<VectorMath>(weight, m, v, gradient, decay, o);
       store_first(w + i, weight, left);
       store_first(state0 + i, m, left);
       store_first(state1 + i, v, left);
@@ -56,9 +41,8 @@ SPARSEXMC_INLINE void update_run(float* w, float* state0, float* state1, const f
   } else if (state0 != nullptr) {
     for (int64_t i = 0; i < n; i += width) {
       const int64_t left = n - i;
-      Vec weight = load_first(w + i, left);
-      const Vec velocity = o.momentum * load_first(state0 + i, left) + (load_first(g + i, left) + decay * weight);
-      weight = weight - o.lr * velocity;
+      Vec weight = load_first(w + i, left), velocity = load_first(state0 + i, left);
+      formulas::momentum<VectorMath>(weight, velocity, load_first(g + i, left), decay, o);
       store_first(w + i, weight, left);
       store_first(state0 + i, velocity, left);
     }
@@ -66,7 +50,7 @@ SPARSEXMC_INLINE void update_run(float* w, float* state0, float* state1, const f
     for (int64_t i = 0; i < n; i += width) {
       const int64_t left = n - i;
       Vec weight = load_first(w + i, left);
-      weight = weight - o.lr * (load_first(g + i, left) + decay * weight);
+      formulas::sgd<VectorMath>(weight, load_first(g + i, left), decay, o);
       store_first(w + i, weight, left);
     }
   }

@@ -1,25 +1,17 @@
-// bfloat16: the upper half of an fp32. Own type, so that host code needs no header of the CUDA toolkit.
+// bfloat16 from and to fp32 in the GPU's own instructions. Own type, so that host code needs no header of the toolkit.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
-#include "scalar.h"
+#include "float16.h"
 
 namespace sparsexmc::cuda {
 
-struct bfloat16 {
-  uint16_t bits;
-};
-
 SPARSEXMC_HD float to_float(bfloat16 x) {
-  const uint32_t bits = uint32_t{x.bits} << 16;
 #if defined(__CUDA_ARCH__)
-  return __uint_as_float(bits);
+  return __uint_as_float(uint32_t{x.bits} << 16);
 #else
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
+  return from_bfloat16(x.bits);
 #endif
 }
 
@@ -31,9 +23,7 @@ SPARSEXMC_HD bfloat16 to_bfloat16(float x) {
   return y;
 #else
   if (x != x) return {0x7FFF};
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return {static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)};
+  return {static_cast<uint16_t>(nearest_bfloat16(float_bits(x)) >> 16)};
 #endif
 }
 

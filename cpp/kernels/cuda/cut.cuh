@@ -2,33 +2,17 @@
 #pragma once
 
 #include "row_tiles.cuh"
+#include "score_cut.h"
 
 namespace sparsexmc::cuda {
 
-/// Scores are compared by their bits, which for non-negative floats rise with the value: keys of 31 bits.
-SPARSEXMC_DEVICE uint32_t score_key(float score) { return __float_as_uint(score); }
-SPARSEXMC_DEVICE float key_score(uint32_t key) { return __uint_as_float(key); }
+/// A pass of the search.
+struct CutPass : CutDigit {
+  using CutDigit::CutDigit;
 
-/// Stands for the keys below `key` and, in the order of their positions, the first `ties` of those equal to it. During
-/// the search: the digits of the key that are known, and how many of the keys with these digits are taken.
-struct Cut {
-  uint32_t key = 0;
-  int64_t ties = 0;
-};
-
-/// A pass of the search counts the keys that share the digits known so far by their next digit. Counts are integers,
-/// so it does not matter who counted what.
-struct CutPass {
-  static constexpr int passes = 3;
-  static constexpr int bins = 2048;
-
-  int shift, bits;  // of the digit: 11, 10 and 10 bits
-
-  explicit SPARSEXMC_HD CutPass(int pass) : shift(20 - 10 * pass), bits(pass == 0 ? 11 : 10) {}
-
-  /// Adds to counts[bins]. Keys of 32 bits are never counted.
+  /// Adds to counts[bins].
   SPARSEXMC_DEVICE void count(unsigned* counts, uint32_t key, const Cut& cut) const {
-    if (key >> shift >> bits == cut.key) atomicAdd(counts + (key >> shift & ((1u << bits) - 1)), 1u);
+    if (matches(key, cut)) atomicAdd(counts + of(key), 1u);
   }
 
   /// The cut with one more digit. For a whole warp; every lane gets it.
@@ -47,7 +31,7 @@ struct CutPass {
     int64_t left = cut.ties - __shfl_sync(full_warp, end - own, found);
     int digit = found * share;
     while (left > static_cast<int64_t>(counts[digit])) left -= static_cast<int64_t>(counts[digit++]);
-    return {cut.key << bits | static_cast<uint32_t>(digit), left};
+    return extended(cut, static_cast<uint32_t>(digit), left);
   }
 };
 

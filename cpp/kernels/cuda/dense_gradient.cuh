@@ -11,10 +11,6 @@ namespace sparsexmc::cuda {
 
 using kernels::KeptBatch;
 
-/// Keys of growth scores are turned round, so that the largest gradient has the smallest key.
-SPARSEXMC_DEVICE uint32_t growth_key(float norm) { return 0x7FFFFFFFu - score_key(norm); }
-SPARSEXMC_DEVICE float growth_norm(uint32_t key) { return key_score(0x7FFFFFFFu - key); }
-
 /// Groups whose gradients are made together: labels with features of their own share a tile.
 SPARSEXMC_HD int64_t gradient_pack(int64_t group_size) { return group_size == 1 ? 32 : 1; }
 
@@ -137,7 +133,7 @@ class DenseGradient {
       uint32_t* key = keys + group * s_.in_features + first_feature + feature;
       float norm = first_tile ? 0.0f : growth_norm(*key);
       for (int row = 0; row < rows; ++row) norm += fabsf(*staged().at(feature, group + row));
-      *key = growth_key(norm);
+      *key = turned_key(score_key(norm));
     }
   }
 

@@ -18,8 +18,8 @@
 #include "async_copy.h"
 #include "bfloat16.h"
 #include "cluster.h"
+#include "integers.h"
 #include "launch.h"
-#include "scalar.h"
 #include "warp_matrix.h"
 
 namespace sparsexmc::cuda {

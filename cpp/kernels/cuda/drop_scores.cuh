@@ -48,7 +48,7 @@ SPARSEXMC_DEVICE uint32_t drop_key(const kernels::Segment& s, const float* scale
 #pragma unroll
     for (int i = 0; i < 4; ++i) total += fabsf(w[i]);
   }
-  return score_key(total / static_cast<float>(rows) * scales[feature_at(s, 0, connection)]);
+  return score_key(formulas::connection_score(total, rows, scales[feature_at(s, 0, connection)]));
 }
 
 /// The groups of a segment in ranges: ties are counted, and sums taken, over the groups of a range and then over the

@@ -1,4 +1,4 @@
-// Elements of the float dtypes: what they are in device code, how they are read and rounded, and the switches on them.
+// Elements of the float dtypes: what they are in device code, and how they are read and rounded.
 #pragma once
 
 #include <type_traits>
@@ -6,12 +6,9 @@
 #include "device_compat.h"
 #include "float16.h"
 #include "stored_tensor.h"
+#include "visit.h"
 
 namespace sparsexmc::cuda {
-
-struct float16 {
-  uint16_t bits;
-};
 
 SPARSEXMC_DEVICE float to_float(float x) { return x; }
 SPARSEXMC_DEVICE float to_float(float16 x) { return from_float16(x.bits); }
@@ -37,23 +34,5 @@ SPARSEXMC_DEVICE T* elements(const StoredTensor& tensor) {
   return static_cast<T*>(tensor.data);
 }
 SPARSEXMC_DEVICE bool exists(const StoredTensor& tensor) { return tensor.data != nullptr; }
-
-/// Calls body(T{}) with the type of what the products read.
-template <class Body>
-void visit_compute(DType compute, Body&& body) {
-  if (compute == DType::bfloat16)
-    body(bfloat16{});
-  else
-    body(float{});
-}
-
-/// The same for the dtypes of embeddings.
-template <class Body>
-void visit_embedding(DType dtype, Body&& body) {
-  if (dtype == DType::float16)
-    body(float16{});
-  else
-    visit_compute(dtype, body);
-}
 
 }  // namespace sparsexmc::cuda

@@ -2,33 +2,22 @@
 #pragma once
 
 #include "group_update.cuh"
-#include "step_layout.h"
+#include "row_types.cuh"
 
 namespace sparsexmc::cuda {
 
 /// Calls body(StepTypes<...>{}). fp32 products always take 32 columns, single labels 32 rows.
 template <class Body>
 void visit_step_types(DType compute, DType weights, int64_t group_size, int columns, Body&& body) {
-  const auto with_rows = [&]<class T, class W, int Columns>() {
-    if (group_size == 1)
-      body(StepTypes<T, W, 32, Columns, true>{});
-    else if (tile_rows(group_size) == 16)
-      body(StepTypes<T, W, 16, Columns, false>{});
-    else
-      body(StepTypes<T, W, 32, Columns, false>{});
-  };
-  const auto with_weights = [&]<class T, int Columns>() {
-    if (weights == DType::bfloat16)
-      with_rows.template operator()<T, bfloat16, Columns>();
-    else
-      with_rows.template operator()<T, float, Columns>();
-  };
-  if (compute == DType::float32)
-    with_weights.template operator()<float, 32>();
-  else if (columns == 64)
-    with_weights.template operator()<bfloat16, 64>();
-  else
-    with_weights.template operator()<bfloat16, 32>();
+  visit_row_types(compute, weights, group_size, [&]<class T, class W, int Rows, bool labels>() {
+    if constexpr (!is_fp32<T>) {
+      if (columns == 64) {
+        body(StepTypes<T, W, Rows, 64, labels>{});
+        return;
+      }
+    }
+    body(StepTypes<T, W, Rows, 32, labels>{});
+  });
 }
 
 template <class Types>

@@ -86,11 +86,7 @@ SPARSEXMC_DEVICE void replace(const kernels::Segment& s, int64_t group, const Gr
   }
   __syncthreads();
   const int64_t first = group * s.fan_in;
-  for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads)
-    if (s.wide_indices)
-      static_cast<uint32_t*>(s.indices)[first + i] = l.index[i];
-    else
-      static_cast<uint16_t*>(s.indices)[first + i] = static_cast<uint16_t>(l.index[i]);
+  for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads) set_feature(s, group, i, l.index[i]);
   move_rows(elements<W>(s.weights) + first * size, l.from, fan_in, size);
   for (const StoredTensor& state : s.weight_state)
     if (exists(state)) move_rows(elements<float>(state) + first * size, l.from, fan_in, size);

@@ -62,7 +62,9 @@ struct RewireLayout {
 using Kernel = void (*)(const RewireArguments);
 template <class Growth>
 Kernel rewire_kernel_of(DType weights) {
-  return weights == DType::bfloat16 ? &rewire_kernel<bfloat16, Growth> : &rewire_kernel<float, Growth>;
+  Kernel kernel = nullptr;
+  visit_compute(weights, [&]<class W>(W) { kernel = &rewire_kernel<W, Growth>; });
+  return kernel;
 }
 
 void launch_gradient(cudaStream_t stream, int64_t blocks, const GradientArguments& a, DType compute) {

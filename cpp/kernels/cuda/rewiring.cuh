@@ -88,21 +88,19 @@ class GradientGrowth {
   int64_t first_group_;
 };
 
-/// The connections of one group that go: those that the segment's cut takes, but no more than the weakest `room`.
-/// @param ties left at the segment's cut  @param n receives their number
-SPARSEXMC_DEVICE Cut group_cut(const BlockSelect& select, const uint32_t* keys, int fan_in, int room, uint32_t key,
-                               int64_t& ties, int& n) {
+/// Keys of a group below the segment's cut, and at it: counted by the block.
+struct KeyCounts {
   int below = 0, equal = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads) {
-    below += keys[i] < key;
-    equal += keys[i] == key;
+
+  SPARSEXMC_DEVICE KeyCounts(const BlockSelect& select, const uint32_t* keys, int fan_in, uint32_t key) {
+    for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads) {
+      below += keys[i] < key;
+      equal += keys[i] == key;
+    }
+    below = select.sum(below);
+    equal = select.sum(equal);
   }
-  below = select.sum(below);
-  equal = static_cast<int>(smaller<int64_t>(select.sum(equal), ties));
-  ties -= equal;
-  n = smaller(below + equal, room);
-  return n == below + equal ? Cut{key, equal} : select.lowest(keys, fan_in, n);
-}
+};
 
 inline constexpr size_t rewire_sums = sizeof(double) * (block_threads / warp_size);
 
@@ -128,8 +126,14 @@ rewire_kernel(const RewireArguments a) {
         lists.keys[i] = drop_key<W>(s, a.scales, group * fan_in + i);
       __syncthreads();
       int n = static_cast<int>(smaller<int64_t>(a.per_group, room));
-      const Cut own =
-          layer ? group_cut(select, lists.keys, fan_in, room, cut.key, ties, n) : select.lowest(lists.keys, fan_in, n);
+      const auto lowest = [&](int count) { return select.lowest(lists.keys, fan_in, count); };
+      Cut own;
+      if (layer) {
+        const KeyCounts counts(select, lists.keys, fan_in, cut.key);
+        own = group_cut(counts.below, counts.equal, room, cut.key, ties, n, lowest);
+      } else {
+        own = lowest(n);
+      }
       if (n > 0) {
         select.partition(lists.keys, fan_in, own, [&](int place, bool taken, int rank) {
           if (taken)

@@ -67,5 +67,12 @@ SPARSEXMC_DEVICE uint32_t feature_at(const kernels::Segment& s, int64_t group, i
   const int64_t i = group * s.fan_in + f;
   return s.wide_indices ? static_cast<const uint32_t*>(s.indices)[i] : static_cast<const uint16_t*>(s.indices)[i];
 }
+SPARSEXMC_DEVICE void set_feature(const kernels::Segment& s, int64_t group, int64_t f, uint32_t feature) {
+  const int64_t i = group * s.fan_in + f;
+  if (s.wide_indices)
+    static_cast<uint32_t*>(s.indices)[i] = feature;
+  else
+    static_cast<uint16_t*>(s.indices)[i] = static_cast<uint16_t>(feature);
+}
 
 }  // namespace sparsexmc::cuda

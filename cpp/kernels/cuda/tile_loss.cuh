@@ -1,7 +1,10 @@
 // From the logits of a tile, in the accumulators of the warps, to D = dloss/dlogit in shared memory.
 #pragma once
 
-#include "loss.cuh"
+#include <type_traits>
+
+#include "arithmetic.cuh"
+#include "element.cuh"
 #include "positives.cuh"
 #include "warp_product.cuh"
 
@@ -39,15 +42,13 @@ class TileLoss {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const bool inside = row < valid && column + j < columns;
-          d[j] = inside ? loss_gradient<exact>(loss_, z[n][2 * half + j] + bias[row], positives.has(row, column + j),
-                                               scale_, sum_)
-                        : 0.0f;
+          d[j] = inside ? gradient(z[n][2 * half + j] + bias[row], positives.has(row, column + j), sum_) : 0.0f;
           row_sum[half] += d[j];
         }
         store_pair(to.at(row, column), d[0], d[1]);
       }
     if (positive_weights != nullptr) weigh(z, bias, positives, tile, columns, positive_weights, row_sum);
-    sum_.drain();
+    total_ += static_cast<double>(sum_.drain());
     // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -66,10 +67,18 @@ class TileLoss {
     return sum;
   }
 
-  SPARSEXMC_DEVICE double loss() const { return sum_.total(); }
+  SPARSEXMC_DEVICE double loss() const { return total_; }
 
  private:
-  static constexpr bool exact = is_fp32<T>;
+  using Math = std::conditional_t<is_fp32<T>, ExactMath, FastMath>;
+  using LossSum = formulas::LossSum<Math>;
+
+  /// scale * dloss/dz of a logit, with its loss into `sum`.
+  SPARSEXMC_DEVICE float gradient(float z, bool positive, LossSum& sum) const {
+    const formulas::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, positive ? -z : z, scale_);
+    sum.add(loss_, l);
+    return positive ? -l.slope : l.slope;
+  }
 
   /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
   /// weights do not pay for it.
@@ -83,10 +92,9 @@ class TileLoss {
         const int row = Grid::row() + fragment_row(i), column = Grid::column() + 8 * n + fragment_column(i);
         if (row >= tile.valid || column >= columns || !positives.has(row, column)) continue;
         LossSum own;
-        const float d = loss_gradient<exact>(loss_, z[n][i] + bias[row], true, scale_, own);
-        own.drain();
+        const float d = gradient(z[n][i] + bias[row], true, own);
         const float weight = positive_weights[tile.first_row + row];
-        sum_.add((weight - 1.0f) * static_cast<float>(own.total()));
+        sum_.add_term((weight - 1.0f) * own.drain());
         row_sum[i / 2] += (weight - 1.0f) * d;
         store(gradients().at(row, column), weight * d);
       }
@@ -106,6 +114,7 @@ class TileLoss {
   T* gradients_;
   float* row_parts_;
   LossSum sum_;
+  double total_ = 0.0;
 };
 
 }  // namespace sparsexmc::cuda

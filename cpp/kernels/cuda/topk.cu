@@ -1,7 +1,7 @@
 // Fused top-k over one segment and the merge of its lists: layout and launches.
 #include "topk.cuh"
 
-#include "step_layout.h"
+#include "row_types.cuh"
 
 namespace sparsexmc::cuda {
 namespace {
@@ -16,24 +16,8 @@ int64_t parts_of(const kernels::Machine& machine, int64_t batch) {
 /// Calls body(TopKTypes<...>{}).
 template <class Body>
 void visit_types(const kernels::TopK& p, Body&& body) {
-  const auto with_rows = [&]<class T, class W>() {
-    if (p.segment.group_size == 1)
-      body(TopKTypes<T, W, 32, true>{});
-    else if (tile_rows(p.segment.group_size) == 16)
-      body(TopKTypes<T, W, 16, false>{});
-    else
-      body(TopKTypes<T, W, 32, false>{});
-  };
-  const auto with_weights = [&]<class T>() {
-    if (p.segment.weights.dtype == DType::bfloat16)
-      with_rows.template operator()<T, bfloat16>();
-    else
-      with_rows.template operator()<T, float>();
-  };
-  if (p.compute == DType::float32)
-    with_weights.template operator()<float>();
-  else
-    with_weights.template operator()<bfloat16>();
+  visit_row_types(p.compute, p.segment.weights.dtype, p.segment.group_size,
+                  [&]<class T, class W, int Rows, bool labels>() { body(TopKTypes<T, W, Rows, labels>{}); });
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <bit>
 #include <utility>
 
+#include "integers.h"
 #include "layers/radix_sort.h"
 #include "rng.h"
-#include "scalar.h"
 
 namespace sparsexmc {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "scalar.h"
+#include "integers.h"
 
 namespace sparsexmc {
 namespace {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "clustering/label_vectors.h"
+#include "integers.h"
 #include "layers/positives.h"
 #include "layers/sparse_batch.h"
 #include "linear/linear_solver.h"
-#include "scalar.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/inverted_index.h"
 

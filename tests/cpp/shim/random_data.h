@@ -12,8 +12,8 @@
 #include "cuda/bfloat16.h"
 #include "kernels.h"
 
+using sparsexmc::bfloat16;
 using sparsexmc::DType;
-using sparsexmc::cuda::bfloat16;
 
 /// Numbers in [-1, 1) that bf16 holds exactly, so that rounding operands to bf16 changes nothing.
 inline std::vector<float> random_floats(int64_t n, uint32_t seed) {

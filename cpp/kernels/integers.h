@@ -1,4 +1,4 @@
-// Scalar maths shared by host and device: one definition of every formula. Loops are never shared.
+// Whole-number helpers for host and device, and how a function for both is declared.
 #pragma once
 
 #include <cstdint>
