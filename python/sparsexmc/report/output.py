@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .._files import atomic_directory, recover_directory
+from .._files import atomic_directory, check_writable, recover_directory
 from ..errors import ArgumentError, CheckpointError, Error
 from .page import GENERATOR
 
@@ -49,8 +48,7 @@ def check_place(directory: str | os.PathLike[str]) -> Path:
                 "report, so it is not overwritten; name another place"
             )
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
-        pass
+    check_writable(place.parent)
     return place
 
 
