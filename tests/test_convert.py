@@ -154,20 +154,32 @@ def test_a_full_disk_leaves_the_old_data(tmp_path: Path, form: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
-def test_interrupted_between_the_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_interrupted_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
     sx.data.save(tmp_path / "target", example())
     before = content(tmp_path / "target")
-    rename = Path.rename
 
-    def interrupted(self: Path, target: Path) -> Path:
-        if target.name == "target" and not self.name.endswith(".old"):
-            raise KeyboardInterrupt
-        return rename(self, target)
+    def interrupted(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr("sparsexmc.data.store.write_names", interrupted)
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else sx.Error):
         sx.data.save(tmp_path / "target", example(), form="text", overwrite=True)
     assert content(tmp_path / "target") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_data_that_a_killed_process_set_aside_come_back(tmp_path: Path) -> None:
+    """On file systems that cannot exchange two names the old directory has another for a moment."""
+    sx.data.save(tmp_path / "target", example())
+    before = content(tmp_path / "target")
+    (tmp_path / "target").rename(tmp_path / "target.sparsexmc-old")
+    with pytest.raises(sx.ArgumentError, match="exists; name a new directory"):
+        sx.data.save(tmp_path / "target", example(), form="text")
+    assert content(tmp_path / "target") == before
+    (tmp_path / "target").rename(tmp_path / "target.sparsexmc-old")
+    sx.data.save(tmp_path / "target", example(), form="text", overwrite=True)
+    assert_same(sx.data.load(tmp_path / "target"), example())
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 

@@ -142,7 +142,7 @@ def test_only_a_report_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", failing)
+        patch.setattr(Path, "write_bytes", failing)
         with pytest.raises(OSError, match="disk full"):
             write(tmp_path / "r", c, model_name="third")
     assert "second" in (tmp_path / "r" / "index.html").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -63,6 +64,14 @@ def atomic_directory(path: str | PathLike[str], names: Collection[str]) -> Itera
         writer.publish()
     finally:
         writer.close()
+
+
+def check_writable(directory: Path) -> None:
+    """Raises OSError unless files can be made in the directory; leaves nothing there, even when it is killed."""
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        is_read_only = bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+        code = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), str(directory))
 
 
 def recover_directory(path: str | PathLike[str]) -> None:

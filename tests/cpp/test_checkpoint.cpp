@@ -65,7 +65,7 @@ TEST_CASE("the files of a checkpoint") {
   CHECK(load_label_names(scratch / "model") == label_names());
   const auto info = nlohmann::json::parse(read_checkpoint_info(scratch / "model"));
   CHECK(info["format"] == "sparsexmc-checkpoint");
-  CHECK(info["format_version"] == 1);
+  CHECK(info["format_version"] == 2);
   CHECK(info["config"]["num_labels"] == num_labels);
   CHECK(info["progress"]["step"] == 2);
   CHECK(info["rng"]["key"] == 0xfedcba9876543210);

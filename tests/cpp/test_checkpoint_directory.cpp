@@ -8,6 +8,8 @@
 
 #include "checkpoint/directory.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/open_model.h"
+#include "checkpoint/temporary_directory.h"
 #include "scratch_directory.h"
 #include "sparsexmc/error.h"
 
@@ -33,9 +35,10 @@ void save(const std::string& path, const std::string& content, bool exchange = t
   target.publish({}, exchange);
 }
 
+/// What a reader finds: also what was set aside.
 std::string load(const std::string& path) {
-  const Directory directory = open_checkpoint(path);
-  CHECK(holds_checkpoint(directory));
+  const Directory directory(fs::exists(path) ? path : aside_path(path));
+  CHECK(find_model_files(directory).has_value());
   return InputFile(directory, model_file).text(100);
 }
 
@@ -77,19 +80,22 @@ TEST_CASE("a link to a checkpoint stays a link") {
   CHECK(list_names(scratch.path()) == std::set<std::string>{"real", "link"});
 }
 
-TEST_CASE("files and folders of the user move into the new checkpoint") {
+TEST_CASE("hidden files and folders move into the new directory, others are refused by name") {
   const ScratchDirectory scratch;
   const std::string path = scratch / "model";
   for (const bool exchange : {true, false}) {
     CAPTURE(exchange);
     save(path, "first", exchange);
-    write_text(path + "/metrics.jsonl", "{}");
-    fs::create_directory(path + "/plots");
-    write_text(path + "/plots/loss.svg", "<svg/>");
+    write_text(path + "/.gitattributes", "*.safetensors filter=lfs");
+    fs::create_directory(path + "/.git");
+    write_text(path + "/.git/config", "[core]");
     save(path, "second", exchange);
     CHECK(load(path) == "second");
-    CHECK(read_text(path + "/metrics.jsonl") == "{}");
-    CHECK(read_text(path + "/plots/loss.svg") == "<svg/>");
+    CHECK(read_text(path + "/.gitattributes") == "*.safetensors filter=lfs");
+    CHECK(read_text(path + "/.git/config") == "[core]");
+    write_text(path + "/metrics.jsonl", "{}");
+    CHECK(message_of(path).find("holds 'metrics.jsonl', which is no part of the model there") != std::string::npos);
+    CHECK(load(path) == "second");
     CHECK(list_names(scratch.path()) == std::set<std::string>{"model"});
     fs::remove_all(path);
   }
@@ -121,7 +127,7 @@ TEST_CASE("a kill at any step leaves the old or the new checkpoint, and the next
         if (has_old || is_published) {
           CHECK(load(path) == (is_published ? "new" : "old"));
         } else {
-          CHECK_THROWS_AS(open_checkpoint(path), CheckpointError);
+          CHECK_THROWS_AS(open_model(path), CheckpointError);
         }
         save(path, "newer", exchange);
         CHECK(load(path) == "newer");
@@ -135,19 +141,26 @@ TEST_CASE("leftovers of killed processes go, but nothing that is in use or not o
   save(path, "first");
   fs::create_directory(scratch / "model.tmp-12345-0123abcd");
   write_text(scratch / "model.tmp-12345-0123abcd/model.safetensors", "half");
-  write_text(scratch / "model.tmp-12345-0123abcd/metrics.jsonl", "{}");  // killed before it was moved
+  save(scratch / "model.tmp-12345-0123abce", "replaced");  // killed before the old one was cleared away
+  write_text(scratch / "model.tmp-12345-0123abce/.gitattributes", "*");
+  save(scratch / "model.tmp-12345-0123abcf", "replaced");  // and somebody has put a file there
+  write_text(scratch / "model.tmp-12345-0123abcf/thesis.tex", "mine");
+  write_text(scratch / "model.sparsexmc-lock", "");
   fs::create_directory(scratch / "model.tmp-notes");
   write_text(scratch / "model.tmp-1-00000000", "a file");
   AtomicDirectory other(path);  // another save at the same time
   fill(other.directory(), "other");
   save(path, "second");
   const auto names = list_names(scratch.path());
-  CHECK(names.size() == 4);
+  CHECK(names.size() == 5);
   CHECK(names.contains(fs::path(other.directory().path()).filename().string()));
-  CHECK(read_text(path + "/metrics.jsonl") == "{}");
+  CHECK(read_text(path + "/.gitattributes") == "*");
   other.publish();
   CHECK(load(path) == "other");
-  CHECK(list_names(scratch.path()) == std::set<std::string>{"model", "model.tmp-notes", "model.tmp-1-00000000"});
+  save(path, "third");  // the thesis stays, however often
+  CHECK(read_text(scratch / "model.tmp-12345-0123abcf/thesis.tex") == "mine");
+  CHECK(list_names(scratch.path()) ==
+        std::set<std::string>{"model", "model.tmp-notes", "model.tmp-1-00000000", "model.tmp-12345-0123abcf"});
 }
 
 TEST_CASE("a save that fails leaves the old checkpoint and no temporary directory") {
@@ -185,9 +198,9 @@ TEST_CASE("what is not a checkpoint is never replaced") {
         std::string::npos);
   fs::create_directory(scratch / "folder");
   write_text(scratch / "folder/thesis.tex", "mine");
-  CHECK(message_of(scratch / "folder").find("holds files but no checkpoint") != std::string::npos);
+  CHECK(message_of(scratch / "folder").find("but no model of sparsexmc, so it is not replaced") != std::string::npos);
   write_text(scratch / "folder/config.json", R"({"format":"another"})");
-  CHECK(message_of(scratch / "folder").find("holds files but no checkpoint") != std::string::npos);
+  CHECK(message_of(scratch / "folder").find("but no model of sparsexmc, so it is not replaced") != std::string::npos);
   CHECK(message_of(scratch / "file/model").find("cannot ") == 0);
   CHECK(message_of("/proc/sparsexmc/model").find("cannot create the directory '/proc/sparsexmc'") == 0);
   CHECK(message_of(scratch / std::string(300, 'n')).find("File name too long; choose another path") !=
@@ -201,12 +214,11 @@ TEST_CASE("what is not a checkpoint is never replaced") {
 TEST_CASE("opening something else than a checkpoint names the path and the reason") {
   const ScratchDirectory scratch;
   write_text(scratch / "file", "mine");
-  CHECK_THROWS_WITH_AS(open_checkpoint(scratch / "file"),
-                       doctest::Contains("file': Not a directory; choose another path"), CheckpointError);
-  CHECK_THROWS_WITH_AS(open_checkpoint(scratch / "absent"),
-                       doctest::Contains("absent': No such file or directory; check the path"), CheckpointError);
-  CHECK_THROWS_WITH_AS(open_checkpoint(scratch.path()), doctest::Contains("holds no checkpoint"), CheckpointError);
-  fs::create_directory(scratch / "config.json");
-  CHECK_THROWS_WITH_AS(read_manifest_text(open_checkpoint(scratch.path())), doctest::Contains("not a regular file"),
+  CHECK_THROWS_WITH_AS(open_model(scratch / "file"), doctest::Contains("file': Not a directory; choose another path"),
                        CheckpointError);
+  CHECK_THROWS_WITH_AS(open_model(scratch / "absent"),
+                       doctest::Contains("absent': No such file or directory; check the path"), CheckpointError);
+  CHECK_THROWS_WITH_AS(open_model(scratch.path()), doctest::Contains("holds no checkpoint"), CheckpointError);
+  fs::create_directory(scratch / "config.json");
+  CHECK_THROWS_WITH_AS(open_model(scratch.path()), doctest::Contains("not a regular file"), CheckpointError);
 }

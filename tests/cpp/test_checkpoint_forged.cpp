@@ -62,8 +62,8 @@ TEST_CASE("a config.json of another format, a newer version or without a key say
   CHECK_THROWS_AS(classifier.save(path), CheckpointError);
   fs::remove_all(path);
 
-  refused("has format_version 2 (written by sparsexmc 9.9)", [](Json& json) {
-    json["format_version"] = 2;
+  refused("has format_version 3 (written by sparsexmc 9.9)", [](Json& json) {
+    json["format_version"] = 3;
     json["library_version"] = "9.9";
   });
   for (const char* key : {"format_version", "library_version", "config", "progress", "rng", "files"})

@@ -83,7 +83,7 @@ TEST_CASE("safetensors round trip: order, alignment, scalars and empty tensors")
   SafetensorsWriter writer(out, tensors);
   char fill = 1;
   for (const NamedTensor& tensor : writer.tensors()) writer.write(std::string(tensor.bytes(), fill++).data());
-  const FileRecord record = out.finish();
+  const PartRecord record = out.finish();
   const std::string bytes = read_text(scratch / "file");
   CHECK(record.bytes == bytes.size());
   CHECK(record.sha256 == sha256(bytes));

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -14,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._checks import require_choice
-from ..errors import ArgumentError, DTypeError, Error
+from .._files import atomic_directory, recover_directory
+from ..errors import ArgumentError, CheckpointError, DTypeError, Error
 from .arrays import check_names, write_names
 from .dataset import Dataset, Features
 from .filters import write_filter
@@ -32,7 +30,7 @@ def save(path: str | PathLike[str], dataset: Dataset, *, form: str = "npz", over
     """Writes a directory that `load` reads as the same data set; float32 numbers come back exactly.
 
     Args:
-        path: the directory. It appears when it is complete: an error or Ctrl-C leaves what was there before.
+        path: the directory. It appears when it is complete: an error, Ctrl-C or a kill leaves what was there before.
         dataset: see `Dataset`.
         form: "npz": X_trn, Y_trn, X_tst, Y_tst as `.npz` (dense X as `.npy`); "text": train.txt and test.txt in the
             form of the extreme-classification repository; "text-pair": its two-file form, trn_X_Xf.txt and trn_X_Y.txt.
@@ -75,6 +73,7 @@ def _check_content(dataset: Dataset, form: str) -> None:
 def check_target(path: str | PathLike[str], *, overwrite: bool) -> Path:
     """`path` as a place where `save` may write. Raises ArgumentError if something is there that it may not replace."""
     target = Path(path).absolute()
+    recover_directory(target)  # what a killed process set aside is there again
     if not target.exists() and not target.is_symlink():
         return target
     if not overwrite:
@@ -108,39 +107,14 @@ def _replaced(target: Path) -> Iterator[Path]:
     """A new directory beside `target`, which takes its place if the block ends well and vanishes if it does not."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     except OSError as error:
         raise ArgumentError(
             f"path: cannot make the directory '{target}': {error.strerror}; name another place"
         ) from None
-    old = temporary.with_name(temporary.name + ".old")
     try:
-        yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
-        temporary.chmod(0o777 & ~_umask())
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        _sync(target.parent)
+        with atomic_directory(target, _WRITTEN) as directory:
+            yield directory
     except OSError as error:
         raise Error(f"writing '{target}' failed, it is as before: {error.strerror or error}") from None
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    except CheckpointError as error:
+        raise Error(f"writing '{target}' failed, it is as before: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -66,7 +65,7 @@ def check_place(path: str | PathLike[str], *, replace: bool) -> Path:
 
     Raises:
         ArgumentError: something else is there, or a model that is not to be replaced.
-        OSError: nothing can be written.
+        CheckpointError: nothing can be written, or the model there has a file that it does not list.
     """
     place, given = Path(path).absolute(), fspath(path)
     if place.exists() and not place.is_dir():
@@ -76,8 +75,7 @@ def check_place(path: str | PathLike[str], *, replace: bool) -> Path:
             raise ArgumentError(f"{given}: holds files but no model, so it is not overwritten; name another place")
         if not replace:
             raise ArgumentError(f"{given}: holds a model; give --force (in Python force=True) to replace it")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
+    with ModelWriter(place):  # writes nothing, but refuses what it could not replace
         pass
     return place
 

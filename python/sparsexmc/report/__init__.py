@@ -74,7 +74,7 @@ def write(
         ImportError: matplotlib is missing; the message has the command that installs it.
         ArgumentError, DTypeError: a wrong argument, or `directory` holds something else.
         DataError: `metrics_file` is not one.
-        OSError: the report cannot be written. On any error `directory` is as it was.
+        OSError, Error: the report cannot be written. On any error `directory` is as it was.
     """
     from .figure_style import require_matplotlib
     from .output import PAGE, check_place, publish

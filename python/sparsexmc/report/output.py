@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import ArgumentError
+from .._files import atomic_directory, check_writable, recover_directory
+from ..errors import ArgumentError, CheckpointError, Error
 from .page import GENERATOR
 
 PAGE = "index.html"
@@ -38,6 +36,7 @@ def check_place(directory: str | os.PathLike[str]) -> Path:
         OSError: nothing can be written there.
     """
     place = Path(os.path.realpath(directory))
+    recover_directory(place)  # what a killed process set aside is there again
     if place.exists() and not place.is_dir():
         raise ArgumentError(f"report directory {os.fspath(directory)!r} is a file; name another place")
     if place.is_dir():
@@ -49,37 +48,24 @@ def check_place(directory: str | os.PathLike[str]) -> Path:
                 "report, so it is not overwritten; name another place"
             )
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
-        pass
+    check_writable(place.parent)
     return place
 
 
 def publish(place: Path, files: Mapping[str, bytes]) -> None:
     """Makes `place`, as `check_place` gave it, a directory of just these files.
 
-    An error leaves what was there. A kill between two renames can leave an earlier report under a hidden name beside
-    its place, whole as it was.
+    An error or a kill leaves what was there.
+
+    Raises:
+        OSError, Error: it cannot be written.
     """
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-    aside = temporary.with_name(temporary.name + ".old")
-    temporary.mkdir()
     try:
-        for name, content in files.items():
-            with open(temporary / name, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if place.exists():
-            place.rename(aside)
-        try:
-            temporary.rename(place)
-        except OSError:
-            if aside.exists():
-                aside.rename(place)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
+        with atomic_directory(place, (PAGE, *FIGURES)) as directory:
+            for name, content in files.items():
+                (directory / name).write_bytes(content)
+    except CheckpointError as error:
+        raise Error(f"writing the report '{place}' failed, it is as before: {error}") from None
 
 
 def _is_report(place: Path) -> bool:
