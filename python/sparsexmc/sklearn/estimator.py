@@ -42,8 +42,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         dense_labels: share (float) or number (int) of the most frequent labels that read all features.
         loss: "bce" or "squared_hinge", which has no `predict_proba`.
         optimizer: `sx.SGD(...)` or `sx.Adam(...)`.
-        learning_rate: replaces that of the optimizer; None: leaves it. "auto" takes the higher a rate the narrower the
-            hidden layer is.
+        learning_rate: replaces that of the optimizer; None: leaves it. The optimizer "auto" takes a higher rate for a
+            narrower hidden layer.
         rewiring: `sx.Rewiring(...)`, or None; "auto" rewires where there is no hidden layer.
         epochs: passes over the data in `fit`.
         batch_size: instances per training step.
