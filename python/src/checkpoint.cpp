@@ -143,11 +143,11 @@ void bind_checkpoint(nb::module_& m) {
            "Number of bytes read, fewer than `out` has room for only at the end of the part.")
       .def(
           "engine",
-          [](const ModelReader& reader, const std::string& device, int num_threads) {
+          [](const ModelReader& reader, const std::string& device, int num_threads, bool trainable) {
             const nb::gil_scoped_release release;
-            return new Engine(reader.classifier(device, num_threads));
+            return new Engine(reader.classifier(device, num_threads, trainable));
           },
-          nb::arg("device"), nb::arg("num_threads"), nb::rv_policy::take_ownership)
+          nb::arg("device"), nb::arg("num_threads"), nb::arg("trainable"), nb::rv_policy::take_ownership)
       .def("label_names", [](const ModelReader& reader) {
         const nb::gil_scoped_release release;
         return reader.label_names();

@@ -189,11 +189,12 @@ void bind_classifier(nb::module_& m) {
           nb::arg("clusters").noconvert().none(), "Arrays hold one number per label.")
       .def_static(
           "load",
-          [](const std::string& path, const std::string& device, int num_threads) {
+          [](const std::string& path, const std::string& device, int num_threads, bool trainable) {
             const nb::gil_scoped_release release;
-            return new Engine(Classifier::load(path, device, num_threads));
+            return new Engine(Classifier::load(path, device, num_threads, trainable));
           },
-          nb::arg("path"), nb::arg("device"), nb::arg("num_threads"), nb::rv_policy::take_ownership)
+          nb::arg("path"), nb::arg("device"), nb::arg("num_threads"), nb::arg("trainable"),
+          nb::rv_policy::take_ownership)
       .def(
           "save",
           [](Engine& engine, const std::string& path, const std::vector<std::string>& names, const std::string& card) {
@@ -247,6 +248,7 @@ void bind_classifier(nb::module_& m) {
               c.set_progress(progress);
             });
           })
+      .def_prop_ro("trainable", [](Engine& engine) { return engine.call([](Classifier& c) { return c.trainable(); }); })
       .def_prop_ro("skipped",
                    [](Engine& engine) { return engine.call([](Classifier& c) { return c.progress().skipped; }); })
       .def_prop_ro("rewirings",

@@ -14,6 +14,7 @@
 namespace sparsexmc {
 
 class Classifier;
+class Context;
 
 namespace checkpoint {
 struct OpenModel;
@@ -86,7 +87,8 @@ class ModelReader {
   /// Copies bytes of a part. @throws CheckpointError if there is no such part, or it ends before offset + bytes
   void read(const std::string& name, uint64_t offset, void* out, size_t bytes) const;
   /// As Classifier::load.
-  Classifier classifier(const std::string& device = "", int num_threads = 0) const;
+  Classifier classifier(const std::string& device = "", int num_threads = 0, bool trainable = true,
+                        std::shared_ptr<Context> context = nullptr) const;
   /// By user label id; empty if the model was saved without.
   std::vector<std::string> label_names() const;
 

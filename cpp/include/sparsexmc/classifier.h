@@ -73,14 +73,21 @@ struct NamedTensor {
   size_t bytes() const;
 };
 
+/// The tensors that a checkpoint of such a classifier holds, in its order. @param kept of Progress
+std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& kept);
+
 /// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
 /// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown:
 /// every later call throws DeviceError.
 class Classifier {
  public:
   /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
+  /// @param context where it lives, perhaps beside others; config's device must be the context's and num_threads 0 or
+  ///        the context's. null: a context of its own with config.memory_limit. memory_limit bounds the plan of this
+  ///        classifier, the context's limit what all of its classifiers hold
   /// @throws ArgumentError, MemoryPlanError, DeviceError
-  explicit Classifier(const ClassifierConfig& config, const LabelData& labels = {});
+  explicit Classifier(const ClassifierConfig& config, const LabelData& labels = {},
+                      std::shared_ptr<Context> context = nullptr);
   ~Classifier();
   Classifier(Classifier&&) noexcept;
   Classifier& operator=(Classifier&&) noexcept;
@@ -88,6 +95,8 @@ class Classifier {
   const ClassifierConfig& config() const;
   Context& context();
   const MemoryPlan& memory_plan() const;
+  /// False: loaded for prediction only. Training, eval_step, regroup, set_lr and save throw ArgumentError then.
+  bool trainable() const;
   /// What the products read: ClassifierConfig::compute_dtype, or the device's own choice.
   DType compute_dtype() const;
 
@@ -168,15 +177,22 @@ class Classifier {
             const std::string& card = "") const;
   /// @param device overrides the stored device unless empty; the CPU widens bfloat16 weights to float32
   /// @param num_threads 0: default
-  static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0);
+  /// @param trainable false: takes memory for weights and prediction only; the optimizer's state is verified, not read
+  /// @param context as in the constructor; overrides device and num_threads
+  static Classifier load(const std::string& path, const std::string& device = "", int num_threads = 0,
+                         bool trainable = true, std::shared_ptr<Context> context = nullptr);
 
  private:
   friend class ModelReader;
-  static Classifier restore(const checkpoint::OpenModel& model, const std::string& device, int num_threads);
+  static Classifier restore(const checkpoint::OpenModel& model, const std::string& device, int num_threads,
+                            bool trainable, std::shared_ptr<Context> context);
 
-  struct Restored {};
+  struct Restored {
+    bool trainable;
+    std::shared_ptr<Context> context;
+  };
   /// Of a checkpoint, which brings what LabelData would as tensors.
-  Classifier(const ClassifierConfig& config, Restored);
+  Classifier(const ClassifierConfig& config, const Restored& how);
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

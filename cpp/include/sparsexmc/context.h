@@ -10,7 +10,8 @@
 
 namespace sparsexmc {
 
-/// Owns a stream, the pools and the threads. One Context may serve several models; it must outlive them.
+/// Owns a stream, the pools and the threads. Several classifiers may share one; their calls must then take turns, as
+/// those of one classifier do.
 class Context {
  public:
   /// @param num_threads see ThreadPool
@@ -34,6 +35,8 @@ class Context {
   const MemoryPool& pool() const { return pool_; }
   /// Host memory for copies to and from the device: page-locked on CUDA, not used on the CPU.
   MemoryPool& staging() { return staging_; }
+  /// Pageable host memory for what a model on a GPU keeps on the host; not used on the CPU, where pool() is the host's.
+  MemoryPool& host_pool() { return host_pool_; }
   ThreadPool& threads() { return threads_; }
 
  private:
@@ -43,6 +46,7 @@ class Context {
   Stream stream_;
   MemoryPool pool_;
   MemoryPool staging_;
+  MemoryPool host_pool_;
 };
 
 }  // namespace sparsexmc

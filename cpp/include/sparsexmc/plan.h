@@ -11,8 +11,11 @@
 namespace sparsexmc {
 
 struct MemoryPlan {
-  std::vector<MemoryEntry> entries;  ///< in order of allocation, rounded to the pool's granularity
+  std::vector<MemoryEntry> entries;  ///< of the device, in order of allocation, rounded to the pool's granularity
+  /// For a model on a GPU: tables that only the host reads, in Context::host_pool(). On the CPU they are `entries`.
+  std::vector<MemoryEntry> host_entries;
 
+  /// Bytes of `entries`.
   size_t total() const;
   /// Bytes of the entry of that name; 0 if there is none.
   size_t bytes(const std::string& name) const;
@@ -20,9 +23,10 @@ struct MemoryPlan {
   std::string table() const;
 };
 
-/// @param num_threads 0 resolves as ThreadPool does; the workers' scratch depends on it.
+/// The workers' scratch depends on config.num_threads; 0 resolves as ThreadPool does.
+/// @param trainable false: of a classifier that only predicts, see Classifier::load
 /// @throws ArgumentError as ClassifierConfig::check; MemoryPlanError if config.memory_limit is below the plan: the
 ///         message holds the table and the knobs that would make it fit.
-MemoryPlan plan(const ClassifierConfig& config);
+MemoryPlan plan(const ClassifierConfig& config, bool trainable = true);
 
 }  // namespace sparsexmc

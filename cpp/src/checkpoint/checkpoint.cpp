@@ -92,30 +92,38 @@ void Classifier::save(const std::string& path, const std::vector<std::string>& l
   writer.publish();
 }
 
-Classifier Classifier::load(const std::string& path, const std::string& device, int num_threads) {
-  return ModelReader(path).classifier(device, num_threads);
+Classifier Classifier::load(const std::string& path, const std::string& device, int num_threads, bool trainable,
+                            std::shared_ptr<Context> context) {
+  return ModelReader(path).classifier(device, num_threads, trainable, std::move(context));
 }
 
-Classifier Classifier::restore(const OpenModel& opened, const std::string& device, int num_threads) {
+Classifier Classifier::restore(const OpenModel& opened, const std::string& device, int num_threads, bool trainable,
+                               std::shared_ptr<Context> context) {
   const Manifest& manifest = opened.manifest;
   const std::string& path = opened.directory.path();
   const SafetensorsReader model(opened.file(model_file)), optimizer(opened.file(optimizer_file));
   check_sizes(manifest, opened.file(model_file), opened.file(optimizer_file));
 
   ClassifierConfig config = manifest.config;
-  if (!device.empty()) config.device = device;
-  config.num_threads = num_threads;
+  if (context) {
+    config.device = context->device().name();
+  } else if (!device.empty()) {
+    config.device = device;
+  }
+  config.num_threads = context ? 0 : num_threads;
   if (Device::parse(config.device).kind == DeviceKind::cpu) config.weight_dtype = DType::float32;
-  Classifier classifier(config, Restored{});
+  Progress progress = manifest.progress;
+  if (!trainable) progress.kept.clear();
+  Classifier classifier(config, Restored{trainable, std::move(context)});
   try {
-    classifier.set_progress(manifest.progress);
+    classifier.set_progress(progress);
   } catch (const ArgumentError& error) {
     throw CheckpointError("'" + path + "': " + error.what() + "; the checkpoint is damaged");
   }
-  const std::vector<NamedTensor> tensors = classifier.tensors();
-  const TensorIndex index = match(tensors, model, optimizer, path);
+  // All that the files hold must fit, also what is not read.
+  const TensorIndex index = match(checkpoint_tensors(config, manifest.progress.kept), model, optimizer, path);
   std::vector<NamedTensor> stored;
-  for (const NamedTensor& tensor : tensors) stored.push_back(index.at(tensor.name).tensor());
+  for (const NamedTensor& tensor : classifier.tensors()) stored.push_back(index.at(tensor.name).tensor());
   const auto buffer = make_buffer(stored);
   try {
     for (const NamedTensor& tensor : stored) {

@@ -1,4 +1,5 @@
 #include <memory>
+#include <utility>
 
 #include "checkpoint/labels.h"
 #include "checkpoint/open_model.h"
@@ -18,8 +19,9 @@ void ModelReader::read(const std::string& name, uint64_t offset, void* out, size
   model_->file(name).read(offset, out, bytes);
 }
 
-Classifier ModelReader::classifier(const std::string& device, int num_threads) const {
-  return Classifier::restore(*model_, device, num_threads);
+Classifier ModelReader::classifier(const std::string& device, int num_threads, bool trainable,
+                                   std::shared_ptr<Context> context) const {
+  return Classifier::restore(*model_, device, num_threads, trainable, std::move(context));
 }
 
 std::vector<std::string> ModelReader::label_names() const {

@@ -7,6 +7,7 @@
 #include "checkpoint/labels.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensors.h"
+#include "sparsexmc/error.h"
 
 namespace sparsexmc::checkpoint {
 namespace {
@@ -41,6 +42,10 @@ int64_t count_parameters(const std::vector<NamedTensor>& tensors) {
 
 void write_classifier(const Directory& directory, const Classifier& classifier,
                       const std::vector<std::string>& label_names, const std::string& card, Manifest& manifest) {
+  if (!classifier.trainable())
+    throw ArgumentError(
+        "save needs the optimizer's state, but this classifier was loaded for prediction only; load it with "
+        "trainable=True");
   check_label_names(label_names, classifier.config().num_labels);
   manifest.config = classifier.config();
   manifest.progress = classifier.progress();

@@ -17,7 +17,8 @@ Context::Context(Device device, int num_threads, size_t memory_limit)
       own_stream_(visit_device(device, [&](auto tag) { return kernels::create_stream(tag, device); })),
       stream_(own_stream_),
       pool_(visit_device(device, [&](auto tag) { return kernels::device_memory(tag, device); }), memory_limit),
-      staging_(visit_device(device, [&](auto tag) { return kernels::staging_memory(tag, device); })) {}
+      staging_(visit_device(device, [&](auto tag) { return kernels::staging_memory(tag, device); })),
+      host_pool_(host_memory()) {}
 
 Context::~Context() {
   pool_.trim();

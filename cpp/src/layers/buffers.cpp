@@ -1,6 +1,7 @@
 #include "layers/buffers.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "device/visit_device.h"
@@ -8,7 +9,10 @@
 namespace sparsexmc {
 
 Buffers::Buffers(Context& context, const MemoryPlan& plan) : context_(&context) {
-  for (const MemoryEntry& entry : plan.entries) grow(entry.name, entry.bytes);
+  for (const MemoryEntry& entry : plan.entries)
+    blocks_[entry.name] = context.pool().allocate(entry.name, entry.bytes, context.own_stream());
+  for (const MemoryEntry& entry : plan.host_entries)
+    host_blocks_[entry.name] = context.host_pool().allocate(entry.name, entry.bytes);
 }
 
 Buffers::~Buffers() {
@@ -17,14 +21,26 @@ Buffers::~Buffers() {
       if (event != nullptr) visit_device(context_->device(), [&](auto tag) { kernels::destroy_event(tag, event); });
 }
 
+const Allocation& Buffers::known(const Blocks& blocks, const std::string& name) {
+  const auto found = blocks.find(name);
+  if (found == blocks.end()) throw std::logic_error("the memory plan has no entry '" + name + "'");
+  return found->second;
+}
+
 void* Buffers::grow(const std::string& name, size_t bytes) {
-  Allocation& block = blocks_[name];
-  if (block.bytes() < bytes) block = context_->pool().allocate(name, bytes, context_->own_stream());
-  return block.as<void>();
+  if (known(blocks_, name).bytes() < bytes)
+    blocks_[name] = context_->pool().allocate(name, bytes, context_->own_stream());
+  return blocks_[name].as<void>();
+}
+
+void* Buffers::grow_host_table(const std::string& name, size_t bytes) {
+  if (on_cpu()) return grow(name, bytes);
+  if (known(host_blocks_, name).bytes() < bytes) host_blocks_[name] = context_->host_pool().allocate(name, bytes);
+  return host_blocks_[name].as<void>();
 }
 
 void* Buffers::stage(const std::string& name, size_t bytes) {
-  if (context_->device().kind == DeviceKind::cpu) return grow(name, bytes);
+  if (on_cpu()) return grow(name, bytes);
   Staging& staging = staging_[name];
   staging.current ^= 1;
   if (void*& event = staging.events[staging.current]; event != nullptr)
@@ -34,12 +50,12 @@ void* Buffers::stage(const std::string& name, size_t bytes) {
     });
   Allocation& block = staging.blocks[staging.current];
   // At once as large as what it feeds: page-locking costs far more than a copy.
-  if (block.bytes() < bytes) block = context_->staging().allocate(name, std::max(bytes, blocks_[name].bytes()));
+  if (block.bytes() < bytes) block = context_->staging().allocate(name, std::max(bytes, known(blocks_, name).bytes()));
   return block.as<void>();
 }
 
 void* Buffers::send(const std::string& name, const void* data, size_t bytes) {
-  if (context_->device().kind == DeviceKind::cpu) return const_cast<void*>(data);
+  if (on_cpu()) return const_cast<void*>(data);
   void* block = grow(name, std::max<size_t>(bytes, 1));
   Staging& staging = staging_[name];
   visit_device(context_->device(), [&](auto tag) {

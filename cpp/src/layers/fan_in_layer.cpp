@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <string>
 
 #include "device/device_pieces.h"
 #include "device/visit_device.h"
 #include "layers/optimizer_state.h"
+#include "layers/regrouping.h"
+#include "layers/segment_tensors.h"
+#include "sparsexmc/error.h"
 
 namespace sparsexmc {
 
@@ -19,51 +23,64 @@ int64_t label_tile_override() {
   return text == nullptr ? 0 : std::max<int64_t>(0, std::strtoll(text, nullptr, 10));
 }
 
-/// A number for every label of a segment. @param values by user label id  @param ids internal row -> user id
-void write_rows(Context& context, float* to, const SegmentShape& shape, const std::vector<float>& values,
-                const uint32_t* ids) {
-  write_in_pieces(context, to, shape.rows, sizeof(float), [&](void* piece, int64_t first, int64_t rows) {
-    for (int64_t row = 0; row < rows; ++row)
-      static_cast<float*>(piece)[row] = values[ids[shape.first_row + first + row]];
-  });
-}
-
 }  // namespace
 
-FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, const Buffers& buffers, DType compute)
+FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute,
+                       bool trainable)
     : config_(config),
-      shapes_(segment_shapes(config)),
+      context_(context),
+      buffers_(buffers),
       compute_(compute),
-      gradients_(buffers.get<float>("batch.gradients")),
-      losses_(buffers.get<double>("batch.losses")),
-      step_scratch_(buffers.get<void>("scratch.step")),
-      topk_scratch_(buffers.get<void>("scratch.topk")),
-      rewiring_scratch_(buffers.get<void>("scratch.rewiring")),
+      trainable_(trainable),
+      shapes_(segment_shapes(config)),
+      labels_(config, context, buffers),
+      topk_scratch_(buffers.find<void>("scratch.topk")),
       label_tile_(label_tile_override()) {
-  const auto add_segment = [&](const SegmentShape& shape) {
-    kernels::Segment s = segment_sizes(shape, config.weight_dtype);
-    s.weights.data = buffers.get<void>(shape.name + ".weights");
-    s.bias = buffers.get<float>(shape.name + ".bias");
-    s.indices = buffers.get<void>(shape.name + ".indices");
-    find_state(buffers, config.optimizer, shape.name + ".weights", s.weight_state);
-    find_state(buffers, config.optimizer, shape.name + ".bias", s.bias_state);
-    s.positive_weights = buffers.get<float>(shape.name + ".positive_weights");
-    segments_.push_back(s);
-  };
-  for (const SegmentShape& shape : shapes_) add_segment(shape);
-  if (config.auxiliary) add_segment(*auxiliary_shape(config));
+  int number = 0;
+  for (const SegmentShape& shape : shapes_) add_segment(shape, number++);
+  // A step's gradients lie where a prediction has its biases: neither outlives the call.
+  weighted_biases_ = buffers.get<float>(trainable ? "batch.gradients" : "topk.biases");
+  if (trainable) {
+    if (config.auxiliary) add_segment(*auxiliary_shape(config), -1);
+    find_training_buffers();
+  }
   visit_device(context.device(), [&](auto tag) {
     const kernels::Machine machine = kernels::machine(tag, context.device(), context.threads().num_threads());
-    const auto count = static_cast<int64_t>(segments_.size()), labels = static_cast<int64_t>(shapes_.size());
-    const auto sizes = kernels::step_sizes(tag, machine, segments_.data(), count, config.batch_size, compute);
-    parts_ = sizes.parts;
-    losses_per_sum_ = sizes.losses;
+    const auto labels = static_cast<int64_t>(shapes_.size());
     topk_lists_ = kernels::topk_sizes(tag, machine, segments_.data(), labels, config.batch_size).lists;
-    largest_ldx_ = kernels::leading_dimension(tag, config.batch_size);
   });
 }
 
-void FanInLayer::initialise(Context& context) {
+void FanInLayer::add_segment(const SegmentShape& shape, int number) {
+  const SegmentTensors tensors = segment_tensors(config_, shape, number);
+  kernels::Segment s = segment_sizes(shape, config_.weight_dtype);
+  s.weights.data = buffers_.get<void>(tensors.weights.name);
+  s.bias = buffers_.get<float>(tensors.bias.name);
+  if (tensors.indices) s.indices = buffers_.get<void>(tensors.indices->name);
+  if (trainable_) {
+    find_state(buffers_, config_.optimizer, tensors.weights, s.weight_state);
+    find_state(buffers_, config_.optimizer, tensors.bias, s.bias_state);
+    if (tensors.positive_weights) s.positive_weights = buffers_.get<float>(tensors.positive_weights->name);
+  }
+  segments_.push_back(s);
+}
+
+void FanInLayer::find_training_buffers() {
+  gradients_ = buffers_.get<float>("batch.gradients");
+  losses_ = buffers_.get<double>("batch.losses");
+  step_scratch_ = buffers_.find<void>("scratch.step");
+  rewiring_scratch_ = buffers_.find<void>("scratch.rewiring");
+  visit_device(context_.device(), [&](auto tag) {
+    const kernels::Machine machine = kernels::machine(tag, context_.device(), context_.threads().num_threads());
+    const auto sizes = kernels::step_sizes(tag, machine, segments_.data(), static_cast<int64_t>(segments_.size()),
+                                           config_.batch_size, compute_);
+    parts_ = sizes.parts;
+    losses_per_sum_ = sizes.losses;
+    largest_ldx_ = kernels::leading_dimension(tag, config_.batch_size);
+  });
+}
+
+void FanInLayer::initialise() {
   for (size_t i = 0; i < segments_.size(); ++i) {
     kernels::InitSegment p;
     p.segment = segments_[i];
@@ -71,88 +88,96 @@ void FanInLayer::initialise(Context& context) {
     p.bias = i < shapes_.size() ? static_cast<float>(config_.initial_bias.value) : 0.0f;
     p.seed = config_.seed;
     p.segment_number = static_cast<uint32_t>(i);
-    visit_device(context.device(), [&](auto device) { kernels::init_segment(device, context, p); });
+    visit_device(context_.device(), [&](auto device) { kernels::init_segment(device, context_, p); });
   }
 }
 
-void FanInLayer::set_biases(Context& context, const std::vector<float>& biases, const uint32_t* ids) {
-  for (size_t i = 0; i < shapes_.size() && !biases.empty(); ++i)
-    write_rows(context, segments_[i].bias, shapes_[i], biases, ids);
+void FanInLayer::write_rows(float* to, const SegmentShape& shape, const std::vector<float>& values) {
+  const uint32_t* ids = labels_.ids() + shape.first_row;
+  write_in_pieces(context_, to, shape.rows, sizeof(float), [&](void* piece, int64_t first, int64_t rows) {
+    for (int64_t row = 0; row < rows; ++row) static_cast<float*>(piece)[row] = values[ids[first + row]];
+  });
 }
 
-void FanInLayer::set_positive_weights(Context& context, const std::vector<float>& weights, const uint32_t* ids) {
+void FanInLayer::set_biases(const std::vector<float>& biases) {
+  for (size_t i = 0; i < shapes_.size() && !biases.empty(); ++i) write_rows(segments_[i].bias, shapes_[i], biases);
+}
+
+void FanInLayer::set_positive_weights(const std::vector<float>& weights) {
   for (size_t i = 0; i < shapes_.size() && !weights.empty(); ++i)
-    write_rows(context, segments_[i].positive_weights, shapes_[i], weights, ids);
+    write_rows(segments_[i].positive_weights, shapes_[i], weights);
 }
 
-kernels::FanInStep FanInLayer::common_step(const void* xt, const BatchSizes& sizes,
-                                           const kernels::OptimizerStep* optimizer) const {
+std::vector<SegmentPositives> FanInLayer::stage(const LabelsView& labels) {
+  return sort_positives(buffers_, "batch.positives", labels, labels_.rows(), shapes_);
+}
+
+kernels::FanInStep FanInLayer::common_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) const {
   kernels::FanInStep p;
   p.dx_parts = gradients_;
   p.scratch = step_scratch_;
-  p.xt = xt;
+  p.xt = batch.inputs;
   p.compute = compute_;
-  p.batch = sizes.batch;
-  p.ldx = sizes.ldx;
+  p.batch = batch.sizes.batch;
+  p.ldx = batch.sizes.ldx;
   p.parts = parts_;
   p.label_tile = label_tile_;
   p.update = optimizer != nullptr;
   if (optimizer != nullptr) p.optimizer = *optimizer;
   p.seed = config_.seed;
-  p.step = sizes.step;
-  p.skip = sizes.skip;
+  p.step = batch.sizes.step;
+  p.skip = batch.sizes.skip;
   return p;
 }
 
-float* FanInLayer::step(Context& context, double* loss, double* auxiliary_loss, const void* xt,
-                        const std::vector<SegmentPositives>& positives, const std::optional<AuxiliaryStep>& auxiliary,
-                        const BatchSizes& sizes, const kernels::OptimizerStep* optimizer) {
-  double* auxiliary_losses = losses_ + losses_per_sum_;
+void FanInLayer::step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) {
   for (size_t i = 0; i < shapes_.size(); ++i) {
-    kernels::FanInStep p = common_step(xt, sizes, optimizer);
+    kernels::FanInStep p = common_step(batch, optimizer);
     p.loss_parts = losses_;
     p.segment = segments_[i];
-    p.positives = positives[i].data;
-    p.num_positives = positives[i].count;
+    p.positives = batch.positives[i].data;
+    p.num_positives = batch.positives[i].count;
     p.zero_dx = p.zero_loss = i == 0;
     p.loss = config_.loss;
     p.first_row = shapes_[i].first_row;
-    visit_device(context.device(), [&](auto device) { kernels::fan_in_step(device, context, p); });
+    visit_device(context_.device(), [&](auto device) { kernels::fan_in_step(device, context_, p); });
   }
-  if (auxiliary) {
-    kernels::FanInStep p = common_step(xt, sizes, optimizer);
-    p.loss_parts = auxiliary_losses;
-    p.segment = segments_.back();
-    p.positives = auxiliary->positives.data;
-    p.num_positives = auxiliary->positives.count;
-    p.zero_dx = false;
-    p.loss_scale = auxiliary->weight;
-    p.first_row = config_.num_labels;  // its rounding draws as rows after the labels would
-    visit_device(context.device(), [&](auto device) { kernels::fan_in_step(device, context, p); });
-  }
+  if (!batch.auxiliary) return;
+  kernels::FanInStep p = common_step(batch, optimizer);
+  p.loss_parts = losses_ + losses_per_sum_;
+  p.segment = segments_.back();
+  p.positives = batch.auxiliary->positives.data;
+  p.num_positives = batch.auxiliary->positives.count;
+  p.zero_dx = false;
+  p.loss_scale = batch.auxiliary->weight;
+  p.first_row = config_.num_labels;  // its rounding draws as rows after the labels would
+  visit_device(context_.device(), [&](auto device) { kernels::fan_in_step(device, context_, p); });
+}
+
+float* FanInLayer::reduce(const OutputBatch& batch, const LossSums& losses) {
   kernels::ReduceParts p;
   p.dx_parts = gradients_;
-  p.loss = loss;
+  p.loss = losses.loss;
   p.loss_parts = losses_;
-  p.auxiliary_loss = auxiliary ? auxiliary_loss : nullptr;
-  p.auxiliary_parts = auxiliary_losses;
+  p.auxiliary_loss = batch.auxiliary ? losses.auxiliary : nullptr;
+  p.auxiliary_parts = losses_ + losses_per_sum_;
   p.in_features = config_.layer_features();
-  p.batch = sizes.batch;
-  p.ldx = sizes.ldx;
+  p.batch = batch.sizes.batch;
+  p.ldx = batch.sizes.ldx;
   p.parts = parts_;
   p.compute = compute_;
-  p.skip = sizes.skip;
-  visit_device(context.device(), [&](auto device) { kernels::reduce_parts(device, context, p); });
+  p.skip = batch.sizes.skip;
+  visit_device(context_.device(), [&](auto device) { kernels::reduce_parts(device, context_, p); });
   return gradients_;
 }
 
-void FanInLayer::weigh_labels(Context& context, const float* weights, const uint32_t* ids) {
-  float* weighted = gradients_;
+void FanInLayer::weigh_labels(const float* weights) {
+  float* weighted = weighted_biases_;
   for (size_t i = 0; i < shapes_.size(); ++i) {
-    const uint32_t* labels = ids + shapes_[i].first_row;
-    read_in_pieces(context, segments_[i].bias, shapes_[i].rows, sizeof(float),
+    const uint32_t* labels = labels_.ids() + shapes_[i].first_row;
+    read_in_pieces(context_, segments_[i].bias, shapes_[i].rows, sizeof(float),
                    [&](const void* biases, int64_t first, int64_t rows) {
-                     write_in_pieces(context, weighted + first, rows, sizeof(float), [&](void* to, int64_t, int64_t) {
+                     write_in_pieces(context_, weighted + first, rows, sizeof(float), [&](void* to, int64_t, int64_t) {
                        for (int64_t row = 0; row < rows; ++row)
                          static_cast<float*>(to)[row] =
                              static_cast<const float*>(biases)[row] + std::log(weights[labels[first + row]]);
@@ -162,9 +187,12 @@ void FanInLayer::weigh_labels(Context& context, const float* weights, const uint
   }
 }
 
-void FanInLayer::topk(Context& context, float* scores, int64_t* ids, kernels::Candidate* lists, const void* xt,
-                      const uint32_t* label_order, const BatchSizes& sizes, int64_t k, bool weighted) const {
-  float* bias = gradients_;
+void FanInLayer::topk(float* scores, int64_t* ids, const void* inputs, const BatchSizes& sizes, int64_t k,
+                      bool weighted) {
+  // On a GPU a smaller batch has more lists per instance, within what the largest needs.
+  const int64_t listed = context_.device().kind == DeviceKind::cpu ? sizes.batch : config_.batch_size;
+  auto* lists = buffers_.at_least<kernels::Candidate>("topk.candidates", topk_lists_ * listed * k);
+  float* bias = weighted_biases_;
   for (size_t i = 0; i < shapes_.size(); ++i) {
     kernels::TopK p;
     p.lists = lists;
@@ -172,21 +200,21 @@ void FanInLayer::topk(Context& context, float* scores, int64_t* ids, kernels::Ca
     if (weighted) p.segment.bias = bias;
     bias += shapes_[i].padded_rows();
     p.scratch = topk_scratch_;
-    p.xt = xt;
+    p.xt = inputs;
     p.compute = compute_;
-    p.labels = label_order + shapes_[i].first_row;
+    p.labels = labels_.device_ids() + shapes_[i].first_row;
     p.batch = sizes.batch;
     p.ldx = sizes.ldx;
     p.k = k;
     p.first = i == 0;
-    visit_device(context.device(), [&](auto device) { kernels::topk(device, context, p); });
+    visit_device(context_.device(), [&](auto device) { kernels::topk(device, context_, p); });
   }
   const kernels::TopKMerge merge{scores, ids, lists, topk_lists_, sizes.batch, k};
-  visit_device(context.device(), [&](auto device) { kernels::topk_merge(device, context, merge); });
+  visit_device(context_.device(), [&](auto device) { kernels::topk_merge(device, context_, merge); });
 }
 
-void FanInLayer::rewire(Context& context, std::vector<RewiringRecord>& records,
-                        const std::vector<std::vector<kernels::KeptBatch>>& kept, int64_t step) {
+void FanInLayer::rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
+                        int64_t step) {
   for (size_t i = 0; i < shapes_.size(); ++i) {
     if (shapes_[i].dense) continue;
     RewiringRecord record{step, static_cast<int>(i), 0, 0.0, 0.0};
@@ -207,9 +235,36 @@ void FanInLayer::rewire(Context& context, std::vector<RewiringRecord>& records,
     p.seed = config_.seed;
     p.step = static_cast<uint64_t>(step);
     p.segment_number = static_cast<uint32_t>(i);
-    visit_device(context.device(), [&](auto device) { kernels::rewire_step(device, context, p); });
+    visit_device(context_.device(), [&](auto device) { kernels::rewire_step(device, context_, p); });
     records.push_back(record);
   }
+}
+
+int FanInLayer::tail() const {
+  for (size_t i = 0; i < shapes_.size(); ++i)
+    if (!shapes_[i].dense) return static_cast<int>(i);
+  throw ArgumentError("every label of this classifier is dense, so there are no groups; give it a fan_in");
+}
+
+RegroupableRows FanInLayer::regroupable_rows() const {
+  const SegmentShape& shape = shapes_[tail()];
+  const SegmentTensors tensors = segment_tensors(config_, shape, tail());
+  return {shape.first_row, shape.group_size, sparse_rows({context_, buffers_, shape, tensors})};
+}
+
+void FanInLayer::regroup(const int64_t* order) {
+  const SegmentShape& shape = shapes_[tail()];
+  labels_.check(order);
+  for (int64_t row = 0; row < shape.first_row; ++row)
+    if (order[row] != labels_.ids()[row])
+      throw ArgumentError("label_order: " + std::to_string(order[row]) + " at position " + std::to_string(row) +
+                          ", where the dense label " + std::to_string(labels_.ids()[row]) +
+                          " is; begin with the dense labels as they are");
+  std::vector<int64_t> from(static_cast<size_t>(shape.rows));
+  for (int64_t row = 0; row < shape.rows; ++row)
+    from[row] = labels_.rows()[order[shape.first_row + row]] - shape.first_row;
+  regroup_rows({context_, buffers_, shape, segment_tensors(config_, shape, tail())}, config_.optimizer, from);
+  labels_.set(order);
 }
 
 }  // namespace sparsexmc

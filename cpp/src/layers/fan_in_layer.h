@@ -4,65 +4,61 @@
 
 #include <vector>
 
-#include "layers/batch_sizes.h"
 #include "layers/buffers.h"
-#include "layers/label_clusters.h"
-#include "layers/positives.h"
-#include "layers/shapes.h"
-#include "sparsexmc/classifier.h"
+#include "layers/output_layer.h"
+#include "layers/tensor_spec.h"
 
 namespace sparsexmc {
 
-class FanInLayer {
+class FanInLayer final : public OutputLayer {
  public:
-  /// @param compute what the products read
-  FanInLayer(const ClassifierConfig& config, Context& context, const Buffers& buffers, DType compute);
+  /// @param compute what the products read  @param trainable false: only prediction is asked for
+  FanInLayer(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute, bool trainable);
 
-  void initialise(Context& context);
-  /// Numbers by user label id take the place of the starting biases, or of the weights of positives; empty: nothing.
-  /// @param ids internal row -> user id
-  void set_biases(Context& context, const std::vector<float>& biases, const uint32_t* ids);
-  void set_positive_weights(Context& context, const std::vector<float>& weights, const uint32_t* ids);
+  const std::vector<SegmentShape>& shapes() const override { return shapes_; }
+  LabelOrder& labels() override { return labels_; }
+  const LabelOrder& labels() const override { return labels_; }
 
-  /// The fused step over all segments. @param xt [H, ldx]
-  /// @param loss, auxiliary_loss receive the losses, summed over labels (clusters) and instances (on the device)
-  /// @param auxiliary the meta-classifier's part, or none  @param optimizer null: nothing is updated
-  /// @returns dloss/dx of the batch mean: [H, ldx], inside the buffer "batch.gradients"
-  float* step(Context& context, double* loss, double* auxiliary_loss, const void* xt,
-              const std::vector<SegmentPositives>& positives, const std::optional<AuxiliaryStep>& auxiliary,
-              const BatchSizes& sizes, const kernels::OptimizerStep* optimizer);
+  void initialise() override;
+  void set_biases(const std::vector<float>& biases) override;
+  void set_positive_weights(const std::vector<float>& weights) override;
 
-  /// Makes biases + ln(weights) for topk(). They lie where a step has its gradients, which no prediction needs.
-  /// @param weights positive, by user label id  @param ids internal row -> user id
-  void weigh_labels(Context& context, const float* weights, const uint32_t* ids);
+  std::vector<SegmentPositives> stage(const LabelsView& labels) override;
+  void step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) override;
+  float* reduce(const OutputBatch& batch, const LossSums& losses) override;
 
-  /// The k best labels of every instance, all on the device.
-  /// @param lists room for topk_lists() * batch_size * k candidates
-  /// @param weighted take the biases that weigh_labels() made
-  void topk(Context& context, float* scores, int64_t* ids, kernels::Candidate* lists, const void* xt,
-            const uint32_t* label_order, const BatchSizes& sizes, int64_t k, bool weighted) const;
-  /// Candidate lists per instance.
-  int64_t topk_lists() const { return topk_lists_; }
+  void weigh_labels(const float* weights) override;
+  void topk(float* scores, int64_t* ids, const void* inputs, const BatchSizes& sizes, int64_t k,
+            bool weighted) override;
 
-  /// Rewires every fan-in segment. @param kept per segment, the last batches, one at least
-  void rewire(Context& context, std::vector<RewiringRecord>& records,
-              const std::vector<std::vector<kernels::KeptBatch>>& kept, int64_t step);
-
-  const std::vector<SegmentShape>& shapes() const { return shapes_; }
+  void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
+              int64_t step) override;
+  RegroupableRows regroupable_rows() const override;
+  void regroup(const int64_t* order) override;
 
  private:
+  void add_segment(const SegmentShape& shape, int number);
+  void find_training_buffers();
   /// The parameters of the step that are the same for all segments.
-  kernels::FanInStep common_step(const void* xt, const BatchSizes& sizes,
-                                 const kernels::OptimizerStep* optimizer) const;
+  kernels::FanInStep common_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) const;
+  /// A number for every row. @param values by user label id
+  void write_rows(float* to, const SegmentShape& shape, const std::vector<float>& values);
+  /// The number of the segment that has groups. @throws ArgumentError if there is none
+  int tail() const;
 
   const ClassifierConfig config_;
-  std::vector<SegmentShape> shapes_;        // of labels
+  Context& context_;
+  Buffers& buffers_;
+  const DType compute_;
+  const bool trainable_;
+  const std::vector<SegmentShape> shapes_;  // of labels
+  LabelOrder labels_;
   std::vector<kernels::Segment> segments_;  // of labels, then the meta-classifier's
-  DType compute_;
-  float* gradients_;
-  double* losses_;
-  void *step_scratch_, *topk_scratch_, *rewiring_scratch_;
-  int64_t parts_, losses_per_sum_, topk_lists_, largest_ldx_, label_tile_;
+  float* gradients_ = nullptr;
+  float* weighted_biases_;  // of all segments of labels, padding included
+  double* losses_ = nullptr;
+  void *step_scratch_ = nullptr, *topk_scratch_, *rewiring_scratch_ = nullptr;
+  int64_t parts_ = 1, losses_per_sum_ = 1, topk_lists_ = 1, largest_ldx_ = 0, label_tile_;
 };
 
 }  // namespace sparsexmc

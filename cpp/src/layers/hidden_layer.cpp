@@ -27,19 +27,27 @@ void set_sizes(Params& p, const BatchSizes& sizes, DType compute) {
 
 }  // namespace
 
-HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute)
+HiddenTensors hidden_tensors(const ClassifierConfig& config) {
+  const int64_t units = config.hidden->features;
+  return {{"hidden.weight", DType::float32, {config.in_features, units}, Layout::plain, Role::trained},
+          {"hidden.bias", DType::float32, {units}, Layout::plain, Role::trained}};
+}
+
+HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute, bool trainable)
     : features_(config.in_features),
       units_(config.hidden->features),
       seed_(config.seed),
       initial_scale_(config.hidden->initial_scale),
       sparse_(config.sparse_input),
       compute_(compute),
-      weight_(buffers.get<float>("hidden.weight")),
-      bias_(buffers.get<float>("hidden.bias")),
-      scratch_(buffers.get<void>("scratch.hidden")),
-      rows_(buffers.get<float>("batch.rows")) {
-  find_state(buffers, config.optimizer, "hidden.weight", weight_state_);
-  find_state(buffers, config.optimizer, "hidden.bias", bias_state_);
+      scratch_(buffers.find<void>("scratch.hidden")),
+      rows_(buffers.find<float>("batch.rows")) {
+  const HiddenTensors tensors = hidden_tensors(config);
+  weight_ = buffers.get<float>(tensors.weight.name);
+  bias_ = buffers.get<float>(tensors.bias.name);
+  if (!trainable) return;
+  find_state(buffers, config.optimizer, tensors.weight, weight_state_);
+  find_state(buffers, config.optimizer, tensors.bias, bias_state_);
 }
 
 void HiddenLayer::initialise(Context& context) {

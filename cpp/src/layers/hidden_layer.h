@@ -1,17 +1,29 @@
 // The optional hidden layer: features -> ReLU -> dropout, over dense embeddings or sparse rows.
 #pragma once
 
+#include <vector>
+
 #include "layers/batch_sizes.h"
 #include "layers/buffers.h"
 #include "layers/sparse_batch.h"
+#include "layers/tensor_spec.h"
 #include "sparsexmc/config.h"
 
 namespace sparsexmc {
 
+struct HiddenTensors {
+  TensorSpec weight;  // [in_features, units]
+  TensorSpec bias;    // [units]
+
+  std::vector<TensorSpec> list() const { return {weight, bias}; }
+};
+/// @param config with a hidden layer
+HiddenTensors hidden_tensors(const ClassifierConfig& config);
+
 class HiddenLayer {
  public:
-  /// @param compute dtype of what it reads and gives
-  HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute);
+  /// @param compute dtype of what it reads and gives  @param trainable false: there will be no backward()
+  HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute, bool trainable);
 
   void initialise(Context& context);
 

@@ -1,6 +1,8 @@
 #include "layers/kept_batches.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
 
 #include "device/bfloat16.h"
 #include "device/device_pieces.h"
@@ -10,8 +12,6 @@ namespace sparsexmc {
 using kernels::Positive;
 
 namespace {
-
-constexpr const char* positives_buffer = "rewiring.kept_positives";
 
 int64_t total(const std::vector<SegmentPositives>& positives) {
   int64_t count = 0;
@@ -25,6 +25,18 @@ int64_t leading_dimension(Device device, int64_t batch) {
 
 }  // namespace
 
+std::vector<KeptTensors> kept_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& sizes) {
+  std::vector<KeptTensors> list;
+  for (const KeptBatchSize& size : sizes) {
+    const std::string name = "optimizer.kept." + std::to_string(list.size());
+    TensorSpec inputs{name + ".inputs", DType::float32, {config.layer_features(), size.batch}};
+    TensorSpec positives{name + ".positives", DType::uint32, {size.positives, 2}, Layout::host_table};
+    inputs.predicts = positives.predicts = false;
+    list.push_back({std::move(inputs), std::move(positives)});
+  }
+  return list;
+}
+
 KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored)
     : context_(context),
       buffers_(buffers),
@@ -33,8 +45,12 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffe
       features_(config.layer_features()),
       slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
                   static_cast<int64_t>(dtype_size(stored))),
-      inputs_(buffers.get<char>("rewiring.kept_inputs")),
-      positives_(buffers.get<Positive>(positives_buffer)) {}
+      inputs_(nullptr),
+      positives_(nullptr) {
+  if (!rewiring_ || rewiring_->kept_batches() == 0) return;
+  inputs_ = buffers.get<char>(kept_inputs_name);
+  positives_ = buffers.host_table<Positive>(kept_positives_name);
+}
 
 bool KeptBatches::wanted(int64_t step) const {
   for (int64_t ahead = 0; rewiring_ && ahead < rewiring_->kept_batches(); ++ahead)
@@ -45,14 +61,11 @@ bool KeptBatches::wanted(int64_t step) const {
 void* KeptBatches::inputs_of(size_t i) const { return inputs_ + static_cast<int64_t>(i) * slot_bytes_; }
 
 void KeptBatches::grow(int64_t used, int64_t count) {
-  if (context_.device().kind != DeviceKind::cpu) {
-    buffers_.at_least<Positive>(positives_buffer, count);  // where sorted() will copy them
-    own_positives_.resize(static_cast<size_t>(count));
-    positives_ = own_positives_.data();
-    return;
-  }
+  count = std::max<int64_t>(count, 1);
+  if (context_.device().kind != DeviceKind::cpu)
+    buffers_.at_least<Positive>(kept_positives_name, count);  // where sorted() will copy them
   const std::vector<Positive> earlier(positives_, positives_ + used);
-  auto* list = buffers_.at_least<Positive>(positives_buffer, std::max<int64_t>(count, 1));
+  auto* list = buffers_.host_table_at_least<Positive>(kept_positives_name, count);
   if (list != positives_) std::copy(earlier.begin(), earlier.end(), list);
   positives_ = list;
 }
@@ -89,7 +102,7 @@ std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(const LabelOrde
   if (context_.device().kind != DeviceKind::cpu)
     uploaded = visit_device(context_.device(), [&](auto tag) {
       const int64_t count = used_positives();
-      auto* place = buffers_.at_least<Positive>(positives_buffer, count);
+      auto* place = buffers_.at_least<Positive>(kept_positives_name, count);
       kernels::write_device(tag, context_, place, positives_, static_cast<size_t>(count) * sizeof(Positive));
       return place;
     });

@@ -7,9 +7,21 @@
 #include "layers/buffers.h"
 #include "layers/label_order.h"
 #include "layers/positives.h"
+#include "layers/tensor_spec.h"
 #include "sparsexmc/classifier.h"
 
 namespace sparsexmc {
+
+/// Names of their buffers: the inputs on the device, and the positives on both.
+inline constexpr const char* kept_inputs_name = "rewiring.kept_inputs";
+inline constexpr const char* kept_positives_name = "rewiring.kept_positives";
+
+/// The tensors that checkpoints hold of a kept batch.
+struct KeptTensors {
+  TensorSpec inputs;     // [H, batch] float32, whatever the buffer holds
+  TensorSpec positives;  // [n, 2]: user label id, instance
+};
+std::vector<KeptTensors> kept_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& sizes);
 
 class KeptBatches {
  public:
@@ -32,8 +44,7 @@ class KeptBatches {
                                                       const std::vector<SegmentShape>& segments);
   void clear() { entries_.clear(); }
 
-  // For checkpoints: sizes, and per batch its inputs [H, batch] in fp32 and its positives [n, 2] as (user label id,
-  // instance), in host memory.
+  // For checkpoints: sizes, and per batch what KeptTensors names, in host memory.
   std::vector<KeptBatchSize> sizes() const;
   void restore(const std::vector<KeptBatchSize>& sizes);
   void read_inputs(size_t i, float* out) const;
@@ -60,9 +71,8 @@ class KeptBatches {
   std::optional<Rewiring> rewiring_;
   DType stored_;
   int64_t features_, slot_bytes_;
-  char* inputs_;                                  // [grow_batches] slots
-  std::vector<kernels::Positive> own_positives_;  // where the device's memory is not the host's
-  kernels::Positive* positives_;                  // on the host
+  char* inputs_;                  // [grow_batches] slots
+  kernels::Positive* positives_;  // on the host
   std::vector<Entry> entries_;
 };
 

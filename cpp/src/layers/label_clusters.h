@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "layers/host_table.h"
 #include "layers/positives.h"
+#include "layers/tensor_spec.h"
 #include "sparsexmc/classifier.h"
 
 namespace sparsexmc {
@@ -16,24 +16,34 @@ struct AuxiliaryStep {
   float weight;                // of its loss
 };
 
+/// The cluster of every user label id.
+inline TensorSpec clusters_tensor(const ClassifierConfig& config) {
+  TensorSpec spec{"auxiliary.clusters", DType::uint32, {config.num_labels}, Layout::host_table};
+  spec.predicts = false;
+  spec.below = config.auxiliary->clusters;
+  return spec;
+}
+
+/// Room for the positives of a batch.
+inline constexpr const char* cluster_positives_name = "auxiliary.positives";
+
 class LabelClusters {
  public:
-  LabelClusters(const ClassifierConfig& config, const Context& context, Buffers& buffers);
+  LabelClusters(const ClassifierConfig& config, Buffers& buffers);
 
   /// @param clusters by user label id; null: runs of rows of the internal order, equally long
   /// @param label_rows internal row of every user id
   void initialise(const int64_t* clusters, const uint32_t* label_rows);
 
-  /// Positives of a batch in the buffer "auxiliary.positives"; none when the weight of step `step` is 0.
+  /// Positives of a batch, in a buffer of their own; none when the weight of step `step` is 0.
   std::optional<AuxiliaryStep> stage(const LabelsView& labels, int64_t step) const;
-
-  HostTable& table() { return table_; }
 
  private:
   const MetaClassifier config_;
   Buffers& buffers_;
   const std::vector<SegmentShape> shapes_;  // its one segment
-  HostTable table_;
+  const int64_t num_labels_;
+  uint32_t* table_;  // [num_labels]
 };
 
 }  // namespace sparsexmc

@@ -3,22 +3,19 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <vector>
 
 #include "device/visit_device.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {
+
 LabelOrder::LabelOrder(const ClassifierConfig& config, Context& context, const Buffers& buffers)
     : context_(context),
       num_labels_(config.num_labels),
-      device_(buffers.get<uint32_t>("label_order")),
-      ids_(device_),
-      rows_(buffers.get<uint32_t>("label_rows")) {
-  if (context.device().kind == DeviceKind::cpu) return;
-  host_.resize(static_cast<size_t>(2 * num_labels_));
-  ids_ = host_.data();
-  rows_ = ids_ + num_labels_;
-}
+      device_(buffers.get<uint32_t>(label_ids_name)),
+      ids_(buffers.host_table<uint32_t>(label_ids_name)),
+      rows_(buffers.host_table<uint32_t>(label_rows_name)) {}
 
 void LabelOrder::check(const int64_t* order) const {
   std::vector<bool> seen(static_cast<size_t>(num_labels_), false);

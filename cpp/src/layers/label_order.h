@@ -1,11 +1,18 @@
 // The internal order of the labels, on the host and on the device.
 #pragma once
 
-#include <vector>
-
 #include "layers/buffers.h"
+#include "layers/tensor_spec.h"
 
 namespace sparsexmc {
+
+/// Names of the tables: internal row -> user id, which checkpoints hold, and back.
+inline constexpr const char* label_ids_name = "label_order";
+inline constexpr const char* label_rows_name = "label_rows";
+
+inline TensorSpec label_order_tensor(const ClassifierConfig& config) {
+  return {label_ids_name, DType::int64, {config.num_labels}, Layout::order};
+}
 
 class LabelOrder {
  public:
@@ -27,7 +34,6 @@ class LabelOrder {
  private:
   Context& context_;
   int64_t num_labels_;
-  std::vector<uint32_t> host_;  // both tables where the device's memory is not the host's
   uint32_t *device_, *ids_, *rows_;
 };
 

@@ -44,10 +44,4 @@ kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype) {
   return s;
 }
 
-std::vector<std::string> state_slots(const OptimizerConfig& optimizer) {
-  if (optimizer.kind == OptimizerKind::adam) return {"exp_avg", "exp_avg_sq"};
-  if (optimizer.state_slots() == 1) return {"momentum"};
-  return {};
-}
-
 }  // namespace sparsexmc

@@ -36,7 +36,4 @@ std::optional<SegmentShape> auxiliary_shape(const ClassifierConfig& config);
 /// The sizes of a segment as the kernels see them, without its arrays.
 kernels::Segment segment_sizes(const SegmentShape& shape, DType weight_dtype);
 
-/// Names of the optimizer's slots per tensor, e.g. {"exp_avg", "exp_avg_sq"}.
-std::vector<std::string> state_slots(const OptimizerConfig& optimizer);
-
 }  // namespace sparsexmc

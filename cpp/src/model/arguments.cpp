@@ -1,5 +1,6 @@
 #include "model/arguments.h"
 
+#include <cmath>
 #include <string>
 
 #include "layers/positives.h"
@@ -60,6 +61,18 @@ void check_k(int64_t k, int64_t num_labels) {
   if (k < 1 || k > num_labels)
     throw ArgumentError("k is " + std::to_string(k) + "; it must lie in 1.." + std::to_string(num_labels) +
                         " (num_labels)");
+}
+
+void check_lr(double lr) {
+  if (!(lr >= 0.0) || !std::isfinite(lr))
+    throw ArgumentError("lr is " + std::to_string(lr) + "; it must be finite and >= 0");
+}
+
+void check_trainable(bool trainable, const std::string& call) {
+  if (!trainable)
+    throw ArgumentError(call +
+                        " needs what training keeps, but this classifier was loaded for prediction only; load "
+                        "it with trainable=True");
 }
 
 void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name) {

@@ -17,6 +17,11 @@ void check_dense_step(const TensorView& embeddings, const LabelsView& labels, co
 void check_sparse(const CsrView& features, const ClassifierConfig& config);
 void check_k(int64_t k, int64_t num_labels);
 
+void check_lr(double lr);
+
+/// @param call what the user asks for @throws ArgumentError unless the classifier is trainable
+void check_trainable(bool trainable, const std::string& call);
+
 /// @param name of the argument that holds NaN or Inf
 /// @throws ArgumentError unless such batches are to be skipped
 void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name);

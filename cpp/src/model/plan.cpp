@@ -3,11 +3,17 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <type_traits>
 
 #include "device/dtypes.h"
 #include "device/visit_device.h"
-#include "layers/shapes.h"
+#include "layers/hidden_layer.h"
+#include "layers/kept_batches.h"
+#include "layers/label_clusters.h"
+#include "layers/label_order.h"
+#include "layers/segment_tensors.h"
+#include "model/inventory.h"
 #include "model/step_results.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/thread_pool.h"
@@ -34,72 +40,90 @@ template <class Tag>
 struct Target {
   Tag tag;
   kernels::Machine machine;
-  int64_t ldx;    // of the largest batch
-  DType compute;  // dtype of what the products of the output layer read
-  DType stored;   // of a batch's matrices
+  int64_t ldx;     // of the largest batch
+  DType compute;   // dtype of what the products of the output layer read
+  DType stored;    // of a batch's matrices
+  bool trainable;  // or made for prediction only
 
   /// Does the host see the device's memory? Then what it prepares lies there at once, with room for sorting.
   static constexpr bool is_cpu = std::is_same_v<Tag, kernels::Cpu>;
+  int64_t positives(const ClassifierConfig& config) const {
+    return (is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance;
+  }
 };
 
 class PlanBuilder {
  public:
-  void add(const std::string& name, int64_t count, size_t element) {
-    if (count > 0) plan.entries.push_back({name, MemoryPool::rounded(static_cast<size_t>(count) * element)});
+  explicit PlanBuilder(bool is_cpu) : is_cpu_(is_cpu) {}
+
+  void add(const std::string& name, int64_t count, size_t element) { add_to(plan.entries, name, count, element); }
+  /// What only the host reads.
+  void add_host_table(const std::string& name, int64_t count, size_t element) {
+    add_to(is_cpu_ ? plan.entries : plan.host_entries, name, count, element);
   }
-  /// A parameter and its optimizer state.
-  void add_trained(const std::string& name, int64_t count, DType dtype, const std::vector<std::string>& slots) {
-    add(name, count, dtype_size(dtype));
-    for (const std::string& slot : slots) add("optimizer." + name + "." + slot, count, sizeof(float));
+  void add(const std::vector<TensorSpec>& specs) {
+    for (const TensorSpec& spec : specs) {
+      const auto element = static_cast<size_t>(spec.element_in_memory());
+      if (spec.layout != Layout::host_table) add(spec.name, spec.count_in_memory(), element);
+      if (spec.layout == Layout::host_table || (spec.layout == Layout::order && !is_cpu_))
+        add_host_table(spec.name, spec.count_in_memory(), element);
+    }
   }
 
   MemoryPlan plan;
+
+ private:
+  static void add_to(std::vector<MemoryEntry>& entries, const std::string& name, int64_t count, size_t element) {
+    if (count > 0) entries.push_back({name, MemoryPool::rounded(static_cast<size_t>(count) * element)});
+  }
+
+  bool is_cpu_;
 };
 
 template <class Tag>
 void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
   const int64_t units = config.hidden->features, ldx = target.ldx;
-  const std::vector<std::string> slots = state_slots(config.optimizer);
-  b.add_trained("hidden.weight", config.in_features * units, DType::float32, slots);
-  b.add_trained("hidden.bias", units, DType::float32, slots);
+  b.add(held(hidden_tensors(config).list(), config.optimizer, target.trainable));
   if (config.sparse_input) {
     const int64_t nonzeros = config.batch_size * config.features_per_instance;
     b.add("batch.rows", ldx * round_up(units, 16), sizeof(float));
     b.add("batch.row_starts", config.batch_size + 1, sizeof(int64_t));
     b.add("batch.columns", nonzeros, sizeof(int32_t));
     b.add("batch.values", nonzeros, sizeof(float));
+    if (!target.trainable) return;
     b.add("batch.by_feature", (target.is_cpu ? 2 : 1) * nonzeros, sizeof(kernels::SparseEntry));
     b.add("batch.feature_runs", nonzeros + 1, sizeof(int64_t));
   } else {
     b.add("batch.features", config.in_features * ldx, dtype_size(target.stored));
+    if (!target.trainable) return;
     b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
     b.add("scratch.hidden",
           kernels::hidden_backward_scratch(target.tag, target.machine, config.in_features, units, ldx), 1);
   }
 }
 
-/// @returns its segment
-template <class Tag>
-kernels::Segment plan_auxiliary(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
-  const std::vector<std::string> slots = state_slots(config.optimizer);
-  const SegmentShape s = *auxiliary_shape(config);
-  b.add_trained("auxiliary.weights", s.weights(), config.weight_dtype, slots);
-  b.add_trained("auxiliary.bias", s.padded_rows(), DType::float32, slots);
-  if (target.is_cpu) b.add("auxiliary.clusters", config.num_labels, sizeof(uint32_t));
-  b.add("auxiliary.positives", (target.is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance,
-        sizeof(kernels::Positive));
-  return segment_sizes(s, config.weight_dtype);
-}
-
 template <class Tag>
 void plan_topk(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
-               const kernels::TopKSizes& sizes) {
+               const std::vector<kernels::Segment>& segments) {
+  const kernels::TopKSizes sizes =
+      kernels::topk_sizes(target.tag, target.machine, segments.data(), std::ssize(segments), config.batch_size);
   const int64_t places = config.batch_size * std::min(config.topk, config.num_labels);
   b.add("scratch.topk", sizes.scratch_bytes, 1);
   b.add("topk.candidates", sizes.lists * places, sizeof(kernels::Candidate));
   if (target.is_cpu) return;  // results go to the caller's arrays
   b.add("topk.scores", places, sizeof(float));
   b.add("topk.ids", places, sizeof(int64_t));
+}
+
+/// What a training step needs beside the tensors.
+template <class Tag>
+void plan_step(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
+               const kernels::StepSizes& step, int64_t biases) {
+  b.add("batch.gradients", std::max(step.dx_floats, biases), sizeof(float));  // see FanInLayer::weigh_labels
+  b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
+  b.add(outcome_name, 1, sizeof(StepOutcome));
+  b.add("batch.positives", target.positives(config), sizeof(kernels::Positive));
+  b.add("scratch.step", step.scratch_bytes, 1);
 }
 
 template <class Tag>
@@ -110,55 +134,57 @@ void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<
     if (!s.dense)
       scratch = std::max(scratch, kernels::rewire_scratch(target.tag, target.machine,
                                                           segment_sizes(s, config.weight_dtype), target.ldx, kept));
+  const int64_t positives = kept * config.batch_size * config.labels_per_instance;
   b.add("scratch.rewiring", scratch, 1);
-  b.add("rewiring.kept_inputs", kept * config.layer_features() * target.ldx, dtype_size(target.stored));
-  b.add("rewiring.kept_positives", kept * config.batch_size * config.labels_per_instance, sizeof(kernels::Positive));
+  b.add(kept_inputs_name, kept * config.layer_features() * target.ldx, dtype_size(target.stored));
+  b.add(kept_positives_name, positives, sizeof(kernels::Positive));
+  if (!target.is_cpu) b.add_host_table(kept_positives_name, positives, sizeof(kernels::Positive));
 }
 
 template <class Tag>
 MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
-  const std::vector<std::string> slots = state_slots(config.optimizer);
-  PlanBuilder b;
+  const auto of_model = [&](const std::vector<TensorSpec>& specs) {
+    return held(specs, config.optimizer, target.trainable);
+  };
+  PlanBuilder b(target.is_cpu);
   std::vector<kernels::Segment> segments;
   int64_t biases = 0;
   for (const SegmentShape& s : segment_shapes(config)) {
-    b.add_trained(s.name + ".weights", s.weights(), config.weight_dtype, slots);
-    if (!s.dense) b.add(s.name + ".indices", s.groups * s.fan_in, s.wide_indices ? sizeof(uint32_t) : sizeof(uint16_t));
-    b.add_trained(s.name + ".bias", s.padded_rows(), DType::float32, slots);
-    if (config.positive_weights != PositiveWeights::none) b.add(s.name + ".positive_weights", s.rows, sizeof(float));
     segments.push_back(segment_sizes(s, config.weight_dtype));
     biases += s.padded_rows();
   }
-  const auto count = static_cast<int64_t>(segments.size());
-  if (config.auxiliary) segments.push_back(plan_auxiliary(b, config, target));
-  const kernels::StepSizes step =
-      kernels::step_sizes(target.tag, target.machine, segments.data(), static_cast<int64_t>(segments.size()),
-                          config.batch_size, target.compute);
-  b.add("label_order", config.num_labels, sizeof(uint32_t));
-  if (target.is_cpu) b.add("label_rows", config.num_labels, sizeof(uint32_t));
-  if (target.is_cpu && config.num_instances > 0) b.add("label_counts", config.num_labels, sizeof(uint32_t));
+  b.add(of_model(output_tensors(config)));
+  b.add(of_model(auxiliary_tensors(config)));
+  if (config.auxiliary && target.trainable)
+    b.add(cluster_positives_name, target.positives(config), sizeof(kernels::Positive));
+  b.add({label_order_tensor(config)});
+  b.add_host_table(label_rows_name, config.num_labels, sizeof(uint32_t));
+  if (config.num_instances > 0) b.add({label_counts_tensor(config)});
   if (config.hidden) plan_hidden(b, config, target);
   b.add("batch.inputs", config.layer_features() * target.ldx, dtype_size(target.stored));
-  b.add("batch.gradients", std::max(step.dx_floats, biases), sizeof(float));  // see FanInLayer::weigh_labels
-  b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
-  b.add("batch.outcome", 1, sizeof(StepOutcome));
-  b.add("batch.positives", (target.is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance,
-        sizeof(kernels::Positive));
-  b.add("scratch.step", step.scratch_bytes, 1);
-  plan_topk(b, config, target,
-            kernels::topk_sizes(target.tag, target.machine, segments.data(), count, config.batch_size));
-  if (config.rewiring) plan_rewiring(b, config, target);
+  if (target.trainable) {
+    std::vector<kernels::Segment> trained = segments;
+    if (config.auxiliary) trained.push_back(segment_sizes(*auxiliary_shape(config), config.weight_dtype));
+    const kernels::StepSizes step = kernels::step_sizes(target.tag, target.machine, trained.data(), std::ssize(trained),
+                                                        config.batch_size, target.compute);
+    plan_step(b, config, target, step, biases);
+  } else {
+    b.add(outcome_name, 1, sizeof(StepOutcome));
+    b.add("topk.biases", biases, sizeof(float));
+  }
+  plan_topk(b, config, target, segments);
+  if (config.rewiring && target.trainable) plan_rewiring(b, config, target);
   return std::move(b.plan);
 }
 
-MemoryPlan build(const ClassifierConfig& config) {
+MemoryPlan build(const ClassifierConfig& config, bool trainable) {
   const Device device = Device::parse(config.device);
   const DType compute = choose_compute_dtype(config, device);
   const int threads = ThreadPool(config.num_threads).num_threads();
   return visit_device(device, [&](auto tag) {
     return build(config, Target<decltype(tag)>{tag, kernels::machine(tag, device, threads),
                                                kernels::leading_dimension(tag, config.batch_size), compute,
-                                               choose_stored_dtype(compute, device)});
+                                               choose_stored_dtype(compute, device), trainable});
   });
 }
 
@@ -192,9 +218,9 @@ std::string MemoryPlan::table() const {
   return text;
 }
 
-MemoryPlan plan(const ClassifierConfig& config) {
+MemoryPlan plan(const ClassifierConfig& config, bool trainable) {
   config.check();
-  MemoryPlan result = build(config);
+  MemoryPlan result = build(config, trainable);
   if (config.memory_limit != 0 && result.total() > config.memory_limit)
     throw MemoryPlanError(
         "the plan needs " + format_bytes(result.total()) + ", but memory_limit is " +

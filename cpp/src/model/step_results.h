@@ -16,6 +16,9 @@ struct StepOutcome {
   uint32_t nonfinite;     // not 0: the batch held NaN or Inf, and nothing was changed
 };
 
+/// Its buffer.
+inline constexpr const char* outcome_name = "batch.outcome";
+
 /// Steps in the order of their calls, each under a ticket: 1, 2, 3... A step is pending until settle() has found its
 /// outcome.
 class StepResults {

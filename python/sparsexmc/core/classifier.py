@@ -259,6 +259,11 @@ class CoreClassifier:
         self._stream = stream  # which keeps it alive
 
     @property
+    def trainable(self) -> bool:
+        """False if it was loaded for prediction only: see `sparsexmc.load`."""
+        return self._engine.trainable
+
+    @property
     def lr(self) -> float:
         """Base learning rate, before the schedule's factor; settable between steps."""
         return self._engine.lr
@@ -325,17 +330,19 @@ class CoreClassifier:
         self._engine.save(fspath(path), names or [], card)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Self:
+    def load(
+        cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0, *, trainable: bool = True
+    ) -> Self:
         """Read a checkpoint directory, of a model the network alone; see `sparsexmc.load`."""
         require_int("num_threads", num_threads, 0)
         with ModelReader(path) as reader:
-            return cls._read(reader, device, num_threads)
+            return cls._read(reader, device, num_threads, trainable=trainable)
 
     @classmethod
-    def _read(cls, reader: ModelReader, device: str | None, num_threads: int) -> Self:
+    def _read(cls, reader: ModelReader, device: str | None, num_threads: int, *, trainable: bool = True) -> Self:
         cuda.prepare(device)
         classifier = cls.__new__(cls)
-        classifier._set_engine(reader.engine(device, num_threads), device)
+        classifier._set_engine(reader.engine(device, num_threads, trainable=trainable), device)
         classifier._label_names = reader.label_names()
         return classifier
 

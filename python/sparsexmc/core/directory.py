@@ -145,9 +145,9 @@ class ModelReader:
         """All files but config.json, by name."""
         return {name: Part(**record) for name, record in self._open().parts.items()}
 
-    def engine(self, device: str | None = None, num_threads: int = 0) -> _core.Classifier:
-        """The classifier; `device` None: the one that is stored, `num_threads` 0: the default."""
-        return self._open().engine(device or "", num_threads)
+    def engine(self, device: str | None = None, num_threads: int = 0, *, trainable: bool = True) -> _core.Classifier:
+        """The classifier; `device` None: the one that is stored, `num_threads` 0: the default; see `sparsexmc.load`."""
+        return self._open().engine(device or "", num_threads, trainable)
 
     def label_names(self) -> list[str] | None:
         """One name per label; None if the model was saved without."""

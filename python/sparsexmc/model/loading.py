@@ -11,7 +11,9 @@ from . import storage
 from .model import Model
 
 
-def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Model | Classifier:
+def load(
+    path: str | PathLike[str], device: str | None = None, num_threads: int = 0, *, trainable: bool = True
+) -> Model | Classifier:
     """Read what was saved at `path`: a `Model` of `sparsexmc.train` or the command line, or a `Classifier`.
 
     Training resumes bitwise. `Model.load` and `Classifier.load` say which of the two is expected; the latter reads the
@@ -21,6 +23,9 @@ def load(path: str | PathLike[str], device: str | None = None, num_threads: int 
         path: the directory.
         device: None: the device that is stored.
         num_threads: worker threads; 0: the default.
+        trainable: False takes memory for the network's weights and prediction only. Predictions are the same, bit for
+            bit; training, `eval_step`, `regroup`, setting `lr`, `save` and pickling raise ArgumentError. The optimizer's
+            state is verified but not read.
 
     Raises:
         CheckpointError: missing, truncated, edited or of a foreign format, in any of its files.
@@ -29,5 +34,5 @@ def load(path: str | PathLike[str], device: str | None = None, num_threads: int 
     require_int("num_threads", num_threads, 0)
     with ModelReader(path) as reader:
         if storage.is_model(reader):
-            return Model._of(storage.read(reader, device, num_threads), num_threads)
-        return Classifier._read(reader, device, num_threads)
+            return Model._of(storage.read(reader, device, num_threads, trainable=trainable), num_threads)
+        return Classifier._read(reader, device, num_threads, trainable=trainable)

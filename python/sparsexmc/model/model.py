@@ -299,13 +299,15 @@ class Model:
         storage.save(path, self._parts(), card)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Self:
+    def load(
+        cls, path: str | PathLike[str], device: str | None = None, num_threads: int = 0, *, trainable: bool = True
+    ) -> Self:
         """Read a model directory; see `sparsexmc.load`.
 
         Raises:
             CheckpointError: it is missing, damaged, or holds a classifier alone.
         """
-        return cls._of(storage.load(path, device, num_threads), num_threads)
+        return cls._of(storage.load(path, device, num_threads, trainable=trainable), num_threads)
 
     def _parts(self) -> storage.Parts:
         return storage.Parts(self.classifier, self.preparation, self.linear, self.neighbors, self.settings)

@@ -87,15 +87,17 @@ def is_model(reader: ModelReader) -> bool:
     return any(name in reader.parts for name in _OF_A_MODEL)
 
 
-def load(path: str | PathLike[str], device: str | None = None, num_threads: int = 0) -> Parts:
+def load(
+    path: str | PathLike[str], device: str | None = None, num_threads: int = 0, *, trainable: bool = True
+) -> Parts:
     """Read all parts. Raises CheckpointError if one is missing, damaged, or of something else."""
     with ModelReader(path) as reader:
         if not is_model(reader):
             raise CheckpointError(f"{reader.path}: holds a classifier alone; read it with sparsexmc.load")
-        return read(reader, device, num_threads)
+        return read(reader, device, num_threads, trainable=trainable)
 
 
-def read(reader: ModelReader, device: str | None, num_threads: int) -> Parts:
+def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable: bool = True) -> Parts:
     """The parts in an open directory."""
     threads = num_threads or None
     linear = neighbors = None
@@ -110,7 +112,7 @@ def read(reader: ModelReader, device: str | None, num_threads: int) -> Parts:
                 neighbors = Neighbors.load(file, num_threads=threads)
     except (ArgumentError, DataError) as error:
         raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
-    classifier = Classifier._read(reader, device, num_threads)
+    classifier = Classifier._read(reader, device, num_threads, trainable=trainable)
     return Parts(classifier, preparation, linear, neighbors, settings)
 
 

@@ -1,0 +1,57 @@
+// What a layer says of each of its tensors, once. The memory plan, state, checkpoints and regrouping read these lists.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sparsexmc/config.h"
+
+namespace sparsexmc {
+
+/// How a tensor lies in memory, where that differs from what its name stands for: row-major without padding.
+enum class Layout {
+  plain,      // the same; rows are padded to whole groups
+  grouped,    // [groups, fan_in, group_size] for [rows, fan_in]
+  order,      // uint32 for int64: the internal order of the labels, on the device and for the host
+  host_table  // only the host reads it: in the pool on the CPU, beside the device's memory elsewhere
+};
+
+/// What training does with a tensor.
+enum class Role { constant, trained, optimizer_state };
+
+/// What a line of a tensor belongs to: regrouping moves lines of rows, and a shard holds those of its rows and groups.
+enum class Per { nothing, row, group };
+
+struct TensorSpec {
+  std::string name;  // of the checkpoint, the plan and the memory block
+  DType dtype;       // of the checkpoint, and in memory unless the layout says otherwise
+  std::vector<int64_t> shape;
+  Layout layout = Layout::plain;
+  Role role = Role::constant;
+  bool predicts = true;    // false: only training reads it
+  int64_t group_size = 1;  // the first dimension is padded to a multiple of it in memory
+  int segment = -1;        // of the output layer; -1: of none
+  Per per = Per::nothing;  // row or group of that segment
+  int64_t below = 0;       // whole numbers must lie in 0..below - 1; 0: not checked
+  bool ascending = false;  // and ascend strictly within a line
+
+  int64_t lines() const { return shape.front(); }
+  /// Numbers in a line.
+  int64_t width() const;
+  /// Numbers in memory, and bytes of one.
+  int64_t count_in_memory() const;
+  int64_t element_in_memory() const;
+};
+
+/// Names of the optimizer's slots per tensor, e.g. {"exp_avg", "exp_avg_sq"}.
+std::vector<std::string> state_slots(const OptimizerConfig& optimizer);
+
+/// A slot of a trained tensor: "optimizer.<name>.<slot>", laid out as the tensor.
+TensorSpec slot_of(const TensorSpec& tensor, const std::string& slot);
+
+/// What a classifier holds of `specs`. Trainable: all, and after every trained tensor its optimizer state. Otherwise
+/// those that prediction reads.
+std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const OptimizerConfig& optimizer, bool trainable);
+
+}  // namespace sparsexmc

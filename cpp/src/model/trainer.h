@@ -1,0 +1,62 @@
+// What training adds to a model: the order of things in a step, and everything that lasts from one step to the next
+// beside the weights and the optimizer's state.
+#pragma once
+
+#include <optional>
+
+#include "layers/kept_batches.h"
+#include "layers/label_clusters.h"
+#include "model/model.h"
+
+namespace sparsexmc {
+
+class Trainer {
+ public:
+  /// @param model trainable; must outlive this  @param labels empty: their tensors are written next
+  Trainer(Model& model, const LabelData& labels);
+
+  /// See Classifier, after its checks.
+  int64_t start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                     OnNonfinite on_nonfinite);
+  int64_t start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite);
+  StepResult finish_step(int64_t ticket);
+  StepResult eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+                       OnNonfinite on_nonfinite, bool dropout);
+
+  /// Takes over the outcomes of pending steps. @param wait also for those that run still
+  /// @throws ArgumentError if a batch held NaN or Inf and was not to be skipped
+  void settle(bool wait) {
+    while (settle_one(wait)) continue;
+  }
+
+  KeptBatches& kept() { return kept_; }
+  const KeptBatches& kept() const { return kept_; }
+
+ private:
+  /// What a step and an evaluation begin with: sizes and positives, and an outcome of zero.
+  OutputBatch prepare(const LabelsView& labels, int64_t rows, bool dropout);
+  /// Loss and dX. @param optimizer null: nothing is updated
+  float* output_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer);
+  /// Queues a step on an input that `forward` puts into the model's `inputs`: the part after the features.
+  /// @param forward is told the sizes; false: the batch holds NaN or Inf and is to be skipped
+  /// @returns its ticket
+  template <class Forward, class Backward>
+  int64_t start(const LabelsView& labels, int64_t rows, OnNonfinite on_nonfinite, Forward&& forward,
+                Backward&& backward);
+  /// @param gradient null, or receives that of the embeddings  @param dx of the output layer's input; overwritten
+  /// @param optimizer null: nothing is updated
+  void backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,
+                const kernels::OptimizerStep* optimizer);
+  /// The oldest pending step; false if there is none, or `wait` is false and it runs still.
+  bool settle_one(bool wait);
+  /// @param last the batch of the step, still in the model's `inputs`
+  void rewire_if_due(const BatchSizes& last);
+  kernels::OptimizerStep optimizer_step() const;
+
+  Model& m_;
+  KeptBatches kept_;
+  std::optional<LabelClusters> clusters_;  // of the meta-classifier
+  StepResults results_;
+};
+
+}  // namespace sparsexmc
