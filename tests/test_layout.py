@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,61 @@ def test_host_logic_reaches_device_code_only_through_the_table_of_contents() -> 
         if not angled and (name in kernels or name.startswith(("cpu/", "cuda/", "kernels/"))) and name not in known
     ]
     assert wrong == []
+
+
+# The folders of cpp/src and those that each may include.
+ARROWS: dict[str, set[str]] = {
+    "device": set(),
+    "layers": {"device"},
+    "model": {"device", "layers"},
+    "clustering": {"layers"},
+    "linear": {"clustering", "layers"},
+    "neighbors": {"layers"},
+    "checkpoint": set(),  # knows a classifier by its public methods
+    "metrics": set(),
+    "text": set(),
+}
+
+
+def include_graph() -> dict[str, set[str]]:
+    """The rooms of cpp/src, "folder/stem" for a .h and its .cpp, and the rooms that each includes."""
+    root = ROOT / "cpp/src"
+    room = {p.relative_to(root).as_posix(): p.relative_to(root).with_suffix("").as_posix() for p in sources("cpp/src")}
+    graph: dict[str, set[str]] = {name: set() for name in room.values()}
+    for file, own in room.items():
+        graph[own] |= {room[name] for _, name in includes(root / file) if name in room and room[name] != own}
+    return graph
+
+
+def floors(graph: dict[str, set[str]]) -> dict[str, int]:
+    """Floor of each room, 1 + that of the highest room that it includes. CycleError names the rooms of a circle."""
+    floor: dict[str, int] = {}
+    for room in TopologicalSorter(graph).static_order():
+        floor[room] = 1 + max((floor[other] for other in graph[room]), default=0)
+    return floor
+
+
+def test_host_logic_has_no_circle_and_few_floors() -> None:
+    floor = floors(include_graph())
+    assert len(floor) > 40
+    top = max(floor.values())
+    assert top <= 10, sorted(room for room in floor if floor[room] == top)
+
+
+def test_host_logic_includes_down_the_arrows_only() -> None:
+    folders: dict[str, set[str]] = {}
+    for room, others in include_graph().items():
+        folder = room.split("/")[0]
+        folders.setdefault(folder, set()).update({other.split("/")[0] for other in others} - {folder})
+    assert folders.keys() <= ARROWS.keys(), "write the arrows of the new folder into ARROWS"
+    wrong = [f"{folder} -> {other}" for folder in folders for other in folders[folder] - ARROWS[folder]]
+    assert sorted(wrong) == []
+    floors(ARROWS)
+
+
+def test_a_circle_is_named() -> None:
+    with pytest.raises(CycleError, match=r"a/x.*b/y.*a/x|b/y.*a/x.*b/y"):
+        floors({"a/x": {"b/y"}, "b/y": {"a/x"}, "c/z": {"a/x"}})
 
 
 def test_kernels_know_no_host_logic() -> None:

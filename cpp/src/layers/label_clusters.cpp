@@ -1,6 +1,25 @@
 #include "layers/label_clusters.h"
 
+#include "layers/segment_tensors.h"
+
 namespace sparsexmc {
+namespace {
+
+TensorSpec clusters_tensor(const ClassifierConfig& config) {
+  TensorSpec spec{"auxiliary.clusters", DType::uint32, {config.num_labels}, Layout::host_table};
+  spec.predicts = false;
+  spec.below = config.auxiliary->clusters;
+  return spec;
+}
+
+}  // namespace
+
+std::vector<TensorSpec> auxiliary_tensors(const ClassifierConfig& config) {
+  if (!config.auxiliary) return {};
+  std::vector<TensorSpec> all = segment_tensors(config, *auxiliary_shape(config), -1).list();
+  all.push_back(clusters_tensor(config));
+  return all;
+}
 
 LabelClusters::LabelClusters(const ClassifierConfig& config, Buffers& buffers)
     : config_(*config.auxiliary),

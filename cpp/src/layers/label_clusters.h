@@ -16,13 +16,8 @@ struct AuxiliaryStep {
   float weight;                // of its loss
 };
 
-/// The cluster of every user label id.
-inline TensorSpec clusters_tensor(const ClassifierConfig& config) {
-  TensorSpec spec{"auxiliary.clusters", DType::uint32, {config.num_labels}, Layout::host_table};
-  spec.predicts = false;
-  spec.below = config.auxiliary->clusters;
-  return spec;
-}
+/// The meta-classifier's: those of its segment, and the cluster of every user label id; empty without one.
+std::vector<TensorSpec> auxiliary_tensors(const ClassifierConfig& config);
 
 /// Room for the positives of a batch.
 inline constexpr const char* cluster_positives_name = "auxiliary.positives";

@@ -11,8 +11,11 @@ inline void find_state(const Buffers& buffers, const OptimizerConfig& optimizer,
                        StoredTensor (&state)[2]) {
   state[0] = state[1] = {};
   int i = 0;
-  for (const std::string& slot : state_slots(optimizer))
-    state[i++].data = buffers.get<void>(slot_of(tensor, slot).name);
+  for (const std::string& slot : state_slots(optimizer)) {
+    const TensorSpec spec = slot_of(tensor, slot);
+    state[i].data = buffers.get<void>(spec.name);
+    state[i++].dtype = spec.dtype;
+  }
 }
 
 }  // namespace sparsexmc

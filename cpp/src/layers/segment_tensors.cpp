@@ -1,6 +1,6 @@
 #include "layers/segment_tensors.h"
 
-#include "layers/label_clusters.h"
+#include <utility>
 
 namespace sparsexmc {
 
@@ -46,13 +46,6 @@ std::vector<TensorSpec> output_tensors(const ClassifierConfig& config) {
   int number = 0;
   for (const SegmentShape& shape : segment_shapes(config))
     for (const TensorSpec& spec : segment_tensors(config, shape, number++).list()) all.push_back(spec);
-  return all;
-}
-
-std::vector<TensorSpec> auxiliary_tensors(const ClassifierConfig& config) {
-  if (!config.auxiliary) return {};
-  std::vector<TensorSpec> all = segment_tensors(config, *auxiliary_shape(config), -1).list();
-  all.push_back(clusters_tensor(config));
   return all;
 }
 

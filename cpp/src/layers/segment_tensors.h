@@ -25,7 +25,4 @@ SegmentTensors segment_tensors(const ClassifierConfig& config, const SegmentShap
 /// Those of all segments of labels, one after another.
 std::vector<TensorSpec> output_tensors(const ClassifierConfig& config);
 
-/// Those of the meta-classifier; empty without one.
-std::vector<TensorSpec> auxiliary_tensors(const ClassifierConfig& config);
-
 }  // namespace sparsexmc

@@ -7,7 +7,7 @@
 
 #include "device/bfloat16.h"
 #include "device/device_pieces.h"
-#include "scalar.h"
+#include "integers.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {

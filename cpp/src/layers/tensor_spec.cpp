@@ -1,6 +1,6 @@
 #include "layers/tensor_spec.h"
 
-#include "scalar.h"
+#include "integers.h"
 
 namespace sparsexmc {
 

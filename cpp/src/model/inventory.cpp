@@ -2,6 +2,7 @@
 
 #include "layers/hidden_layer.h"
 #include "layers/kept_batches.h"
+#include "layers/label_clusters.h"
 #include "layers/label_order.h"
 #include "layers/segment_tensors.h"
 

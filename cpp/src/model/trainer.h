@@ -37,7 +37,7 @@ class Trainer {
   OutputBatch prepare(const LabelsView& labels, int64_t rows, bool dropout);
   /// Loss and dX. @param optimizer null: nothing is updated
   float* output_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer);
-  /// Queues a step on an input that `forward` puts into the model's `inputs`: the part behind the features.
+  /// Queues a step on an input that `forward` puts into the model's `inputs`: the part after the features.
   /// @param forward is told the sizes; false: the batch holds NaN or Inf and is to be skipped
   /// @returns its ticket
   template <class Forward, class Backward>
