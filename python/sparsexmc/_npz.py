@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_CHUNK = 1 << 24  # bytes copied at a time: the archive makes an object of each
 
 
 def read_arrays(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
@@ -44,7 +45,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArra
         array = np.empty(shape, dtype, order="F" if fortran_order else "C")
         data = array.reshape(-1, order="A").view(np.uint8).data if needed else memoryview(b"")
         while data:
-            read = file.readinto(data)  # type: ignore[attr-defined]  # verifies the member's checksum at its end
+            read = file.readinto(data[:_CHUNK])  # type: ignore[attr-defined]  # verifies the member's checksum at its end
             if not read:
                 raise EOFError(f"{member.filename} ends early")
             data = data[read:]
