@@ -105,8 +105,8 @@ class Rewiring:
 
     An `interval` or `stop` of None follows from the length of the training, which `fit` knows: a dozen rewirings, or
     one every 1000 steps, until three quarters of the training, so that the connections grown last still train. Before
-    the length is known, an `interval` of None rewires nothing and a `stop` of None stands for never, with a constant
-    share: rewiring that never stops costs more precision than connections that stay.
+    the length is known (see `Classifier.total_steps`), an `interval` of None rewires nothing and a `stop` of None
+    stands for never, with a constant share: rewiring that never stops costs more precision than connections that stay.
     """
 
     method: str = "rigl"
@@ -131,8 +131,7 @@ class Rewiring:
         require_int("rewiring.grow_batches", self.grow_batches, 1)
 
     def _engine(self) -> dict[str, Any]:
-        schedule = self.fraction_schedule if self.stop is not None else "constant"
-        return asdict(self) | {"stop": self.stop or 0, "fraction_schedule": schedule}
+        return asdict(self) | {"interval": self.interval or 0, "stop": self.stop or 0}
 
     def for_total_steps(self, steps: int) -> Rewiring:
         """The same with `interval` and `stop` for a training of that many steps."""
@@ -146,7 +145,7 @@ class Schedule:
     """Factor on the learning rate: linear warm-up over `warmup_steps`, then by `kind`.
 
     "constant" stays at 1; "linear" and "cosine" decrease to `final_share` at step `total_steps`. None is the length of
-    the training, which `fit` knows; until it is known the factor stays at 1.
+    the training, which `fit` knows; until it is known (see `Classifier.total_steps`) the factor stays at 1.
     """
 
     kind: str = "constant"
@@ -162,8 +161,7 @@ class Schedule:
         require_number("schedule.final_share", self.final_share, 0, 1)
 
     def _engine(self) -> dict[str, Any]:
-        kind = self.kind if self.total_steps is not None else "constant"
-        return asdict(self) | {"kind": kind, "total_steps": self.total_steps or 0}
+        return asdict(self) | {"total_steps": self.total_steps or 0}
 
     def for_total_steps(self, steps: int) -> Schedule:
         """The same with `total_steps` for a training of that many steps."""
@@ -339,7 +337,7 @@ class ClassifierConfig:
             "propensity": {"a": propensity.A, "b": propensity.B},
             "optimizer": self.optimizer._engine(),
             "schedule": self.schedule._engine(),
-            "rewiring": rewiring._engine() if rewiring is not None and has_tail and rewiring.interval else None,
+            "rewiring": rewiring._engine() if rewiring is not None and has_tail else None,
             "num_threads": self.num_threads or 0,
             "memory_limit": parse_bytes("memory_limit", self.memory_limit),
         }

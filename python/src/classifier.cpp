@@ -239,6 +239,10 @@ void bind_classifier(nb::module_& m) {
           "lr", [](Engine& engine) { return engine.call([](Classifier& c) { return c.lr(); }); },
           [](Engine& engine, double lr) { engine.call([=](Classifier& c) { c.set_lr(lr); }); })
       .def_prop_rw(
+          "total_steps",
+          [](Engine& engine) { return engine.call([](Classifier& c) { return c.progress().total_steps; }); },
+          [](Engine& engine, int64_t steps) { engine.call([=](Classifier& c) { c.set_total_steps(steps); }); })
+      .def_prop_rw(
           "step", [](Engine& engine) { return engine.call([](Classifier& c) { return c.progress().step; }); },
           [](Engine& engine, int64_t step) {
             engine.call([=](Classifier& c) {

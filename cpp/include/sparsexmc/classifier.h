@@ -58,9 +58,10 @@ struct KeptBatchSize {
 /// at once and is corrected when its batch turns out to be skipped: the steps queued meanwhile have used the learning
 /// rate, the bias correction of Adam and the random numbers of a step number that was one too high.
 struct Progress {
-  int64_t step = 0;     ///< finished steps
-  int64_t skipped = 0;  ///< batches skipped because of NaN or Inf
-  double lr = 0.0;      ///< base learning rate
+  int64_t step = 0;         ///< finished steps
+  int64_t skipped = 0;      ///< batches skipped because of NaN or Inf
+  double lr = 0.0;          ///< base learning rate
+  int64_t total_steps = 0;  ///< of the whole training, see set_total_steps(); 0: not known
   std::vector<RewiringRecord> rewirings;
   std::vector<KeptBatchSize> kept;  ///< their contents are tensors, "optimizer.kept.<i>.inputs" and ".positives"
 };
@@ -146,6 +147,10 @@ class Classifier {
   /// Base learning rate (before the schedule's factor); settable between steps.
   double lr() const;
   void set_lr(double lr);
+  /// Length of the training, from its first step on; 0, as at the start: not known. What the schedule and the rewiring
+  /// of the configuration leave open follows from it. Settable between steps; checkpoints keep it.
+  /// @throws ArgumentError if it is negative
+  void set_total_steps(int64_t steps);
   Progress progress() const;
   /// Continues from there; load() calls it before it writes the tensors.
   void set_progress(const Progress& progress);

@@ -52,8 +52,11 @@ enum class ScheduleKind { constant, linear, cosine };
 struct Schedule {
   ScheduleKind kind = ScheduleKind::constant;
   int64_t warmup_steps = 0;
-  int64_t total_steps = 0;  ///< must be > warmup_steps unless constant
+  int64_t total_steps = 0;  ///< > warmup_steps; 0: of the training (Classifier::set_total_steps), and until then 1
   double final_share = 0.0;
+
+  /// The same for a training of that many steps, 0 if they are not known: what was left open follows from them.
+  Schedule for_total_steps(int64_t steps) const;
 
   /// Factor on the learning rate for the update number `step`, counted from 0.
   double factor(int64_t step) const;
@@ -75,20 +78,26 @@ enum class FractionSchedule { constant, cosine };
 /// Dropping weak connections and growing new ones (SET: Mocanu et al. 2018; RigL: Evci et al. 2020).
 struct Rewiring {
   RewiringMethod method = RewiringMethod::rigl;
-  double fraction = 0.2;  ///< share of the connections changed each time, in (0, 1)
-  FractionSchedule fraction_schedule = FractionSchedule::constant;
-  int64_t interval = 1000;  ///< steps between rewirings
-  int64_t start = 0;        ///< no rewiring before this step
-  int64_t stop = 0;         ///< none at or after this step; 0: never stops (cosine needs a stop)
+  double fraction = 0.3;  ///< share of the connections changed each time, in (0, 1)
+  FractionSchedule fraction_schedule = FractionSchedule::cosine;  ///< without a stop the share is constant
+  int64_t interval = 0;  ///< steps between rewirings; 0: a dozen in the training, or every 1000 steps
+  int64_t start = 0;     ///< no rewiring before this step
+  int64_t stop = 0;      ///< none at or after this step; 0: after three quarters of the training
   RewiringScope scope = RewiringScope::group;
   int64_t grow_batches = 16;  ///< rigl: the last batches, whose gradients are averaged
 
+  /// The same for a training of that many steps, 0 if they are not known: what was left open follows from them. While
+  /// they are not known, an open interval rewires nothing, and an open stop stands for never.
+  Rewiring for_total_steps(int64_t steps) const;
   /// Is there a rewiring after the step that made the count of finished steps `step`?
   bool due(int64_t step) const;
   /// Share to change at that point.
   double fraction_at(int64_t step) const;
   /// The most batches that are kept for a rewiring: rigl, grow_batches, or as many as come between two.
-  int64_t kept_batches() const { return method == RewiringMethod::rigl ? std::min(grow_batches, interval) : 0; }
+  int64_t kept_batches() const {
+    if (method != RewiringMethod::rigl) return 0;
+    return interval == 0 ? grow_batches : std::min(grow_batches, interval);
+  }
 };
 
 /// Bias of every label at the start.

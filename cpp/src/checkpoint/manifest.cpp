@@ -37,6 +37,7 @@ nlohmann::ordered_json encode(const Progress& progress) {
   return {{"step", progress.step},
           {"skipped", progress.skipped},
           {"lr", progress.lr},
+          {"total_steps", progress.total_steps},
           {"rewirings", std::move(rewirings)},
           {"kept", std::move(kept)}};
 }
@@ -46,6 +47,7 @@ Progress parse_progress(const Json& json, const std::string& origin) {
   progress.step = count_member(json, "step", origin);
   progress.skipped = count_member(json, "skipped", origin);
   progress.lr = number_member(json, "lr", origin);
+  if (json.contains("total_steps")) progress.total_steps = count_member(json, "total_steps", origin);  // since 0.2
   for (const Json& record : array_member(json, "rewirings", origin)) {
     const int64_t segment = count_member(record, "segment", origin);
     if (segment > std::numeric_limits<int>::max())

@@ -214,7 +214,7 @@ void FanInLayer::topk(float* scores, int64_t* ids, const void* inputs, const Bat
 }
 
 void FanInLayer::rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
-                        int64_t step) {
+                        int64_t step, double fraction) {
   for (size_t i = 0; i < shapes_.size(); ++i) {
     if (shapes_[i].dense) continue;
     RewiringRecord record{step, static_cast<int>(i), 0, 0.0, 0.0};
@@ -231,7 +231,7 @@ void FanInLayer::rewire(std::vector<RewiringRecord>& records, const std::vector<
     p.method = config_.rewiring->method;
     p.scope = config_.rewiring->scope;
     p.loss = config_.loss;
-    p.fraction = config_.rewiring->fraction_at(step);
+    p.fraction = fraction;
     p.seed = config_.seed;
     p.step = static_cast<uint64_t>(step);
     p.segment_number = static_cast<uint32_t>(i);

@@ -32,7 +32,7 @@ class FanInLayer final : public OutputLayer {
             bool weighted) override;
 
   void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
-              int64_t step) override;
+              int64_t step, double fraction) override;
   RegroupableRows regroupable_rows() const override;
   void regroup(const int64_t* order) override;
 

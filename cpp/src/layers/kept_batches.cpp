@@ -52,9 +52,11 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffe
   positives_ = buffers.host_table<Positive>(kept_positives_name);
 }
 
-bool KeptBatches::wanted(int64_t step) const {
-  for (int64_t ahead = 0; rewiring_ && ahead < rewiring_->kept_batches(); ++ahead)
-    if (rewiring_->due(step + ahead)) return true;
+bool KeptBatches::wanted(int64_t step, int64_t total_steps) const {
+  if (!rewiring_) return false;
+  const Rewiring rewiring = rewiring_->for_total_steps(total_steps);
+  for (int64_t ahead = 0; ahead < rewiring.kept_batches(); ++ahead)
+    if (rewiring.due(step + ahead)) return true;
   return false;
 }
 

@@ -30,7 +30,7 @@ class KeptBatches {
 
   /// Is the batch that makes the count of finished steps `step` to be kept? True if a rewiring comes within
   /// grow_batches steps, this one included.
-  bool wanted(int64_t step) const;
+  bool wanted(int64_t step, int64_t total_steps) const;
   /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError
   void reserve(const std::vector<SegmentPositives>& positives);
   /// Copies a batch; on a device in the order of the stream.

@@ -77,7 +77,7 @@ class OutputLayer {
   // ---- connections ----
   /// Rewires every fan-in segment. @param kept per segment, the last batches, one at least
   virtual void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
-                      int64_t step) = 0;
+                      int64_t step, double fraction) = 0;
   /// @throws ArgumentError where there are no groups
   virtual RegroupableRows regroupable_rows() const = 0;
   /// Changes the internal order: see Classifier::regroup. @throws ArgumentError; nothing has changed

@@ -63,6 +63,10 @@ void check_k(int64_t k, int64_t num_labels) {
                         " (num_labels)");
 }
 
+void check_total_steps(int64_t steps) {
+  if (steps < 0) throw ArgumentError("total_steps is " + std::to_string(steps) + "; it must be >= 0, 0 if not known");
+}
+
 void check_lr(double lr) {
   if (!(lr >= 0.0) || !std::isfinite(lr))
     throw ArgumentError("lr is " + std::to_string(lr) + "; it must be finite and >= 0");

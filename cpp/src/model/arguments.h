@@ -18,6 +18,7 @@ void check_sparse(const CsrView& features, const ClassifierConfig& config);
 void check_k(int64_t k, int64_t num_labels);
 
 void check_lr(double lr);
+void check_total_steps(int64_t steps);
 
 /// @param call what the user asks for @throws ArgumentError unless the classifier is trainable
 void check_trainable(bool trainable, const std::string& call);

@@ -43,9 +43,16 @@ void Classifier::set_lr(double lr) {
   impl_->model.progress.lr = lr;
 }
 
+void Classifier::set_total_steps(int64_t steps) {
+  impl_->training("setting total_steps");
+  check_total_steps(steps);
+  impl_->run_settled([&] { impl_->model.progress.total_steps = steps; });
+}
+
 void Classifier::set_progress(const Progress& progress) {
   if (progress.step < 0 || progress.skipped < 0) throw ArgumentError("progress: step and skipped must be >= 0");
   check_lr(progress.lr);
+  check_total_steps(progress.total_steps);
   const std::optional<Rewiring>& rewiring = config().rewiring;
   const size_t most = rewiring && trainable() ? static_cast<size_t>(rewiring->kept_batches()) : 0;
   if (progress.kept.size() > most)

@@ -97,10 +97,11 @@ void check_optimizer(const OptimizerConfig& optimizer) {
 void check_schedule(const Schedule& schedule) {
   check_range("schedule.warmup_steps", schedule.warmup_steps, 0, any);
   check_range("schedule.total_steps", schedule.total_steps, 0, any);
-  if (schedule.kind != ScheduleKind::constant && schedule.total_steps <= schedule.warmup_steps)
+  if (schedule.kind != ScheduleKind::constant && schedule.total_steps != 0 &&
+      schedule.total_steps <= schedule.warmup_steps)
     refuse("schedule.total_steps", schedule.total_steps,
            ", but schedule.warmup_steps is " + std::to_string(schedule.warmup_steps) +
-               "; a linear or cosine schedule needs total_steps > warmup_steps");
+               "; a linear or cosine schedule needs total_steps > warmup_steps, or 0 for those of the training");
   if (!(schedule.final_share >= 0 && schedule.final_share <= 1))
     refuse("schedule.final_share", schedule.final_share, "; use a number within [0, 1]");
 }
@@ -108,16 +109,13 @@ void check_schedule(const Schedule& schedule) {
 void check_rewiring(const Rewiring& rewiring) {
   if (!(rewiring.fraction > 0 && rewiring.fraction < 1))
     refuse("rewiring.fraction", rewiring.fraction, "; use a number within (0, 1)");
-  check_range("rewiring.interval", rewiring.interval, 1, any);
+  check_range("rewiring.interval", rewiring.interval, 0, any);
   check_range("rewiring.start", rewiring.start, 0, any);
   check_range("rewiring.stop", rewiring.stop, 0, any);
   if (rewiring.stop != 0 && rewiring.stop <= rewiring.start)
     refuse("rewiring.stop", rewiring.stop,
-           ", but rewiring.start is " + std::to_string(rewiring.start) + "; use stop > start, or 0 to go on for ever");
-  if (rewiring.fraction_schedule == FractionSchedule::cosine && rewiring.stop == 0)
-    throw ArgumentError(
-        "rewiring.stop is 0 (for ever), but rewiring.fraction_schedule is cosine; give the step at which the fraction "
-        "reaches 0, or use a constant fraction");
+           ", but rewiring.start is " + std::to_string(rewiring.start) +
+               "; use stop > start, or 0 for three quarters of the training");
   check_range("rewiring.grow_batches", rewiring.grow_batches, 1, any);
 }
 
@@ -140,21 +138,37 @@ double half_cosine(double share) { return 0.5 * (1.0 + std::cos(std::numbers::pi
 
 }  // namespace
 
+Schedule Schedule::for_total_steps(int64_t steps) const {
+  Schedule schedule = *this;
+  if (total_steps == 0 && steps > 0) schedule.total_steps = std::max(steps, warmup_steps + 1);
+  return schedule;
+}
+
 double Schedule::factor(int64_t step) const {
   if (step < warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
-  if (kind == ScheduleKind::constant) return 1.0;
+  if (kind == ScheduleKind::constant || total_steps == 0) return 1.0;
   if (step >= total_steps) return final_share;
   const double share = static_cast<double>(step - warmup_steps) / static_cast<double>(total_steps - warmup_steps);
   const double fall = kind == ScheduleKind::linear ? 1.0 - share : half_cosine(share);
   return final_share + (1.0 - final_share) * fall;
 }
 
+Rewiring Rewiring::for_total_steps(int64_t steps) const {
+  constexpr int64_t times = 12, longest_interval = 1000;
+  Rewiring rewiring = *this;
+  if (steps == 0) return rewiring;
+  if (interval == 0) rewiring.interval = std::clamp<int64_t>(steps / times, 1, longest_interval);
+  // The connections that are grown last still have to train.
+  if (stop == 0) rewiring.stop = std::max(steps / 4 * 3 + steps % 4 * 3 / 4, start + 1);
+  return rewiring;
+}
+
 bool Rewiring::due(int64_t step) const {
-  return step > 0 && step >= start && (stop == 0 || step < stop) && (step - start) % interval == 0;
+  return interval > 0 && step > 0 && step >= start && (stop == 0 || step < stop) && (step - start) % interval == 0;
 }
 
 double Rewiring::fraction_at(int64_t step) const {
-  if (fraction_schedule == FractionSchedule::constant) return fraction;
+  if (fraction_schedule == FractionSchedule::constant || stop == 0) return fraction;
   const double share = static_cast<double>(step - start) / static_cast<double>(stop - start);
   return fraction * half_cosine(std::clamp(share, 0.0, 1.0));
 }

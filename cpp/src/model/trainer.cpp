@@ -26,7 +26,8 @@ Trainer::Trainer(Model& model, const LabelData& labels)
 kernels::OptimizerStep Trainer::optimizer_step() const {
   kernels::OptimizerStep o;
   o.kind = m_.config.optimizer.kind;
-  o.lr = static_cast<float>(m_.progress.lr * m_.config.schedule.factor(m_.progress.step));
+  o.lr = static_cast<float>(m_.progress.lr *
+                            m_.config.schedule.for_total_steps(m_.progress.total_steps).factor(m_.progress.step));
   if (o.kind == OptimizerKind::adam) {
     const Adam& adam = m_.config.optimizer.adam;
     const double t = static_cast<double>(m_.progress.step + 1);
@@ -78,8 +79,8 @@ int64_t Trainer::start(const LabelsView& labels, int64_t rows, OnNonfinite on_no
   settle(false);
   while (results_.full()) settle_one(true);
   // A kept batch of a pending step is the last one kept, and the count of steps is right where batches are kept.
-  if (kept_.wanted(progress.step + 1)) settle(true);
-  const bool keep = kept_.wanted(progress.step + 1);
+  if (kept_.wanted(progress.step + 1, progress.total_steps)) settle(true);
+  const bool keep = kept_.wanted(progress.step + 1, progress.total_steps);
 
   // Until the first kernel that updates, whatever fails leaves the model as it was: all memory is taken here.
   OutputBatch batch = prepare(labels, rows, true);
@@ -106,18 +107,19 @@ int64_t Trainer::start(const LabelsView& labels, int64_t rows, OnNonfinite on_no
 }
 
 void Trainer::rewire_if_due(const BatchSizes& last) {
-  const std::optional<Rewiring>& rewiring = m_.config.rewiring;
   const int64_t step = m_.progress.step;
-  if (!rewiring || !rewiring->due(step)) return;
+  if (!m_.config.rewiring) return;
+  const Rewiring rewiring = m_.config.rewiring->for_total_steps(m_.progress.total_steps);
+  if (!rewiring.due(step)) return;
   settle(true);
   if (m_.progress.step != step) return;  // a skipped batch has put it off
   const std::vector<SegmentShape>& shapes = m_.output->shapes();
   // Without kept batches the features' scales are those of the last one.
   const kernels::KeptBatch inputs_only{m_.inputs, nullptr, 0, last.batch, last.ldx};
   m_.output->rewire(m_.progress.rewirings,
-                    rewiring->kept_batches() > 0 ? kept_.sorted(m_.output->labels(), shapes)
-                                                 : std::vector(shapes.size(), std::vector{inputs_only}),
-                    step);
+                    rewiring.kept_batches() > 0 ? kept_.sorted(m_.output->labels(), shapes)
+                                                : std::vector(shapes.size(), std::vector{inputs_only}),
+                    step, rewiring.fraction_at(step));
   kept_.clear();
   results_.set_rewired();
 }

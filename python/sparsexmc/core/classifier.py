@@ -273,6 +273,21 @@ class CoreClassifier:
         self._engine.lr = float(value)
 
     @property
+    def total_steps(self) -> int | None:
+        """Length of the training in steps, from its first on; None: not known.
+
+        What a `Schedule` or `Rewiring` leaves open follows from it. `fit` sets it; a loop of `train_step` sets it
+        before its first step. Checkpoints keep it.
+        """
+        return self._engine.total_steps or None
+
+    @total_steps.setter
+    def total_steps(self, steps: int | None) -> None:
+        if steps is not None:
+            require_int("total_steps", steps, 1)
+        self._engine.total_steps = steps or 0
+
+    @property
     def step(self) -> int:
         """Number of finished training steps; on a GPU this waits for them."""
         return self._engine.step

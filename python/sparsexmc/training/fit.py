@@ -62,7 +62,10 @@ def fit(  # the method Classifier.fit
     """Train for whole epochs, with validation, early stopping, checkpoints and a progress bar.
 
     Epochs are numbered on from the steps that the classifier has already done, and the order of an epoch depends on
-    `seed` and its number alone: training for 2 epochs, or for 1, saving, loading and 1 more, gives the same model.
+    `seed` and its number alone: training for 2 epochs, or for 1, saving, loading and 1 more, gives the same model. What
+    a `Schedule` or `Rewiring` leaves to follow from the length of the training takes the end of this call for its end;
+    give them steps where one training is to be several calls.
+
     Everything is checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps: the classifier stays
     usable, the last checkpoint and every line of the metrics file are whole.
 
@@ -120,6 +123,7 @@ def fit(  # the method Classifier.fit
 
     steps = math.ceil(len(rows) / batch_size)
     first = math.ceil((self.step + self.skipped) / steps) + 1
+    self.total_steps = self.step + epochs * steps
     history = History(judge.metric if judge else None)
     with ExitStack() as stack:
         log = stack.enter_context(closing(MetricsFile(metrics_file)))
