@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._sparse import label_matrix
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from .core.classifier import CoreClassifier
+from .errors import ArgumentError
 from .interop import cuda
 from .interop.inputs import label_array
 from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
+from .training.defaults import network_for_data
 from .training.fit import fit
 from .training.regrouping import regroup
 
@@ -130,6 +134,32 @@ class Classifier(CoreClassifier):
         cuda.prepare(device)
         self._set_engine(_core.Classifier(config.to_json(), order, counts, *config.label_arrays()), device)
         self.stream = stream
+
+    @classmethod
+    def for_data(cls, X: Any, Y: Any, **options: Any) -> Self:
+        """A classifier with the settings that suit a training set, as `sparsexmc.train` chooses them.
+
+        A hidden layer reads the features; many labels get a fan-in output layer with the most frequent ones dense. Then
+        `fit(X, Y)` trains for as many epochs as suit the data. `sparsexmc.train` also weighs token counts (see
+        `sparsexmc.data.TfIdf`), and adds linear classifiers and neighbors.
+
+        Args:
+            X: [n, in_features] training features: scipy CSR or a NumPy array, float32.
+            Y: [n, num_labels] their labels, scipy sparse.
+            options: arguments of `Classifier` that differ from those settings.
+
+        Raises:
+            ArgumentError, DTypeError: X or Y is of another kind or shape, or as `Classifier`.
+        """
+        labels = label_matrix("Y", Y)
+        if not hasattr(X, "shape") or len(X.shape) != 2 or X.shape[0] != labels.shape[0] or not X.shape[0]:
+            raise ArgumentError(
+                f"X has shape {getattr(X, 'shape', None)} and Y {labels.shape}; pass a row of each for every instance"
+            )
+        arguments = network_for_data(X, labels) | {
+            "label_counts": np.bincount(labels.indices, minlength=labels.shape[1])
+        }
+        return cls(**(arguments | options))
 
     fit = fit
     regroup = regroup

@@ -74,13 +74,18 @@ def network_for_data(X: Any, Y: sp.csr_matrix) -> dict[str, Any]:
     )
 
 
+def epochs_for_data(instances: int, num_labels: int) -> int:
+    """How long to train that network."""
+    small = instances < (SMALL_DATA if num_labels >= SMALL_OUTPUT else SMALL_DATA_FEW_LABELS)
+    return 30 if small else 4 if instances >= LARGE_DATA else 6
+
+
 def training_for_data(X: Any, Y: sp.csr_matrix) -> TrainingSettings:
     """How long to train that network, and what to hold out."""
     instances, num_labels = Y.shape
-    small = instances < (SMALL_DATA if num_labels >= SMALL_OUTPUT else SMALL_DATA_FEW_LABELS)
     large = instances >= LARGE_DATA
     return TrainingSettings(
-        epochs=30 if small else 4 if large else 6,
+        epochs=epochs_for_data(instances, num_labels),
         validation=None if instances < LEAST_TO_HOLD_OUT else 0.05 if large else 0.1,
         # nDCG@5 is steadier than P@1 on few instances.
         validation_metric="nDCG@5" if instances >= LEAST_TO_HOLD_OUT and num_labels >= 5 else "P@1",

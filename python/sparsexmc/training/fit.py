@@ -19,6 +19,7 @@ from ..core.classifier import CoreClassifier
 from ..core.step import StepResult
 from ..errors import ArgumentError
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
+from .defaults import epochs_for_data
 from .history import Callback, EpochInfo, History, StepInfo
 from .progress import MetricsFile, Progress
 from .settings import TrainingSettings
@@ -45,7 +46,7 @@ def fit(  # the method Classifier.fit
     self: CoreClassifier,
     X: Any,
     Y: Any,
-    epochs: int,
+    epochs: int | None = None,
     *,
     batch_size: int | None = TrainingSettings.batch_size,
     validation: float | tuple[Any, Any] | None = TrainingSettings.validation,
@@ -73,7 +74,8 @@ def fit(  # the method Classifier.fit
         X: [n, in_features] dense embeddings (NumPy array or memmap, torch tensor on the CPU or the classifier's GPU),
             or scipy CSR of float32 with `sparse_input`.
         Y: positives of the n instances, as in `train_step`.
-        epochs: number of further epochs; the last, smaller batch of each is used too.
+        epochs: number of further epochs, whose last, smaller batch is used too; None: as many as suit the number of
+            instances and labels, 4 to 30.
         batch_size: instances per step; None: the classifier's.
         validation: share of the instances to hold out (the same ones for the same seed), a pair (X, Y), or None.
         validation_metric: what makes an epoch the best: P@k, nDCG@k, R@k, PSP@k, PSnDCG@k, coverage@k or macro-F1@k.
@@ -96,7 +98,8 @@ def fit(  # the method Classifier.fit
         ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, a label id out of range, an unwritable output.
         CheckpointError: the checkpoint could not be written.
     """
-    require_int("epochs", epochs, 1)
+    if epochs is not None:
+        require_int("epochs", epochs, 1)
     if patience is not None:
         require_int("patience", patience, 1)
         if validation is None:
@@ -121,6 +124,7 @@ def fit(  # the method Classifier.fit
     if checkpoint is not None:
         _check_directory("checkpoint", Path(checkpoint).absolute())
 
+    epochs = epochs_for_data(features.count, self.num_labels) if epochs is None else epochs
     steps = math.ceil(len(rows) / batch_size)
     first = math.ceil((self.step + self.skipped) / steps) + 1
     self.total_steps = self.step + epochs * steps
