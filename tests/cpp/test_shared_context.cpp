@@ -49,11 +49,11 @@ TEST_CASE("a checkpoint is loaded into a context") {
   const ScratchDirectory scratch;
   Classifier before = make_classifier();
   train(before, 3);
-  before.save(scratch.path("model"));
+  before.save(scratch / "model");
   const auto context = std::make_shared<Context>(Device{}, 1);
-  const Classifier all = Classifier::load(scratch.path("model"), "", 0, true, context);
+  const Classifier all = Classifier::load(scratch / "model", "", 0, true, context);
   CHECK(state(all) == state(before));
-  const Classifier weights = Classifier::load(scratch.path("model"), "", 0, false, context);
+  const Classifier weights = Classifier::load(scratch / "model", "", 0, false, context);
   CHECK(context->pool().statistics().current == all.memory_plan().total() + weights.memory_plan().total());
 }
 

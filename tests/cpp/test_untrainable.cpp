@@ -62,8 +62,8 @@ TEST_CASE("a model loaded for prediction predicts the same bits from less memory
   const ScratchDirectory scratch;
   Classifier before = trained();
   REQUIRE(!before.progress().kept.empty());
-  before.save(scratch.path("model"));
-  Classifier model = Classifier::load(scratch.path("model"), "", 0, false);
+  before.save(scratch / "model");
+  Classifier model = Classifier::load(scratch / "model", "", 0, false);
   CHECK(!model.trainable());
   CHECK(before.trainable());
   CHECK(rank(model) == rank(before));
@@ -89,8 +89,8 @@ TEST_CASE("a model loaded for prediction predicts the same bits from less memory
 TEST_CASE("its tensors are those that prediction reads") {
   const ScratchDirectory scratch;
   Classifier before = trained();
-  before.save(scratch.path("model"));
-  const Classifier model = Classifier::load(scratch.path("model"), "", 0, false);
+  before.save(scratch / "model");
+  const Classifier model = Classifier::load(scratch / "model", "", 0, false);
   std::vector<std::string> names;
   for (const NamedTensor& tensor : model.tensors()) {
     names.push_back(tensor.name);
@@ -105,8 +105,8 @@ TEST_CASE("its tensors are those that prediction reads") {
 
 TEST_CASE("what needs the optimizer's state says how to load it") {
   const ScratchDirectory scratch;
-  trained().save(scratch.path("model"));
-  Classifier model = Classifier::load(scratch.path("model"), "", 0, false);
+  trained().save(scratch / "model");
+  Classifier model = Classifier::load(scratch / "model", "", 0, false);
   const Ranking before = rank(model);
   const std::vector<int64_t> order(num_labels), indptr(batch + 1);
   std::vector<float> x(batch * in_features);
@@ -116,26 +116,26 @@ TEST_CASE("what needs the optimizer's state says how to load it") {
        {message_of([&] { model.train_step(embeddings, labels); }),
         message_of([&] { model.start_step(embeddings, labels); }), message_of([&] { model.finish_step(1); }),
         message_of([&] { model.eval_step(embeddings, labels); }), message_of([&] { model.regroup(order.data()); }),
-        message_of([&] { model.set_lr(0.1); }), message_of([&] { model.save(scratch.path("again")); })}) {
+        message_of([&] { model.set_lr(0.1); }), message_of([&] { model.save(scratch / "again"); })}) {
     CAPTURE(message);
     CHECK(message.find("trainable=True") != std::string::npos);
   }
-  CHECK(!std::filesystem::exists(scratch.path("again")));
+  CHECK(!std::filesystem::exists(scratch / "again"));
   CHECK(rank(model) == before);
 }
 
 TEST_CASE("the optimizer's state is verified though it is not read") {
   const ScratchDirectory scratch;
-  trained().save(scratch.path("model"));
-  const std::string path = scratch.path("model") + "/optimizer.safetensors";
+  trained().save(scratch / "model");
+  const std::string path = scratch / "model/optimizer.safetensors";
   {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(-3, std::ios::end);
     file.put('\x55');
   }
-  CHECK_THROWS_AS(Classifier::load(scratch.path("model"), "", 0, false), CheckpointError);
+  CHECK_THROWS_AS(Classifier::load(scratch / "model", "", 0, false), CheckpointError);
   std::filesystem::remove(path);
-  CHECK_THROWS_AS(Classifier::load(scratch.path("model"), "", 0, false), CheckpointError);
+  CHECK_THROWS_AS(Classifier::load(scratch / "model", "", 0, false), CheckpointError);
 }
 
 TEST_CASE("a limit below the plan of training may fit prediction") {
@@ -143,8 +143,8 @@ TEST_CASE("a limit below the plan of training may fit prediction") {
   ClassifierConfig config = trained().config();
   config.memory_limit = plan(config).total();
   const std::vector<float> weights(num_labels, 1.5f);
-  Classifier(config, {.positive_weights = weights.data()}).save(scratch.path("model"));
-  CHECK_NOTHROW(Classifier::load(scratch.path("model"), "", 0, false));
+  Classifier(config, {.positive_weights = weights.data()}).save(scratch / "model");
+  CHECK_NOTHROW(Classifier::load(scratch / "model", "", 0, false));
   config.memory_limit = plan(config, false).total();
   CHECK_THROWS_AS(plan(config), MemoryPlanError);
   CHECK(plan(config, false).total() == config.memory_limit);
