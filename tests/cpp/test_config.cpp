@@ -115,10 +115,9 @@ TEST_SUITE("config") {
         {"rewiring.fraction is 0;", [](auto& c) { c.rewiring = Rewiring{.fraction = 0}; }},
         {"rewiring.fraction is 1;", [](auto& c) { c.rewiring = Rewiring{.fraction = 1}; }},
         {"rewiring.fraction is nan;", [](auto& c) { c.rewiring = Rewiring{.fraction = not_a_number}; }},
-        {"rewiring.interval is 0;", [](auto& c) { c.rewiring = Rewiring{.interval = 0}; }},
+        {"rewiring.interval is -1;", [](auto& c) { c.rewiring = Rewiring{.interval = -1}; }},
         {"rewiring.start is -1;", [](auto& c) { c.rewiring = Rewiring{.start = -1}; }},
         {"rewiring.stop is 5, but rewiring.start is 5", [](auto& c) { c.rewiring = Rewiring{.start = 5, .stop = 5}; }},
-        {"rewiring.stop is 0", [](auto& c) { c.rewiring = Rewiring{.fraction_schedule = FractionSchedule::cosine}; }},
         {"rewiring.grow_batches is 0;", [](auto& c) { c.rewiring = Rewiring{.grow_batches = 0}; }},
         {"initial_bias is nan;", [](auto& c) { c.initial_bias = not_a_number; }},
         {"initial_bias is \"frequency\", but num_instances is 0",
@@ -195,6 +194,25 @@ TEST_SUITE("config") {
     CHECK(cosine.fraction_at(20) == doctest::Approx(0.2));
     CHECK(cosine.fraction_at(30) == doctest::Approx(0.0));
     CHECK(Rewiring{.fraction = 0.4}.fraction_at(12345) == 0.4);
+  }
+
+  TEST_CASE("what is left open follows from the length of the training") {
+    const Rewiring open;
+    CHECK(!open.due(1000));
+    CHECK(open.for_total_steps(0).interval == 0);
+    CHECK(open.for_total_steps(600).interval == 50);
+    CHECK(open.for_total_steps(600).stop == 450);
+    CHECK(open.for_total_steps(1).interval == 1);
+    CHECK(open.for_total_steps(60'000).interval == 1000);
+    CHECK(open.for_total_steps(601).stop == 450);
+    const Rewiring given = Rewiring{.interval = 7, .start = 100, .stop = 200}.for_total_steps(600);
+    CHECK(given.interval == 7);
+    CHECK(given.stop == 200);
+    CHECK(Rewiring{.start = 1000}.for_total_steps(600).stop == 1001);
+    const Schedule linear{ScheduleKind::linear};
+    CHECK(linear.factor(5) == 1.0);
+    CHECK(linear.for_total_steps(10).factor(5) == doctest::Approx(0.5));
+    CHECK(Schedule{ScheduleKind::linear, 0, 20}.for_total_steps(10).factor(5) == doctest::Approx(0.75));
   }
 
   TEST_CASE("state slots and width") {

@@ -8,6 +8,7 @@
 #include "kernels.cuh"
 #include "orders.h"
 
+using sparsexmc::bfloat16;
 using namespace sparsexmc::cuda;
 using namespace sparsexmc::cuda::test;
 
