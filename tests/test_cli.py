@@ -349,7 +349,7 @@ def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path, number: 
     _, error = process.communicate()
     assert process.returncode == 128 + number, error
     assert ("interrupted" if number == signal.SIGINT else f"ended by {number.name}") in error
-    assert "m.training holds the model of epoch" in error and "Traceback" not in error
+    assert "m.training holds the model of the best epoch" in error and "Traceback" not in error
     assert metrics.exists() and not (tmp_path / "m").exists()
     assert run("evaluate", tmp_path / "m.training", directory / "npz") == 0
     assert run("train", directory / "npz", "-o", tmp_path / "m", *SMALL) == 0

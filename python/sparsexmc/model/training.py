@@ -26,7 +26,7 @@ from . import defaults, toml
 from .model import Model
 from .preparation import Preparation
 from .settings import FREQUENCY, Settings, check
-from .storage import check_place
+from .storage import MANIFEST_FILE, check_place
 
 Wanted = Settings | Mapping[str, Any] | str | PathLike[str] | None
 
@@ -206,8 +206,8 @@ class TrainingRun:
             )
         except KeyboardInterrupt as interrupt:
             kept = "no epoch was saved"
-            if best is not None and best.epoch is not None and self._output is not None:
-                kept = f"{best.place} holds the model of epoch {best.epoch}"
+            if best is not None and self._output is not None and best.is_there():
+                kept = f"{best.place} holds the model of the best epoch so far"
             why = str(interrupt) or "interrupted"
             interrupt.args = (f"{why} at step {self.classifier.step:,}; {kept}",)
             raise
@@ -252,14 +252,16 @@ class _BestEpoch(Callback):
 
     def __init__(self, run: TrainingRun, place: Path) -> None:
         self.place = place
-        self.epoch: int | None = None
         self._run = run
 
     def on_epoch(self, classifier: Any, info: EpochInfo) -> None:
         """After every epoch."""
         if info.improved:
             self._run.network(classifier).save(self.place)
-            self.epoch = info.epoch
+
+    def is_there(self) -> bool:
+        """Whether a model has been saved. An interrupt may come between the saving and the return of `save`."""
+        return (self.place / MANIFEST_FILE).is_file()
 
     def remove(self) -> None:
         """Remove what was saved: the output has it now."""
