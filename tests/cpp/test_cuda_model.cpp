@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "device/device_guard.h"
 #include "scratch_directory.h"
@@ -308,4 +309,24 @@ TEST_CASE("CUDA: after a failed launch every call names the failure") {
   fail_launch(0);
   CHECK_THROWS_WITH_AS(classifier.progress(), doctest::Contains("checkpoint"), DeviceError);
   CHECK_THROWS_AS(feed.start(classifier, 1), DeviceError);
+}
+
+TEST_CASE("what the host keeps of a model on a GPU is planned and measured too") {
+  if (!has_cuda()) return;
+  ClassifierConfig config = config_on("cuda");
+  config.auxiliary = MetaClassifier{.clusters = 3, .weight = 0.4, .steps = 100};
+  config.rewiring = Rewiring{};  // rigl, which keeps batches
+  config.num_instances = 50;
+  const std::vector<int64_t> counts(num_labels, 1);
+  Classifier classifier(config, {.counts = counts.data()});
+  size_t planned = 0;
+  std::set<std::string> names;
+  for (const MemoryEntry& entry : classifier.memory_plan().host_entries) {
+    planned += entry.bytes;
+    names.insert(entry.name);
+  }
+  CHECK(names == std::set<std::string>{"auxiliary.clusters", "label_counts", "label_order", "label_rows",
+                                       "rewiring.kept_positives"});
+  CHECK(classifier.context().host_pool().statistics().peak == planned);
+  CHECK(plan(config_on("cpu")).host_entries.empty());
 }
