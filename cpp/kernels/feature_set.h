@@ -40,7 +40,7 @@ class FeatureSet {
   int64_t words_;
 };
 
-/// What a group has before its features are chosen: nothing.
+/// The state of a group before its features are chosen: nothing.
 struct NoFeatures {
   SPARSEXMC_HD bool has(int64_t) const { return false; }
 };

@@ -66,7 +66,7 @@ class LossSum {
     sum_ = sum_ + M::log1p_nonnegative(q_);
     q_ = Number{};
   }
-  /// What was summed since the last call, and starts anew. Totals over many calls belong in fp64.
+  /// The sum since the last call; starts anew. Totals over many calls belong in fp64.
   SPARSEXMC_FORMULA float drain() {
     flush();
     const float total = M::sum(sum_);

@@ -1,6 +1,6 @@
 // Table of contents of the device code: parameter structs and one function per kernel and device.
 // Pointers are device memory. [a, b] is row-major; "[H, ldx]" has ldx >= the batch with zero columns after it.
-// What the products read ("compute" below) is bf16 or fp32; sums are fp32 everywhere. On the CPU the matrices of a
+// Products read bf16 or fp32 ("compute" below); sums are fp32 everywhere. On the CPU the matrices of a
 // batch are fp32 whatever `compute` says: its fused step rounds them as it packs them, and everything else there is
 // fp32. Where a struct has `skip`, a kernel on a GPU does nothing when *skip is not 0: the batch held NaN or Inf, and
 // the host does not wait to learn of it. The CPU's host logic looks before it goes on and passes null.

@@ -8,7 +8,7 @@
 
 namespace sparsexmc::rng {
 
-/// What a number is for; part of the key, so that no two uses share a stream. Values are fixed by the checkpoints.
+/// The purpose of a number; part of the key, so that no two uses share a stream. Values are fixed by the checkpoints.
 enum class Purpose : uint32_t {
   weights = 1,
   indices = 2,

@@ -1,4 +1,4 @@
-// What a device offers besides kernels: memory, copies, events. One overload per device tag; on the CPU most are
+// The services of a device besides kernels: memory, copies, events. One overload per device tag; on the CPU most are
 // trivial. Where a Context or an event is taken, its device must be the thread's current one (enter_device); what
 // destructors call is noexcept, finds its device itself and is silent about one that has failed.
 #pragma once
@@ -75,7 +75,7 @@ void destroy_event(Cuda, void* event) noexcept;
 /// The context's stream waits for what is now queued on `other` (a stream handle of the same device).
 void wait_for_stream(Cpu, Context& context, Stream other);
 void wait_for_stream(Cuda, Context& context, Stream other);
-/// Is what is queued on the stream recorded into a graph instead of run? Streams of other libraries may be.
+/// Whether work queued on the stream is recorded into a graph instead of run. Streams of other libraries may be.
 bool is_captured(Cpu, Stream stream);
 bool is_captured(Cuda, Stream stream);
 /// Waits for the context's stream. @throws DeviceError if its work failed

@@ -24,7 +24,7 @@ struct Cut {
   uint32_t key = 0;
   int64_t ties = 0;
 
-  /// Is this key among them? To be asked once per position, in order.
+  /// Whether this key is among them; to be asked once per position, in order.
   SPARSEXMC_HD bool takes(uint32_t k) { return k < key || (k == key && ties-- > 0); }
 };
 

@@ -20,7 +20,7 @@ namespace checkpoint {
 struct OpenModel;
 }
 
-/// What config.json records of a part.
+/// The record of a part in config.json.
 struct PartRecord {
   uint64_t bytes = 0;
   std::string sha256;  ///< empty: a file that older versions put beside a checkpoint of format 1, which lists no hash

@@ -20,7 +20,7 @@ namespace checkpoint {
 struct OpenModel;
 }
 
-/// What a classifier is told about its labels when it is made: arrays of num_labels by user label id, unless said
+/// Data about its labels that a classifier is made with: arrays of num_labels by user label id, unless said
 /// otherwise; null: not given.
 struct LabelData {
   const int64_t* order = nullptr;   ///< internal row -> user id, a permutation; null: by descending counts, then by id
@@ -30,7 +30,7 @@ struct LabelData {
   const int64_t* clusters = nullptr;  ///< of the meta-classifier; null: equally long runs of rows of the internal order
 };
 
-/// What one rewiring did to a segment.
+/// The effect of one rewiring on a segment.
 struct RewiringRecord {
   int64_t step;
   int segment;
@@ -98,7 +98,7 @@ class Classifier {
   const MemoryPlan& memory_plan() const;
   /// False: loaded for prediction only. Training, eval_step, regroup, set_lr and save throw ArgumentError then.
   bool trainable() const;
-  /// What the products read: ClassifierConfig::compute_dtype, or the device's own choice.
+  /// The dtype that products read: ClassifierConfig::compute_dtype, or the device's own choice.
   DType compute_dtype() const;
 
   /// One fused step: forward, loss, gradients, update, and rewiring when due. Waits for the result.
@@ -138,7 +138,7 @@ class Classifier {
   void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
   void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
 
-  /// What the hidden layer gives the output layer in prediction. Any number of rows.
+  /// The hidden layer's output in prediction, which the output layer reads. Any number of rows.
   /// @param out [n, hidden units] float32 in host memory
   /// @throws ArgumentError, TypeError
   void hidden_activations(const TensorView& embeddings, float* out);

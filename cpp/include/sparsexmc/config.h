@@ -89,7 +89,7 @@ struct Rewiring {
   /// The same for a training of that many steps, 0 if they are not known: what was left open follows from them. While
   /// they are not known, an open interval rewires nothing, and an open stop stands for never.
   Rewiring for_total_steps(int64_t steps) const;
-  /// Is there a rewiring after the step that made the count of finished steps `step`?
+  /// Whether a rewiring follows the step that made the count of finished steps `step`.
   bool due(int64_t step) const;
   /// Share to change at that point.
   double fraction_at(int64_t step) const;
@@ -155,7 +155,7 @@ struct ClassifierConfig {
   Schedule schedule;
   std::optional<Rewiring> rewiring;
   DType weight_dtype = DType::float32;  ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
-  /// What the products of training the output layer read; none: float32 on the CPU, bfloat16 on CUDA. On the CPU
+  /// The dtype that products read when the output layer trains; none: float32 on the CPU, bfloat16 on CUDA. On the CPU
   /// bfloat16 takes processors with matrix units (AMX); others give the same products, more slowly than float32.
   std::optional<DType> compute_dtype;
   InitialBias initial_bias;   ///< with BCE a value near the log-odds of a label starts calmer

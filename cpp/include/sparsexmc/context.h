@@ -1,4 +1,4 @@
-// What every operation runs in: device, stream, memory pools, worker threads.
+// The context of every operation: device, stream, memory pools, worker threads.
 #pragma once
 
 #include <cstddef>

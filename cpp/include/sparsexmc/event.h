@@ -11,13 +11,13 @@ class Event {
  public:
   /// Nothing at all; it has passed.
   Event() = default;
-  /// What is queued on `stream` now. On the CPU nothing ever is.
+  /// Marks the work that is queued on `stream` now. On the CPU nothing ever is.
   Event(Device device, Stream stream);
   Event(Event&& other) noexcept;
   Event& operator=(Event&& other) noexcept;
   ~Event();
 
-  /// Has it all run?
+  /// Whether it has all run.
   bool passed() const;
   /// Work that is queued on `stream` from now on runs after it.
   void hold_back(Stream stream) const;

@@ -6,7 +6,7 @@
 
 namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
-/// Is a ranked before b? A strict total order: score descending, then user label id ascending.
+/// Whether a is ranked before b. A strict total order: score descending, then user label id ascending.
 SPARSEXMC_INLINE bool before(const kernels::Candidate& a, const kernels::Candidate& b) {
   return a.score > b.score || (a.score == b.score && a.label < b.label);
 }

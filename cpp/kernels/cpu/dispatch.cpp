@@ -49,7 +49,7 @@ struct Isa {
 };
 
 #if defined(__x86_64__)
-/// Has the CPU matrix units for int8 and bf16, does the system save their registers, and may this process use them?
+/// Whether the CPU has matrix units for int8 and bf16, the system saves their registers, and this process may use them.
 /// Linux wants to be asked, since their state makes signal frames larger.
 bool matrix_units() {
 #if defined(__linux__) && defined(SYS_arch_prctl)

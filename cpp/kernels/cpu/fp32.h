@@ -1,4 +1,4 @@
-// What only the CPU backend decides: everything is fp32, and how the columns of a batch are padded and handled.
+// Decisions of the CPU backend alone: everything is fp32, and how the columns of a batch are padded and handled.
 #pragma once
 
 #include "kernels.h"

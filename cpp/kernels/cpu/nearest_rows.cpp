@@ -20,7 +20,7 @@ int64_t padded(int64_t batch) { return round_up(batch, column_padding); }
 
 // A byte is exact in bf16. A query is the sum of two numbers of 8 bits, so that its products are as good as in fp32.
 
-/// What the workers share, carved from floats.
+/// Scratch that the workers share, carved from floats.
 struct Queries {
   float* rest;      // [features, ldx]: what rounding left
   Bf16* left[2];    // left panels [batch, features]: rounded, and the rest rounded

@@ -11,7 +11,7 @@ namespace sparsexmc::cpu::SPARSEXMC_ISA {
 
 #if defined(__AMX_BF16__)
 
-/// What was stored before is in memory: the compilers' intrinsics do not say that they read it.
+/// Makes sure that earlier stores are in memory: the compilers' intrinsics do not say that they read it.
 SPARSEXMC_INLINE void stored(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
 
 /// The matrix unit, configured for whole tiles while this lives.

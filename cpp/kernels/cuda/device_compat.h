@@ -1,5 +1,6 @@
-// What kernels may use. The same source builds with nvcc for a GPU, or with a C++ compiler under SPARSEXMC_CUDA_SHIM,
-// where the threads of a block run as fibers on the host (tests/shim): tests without a GPU run the very kernels.
+// The vocabulary of kernels. The same source builds with nvcc for a GPU, or with a C++ compiler under
+// SPARSEXMC_CUDA_SHIM, where the threads of a block run as fibers on the host (tests/shim): tests without a GPU run the
+// very kernels.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a card offers to a block, and how many clusters of such blocks run at once.
+// The resources that a card offers to a block, and how many clusters of such blocks run at once.
 #pragma once
 
 #include <cstdlib>

@@ -6,7 +6,7 @@
 
 namespace sparsexmc::cuda {
 
-/// What an update needs besides the gradient.
+/// Everything that an update needs besides the gradient.
 struct UpdateArguments {
   kernels::OptimizerStep optimizer;
   uint64_t seed, step;  // of the rounding

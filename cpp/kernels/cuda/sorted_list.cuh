@@ -10,12 +10,13 @@ namespace sparsexmc::cuda {
 
 using kernels::Candidate;
 
-/// Is a ranked before b? A strict total order: score descending, then user label id ascending. NaN is before nothing.
+/// Whether a is ranked before b. A strict total order: score descending, then user label id ascending. NaN is before
+/// nothing.
 SPARSEXMC_DEVICE bool before(const Candidate& a, const Candidate& b) {
   return a.score > b.score || (a.score == b.score && a.label < b.label);
 }
 
-/// What an unused place holds: ranked after every label.
+/// The content of an unused place: ranked after every label.
 SPARSEXMC_DEVICE Candidate no_candidate() { return {__uint_as_float(0xFF800000u), 0xFFFFFFFFu}; }
 
 /// In one access of 8 bytes.

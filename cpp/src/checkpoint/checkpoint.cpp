@@ -56,7 +56,7 @@ bool fits(const NamedTensor& stored, const NamedTensor& expected) {
   return stored.shape == expected.shape && (stored.dtype == expected.dtype || converts);
 }
 
-/// Is what the files hold exactly what the model has?
+/// Refuses files that hold anything else than exactly the model's tensors.
 TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsReader& model,
                   const SafetensorsReader& optimizer, const std::string& path) {
   TensorIndex index;

@@ -1,4 +1,4 @@
-// What may be replaced: the files of directories that we wrote, and nothing of anybody else's.
+// Directories that may be replaced: those that we wrote, and nothing of anybody else's.
 #pragma once
 
 #include <functional>

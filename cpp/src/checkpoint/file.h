@@ -43,9 +43,9 @@ class Directory {
   int fd() const { return fd_.get(); }
   Directory duplicate() const;
   bool contains(const std::string& name) const;
-  /// What is in it, without "." and "..", in ascending order.
+  /// Names in it, without "." and "..", in ascending order.
   std::vector<std::string> names() const;
-  /// Are both the same directory, whatever names it has had?
+  /// Whether both are the same directory, whatever names it has had.
   bool is_same(const Directory& other) const;
   /// Waits until the names in it are on the disk.
   void sync() const;

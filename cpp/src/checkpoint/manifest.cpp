@@ -87,7 +87,7 @@ std::map<std::string, PartRecord> parse_parts(const Json& json, int64_t version,
   return parts;
 }
 
-/// What every version of our format has; the rest may differ between versions.
+/// Whether a document has what every version of our format has; the rest may differ between versions.
 bool is_our_format(const Json& document) {
   return document.is_object() && document.value("format", Json()) == format_name;
 }

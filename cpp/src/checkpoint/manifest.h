@@ -20,7 +20,7 @@ inline constexpr const char* labels_file = "labels.txt";
 inline constexpr const char* card_file = "README.md";
 inline constexpr const char* classifier_files[] = {model_file, optimizer_file, labels_file, card_file};
 
-/// What the command line of version 0.1 put beside a checkpoint of format 1, which does not list it.
+/// Files that the command line of version 0.1 put beside a checkpoint of format 1, which does not list them.
 inline constexpr const char* legacy_files[] = {"run.toml", "features.npz", "vocabulary.json", "linear.npz",
                                                "neighbors.npz"};
 

@@ -49,7 +49,7 @@ OpenModel open_all(Directory directory) {
   return {std::move(directory), std::move(text), std::move(manifest), std::move(files)};
 }
 
-/// Does the path still lead to this directory?
+/// Whether the path still leads to this directory.
 bool is_in_place(const Directory& directory, const std::string& path) {
   try {
     return find_directory(path).is_same(directory);

@@ -1,4 +1,4 @@
-// What writing and reading a classifier's tensors both ask of them.
+// Questions about a classifier's tensors that writing and reading share.
 #pragma once
 
 #include <algorithm>

@@ -14,8 +14,8 @@
 namespace sparsexmc {
 namespace {
 
-/// What the NVIDIA driver says. Asked once, and only when somebody wants CUDA: initialising it in a process makes CUDA
-/// unusable in its forked children.
+/// The answer of the NVIDIA driver. Asked once, and only when somebody wants CUDA: initialising it in a process makes
+/// CUDA unusable in its forked children.
 struct DriverProbe {
   std::string problem;            // empty: there is a driver with at least one card
   int version = 0;                // 1000 * major + 10 * minor

@@ -1,4 +1,4 @@
-// What all layers are told about a batch.
+// Sizes of a batch, which all layers are told.
 #pragma once
 
 #include <cstdint>

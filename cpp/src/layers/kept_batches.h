@@ -28,7 +28,7 @@ class KeptBatches {
   /// @param stored dtype of the inputs
   KeptBatches(const ClassifierConfig& config, Context& context, Buffers& buffers, DType stored);
 
-  /// Is the batch that makes the count of finished steps `step` to be kept? True if a rewiring comes within
+  /// Whether the batch that makes the count of finished steps `step` is to be kept: if a rewiring comes within
   /// grow_batches steps, this one included.
   bool wanted(int64_t step, int64_t total_steps) const;
   /// Makes room for what keep() will copy, before the step changes anything. @throws MemoryPlanError

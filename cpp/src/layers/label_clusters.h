@@ -1,4 +1,4 @@
-// What the meta-classifier learns: the cluster of every label, and from it the positives of a batch.
+// The meta-classifier's targets: the cluster of every label, and from it the positives of a batch.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What a layer says of each of its tensors, once. The memory plan, state, checkpoints and regrouping read these lists.
+// The declaration of a layer's tensors, each once. The memory plan, state, checkpoints and regrouping read these lists.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@ enum class Layout {
   host_table  // only the host reads it: in the pool on the CPU, beside the device's memory elsewhere
 };
 
-/// What training does with a tensor.
+/// The role of a tensor in training.
 enum class Role { constant, trained, optimizer_state };
 
-/// What a line of a tensor belongs to: regrouping moves lines of rows, and a shard holds those of its rows and groups.
+/// The owner of a line of a tensor: regrouping moves lines of rows, and a shard holds those of its rows and groups.
 enum class Per { nothing, row, group };
 
 struct TensorSpec {
@@ -50,8 +50,8 @@ std::vector<std::string> state_slots(const OptimizerConfig& optimizer);
 /// A slot of a trained tensor: "optimizer.<name>.<slot>", laid out as the tensor.
 TensorSpec slot_of(const TensorSpec& tensor, const std::string& slot);
 
-/// What a classifier holds of `specs`. Trainable: all, and after every trained tensor its optimizer state. Otherwise
-/// those that prediction reads.
+/// The tensors among `specs` that a classifier holds. Trainable: all, and after every trained tensor its optimizer
+/// state. Otherwise those that prediction reads.
 std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const OptimizerConfig& optimizer, bool trainable);
 
 }  // namespace sparsexmc

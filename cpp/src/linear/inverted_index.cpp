@@ -39,7 +39,7 @@ bool any_above(const float* products, float least) {
   return above != 0;
 }
 
-/// What a worker needs for a query: the products with all columns, zero between queries, and the best so far.
+/// A worker's scratch for a query: the products with all columns, zero between queries, and the best so far.
 struct Search {
   std::vector<float> products;
   std::vector<int64_t> touched;

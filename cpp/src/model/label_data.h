@@ -1,4 +1,4 @@
-// What follows from LabelData: a number per label, by user label id.
+// Numbers per label that follow from LabelData, by user label id.
 #pragma once
 
 #include <vector>

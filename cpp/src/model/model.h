@@ -20,7 +20,7 @@
 namespace sparsexmc {
 
 struct Model {
-  /// What a model is made from. Restored: its tensors are written next, and nothing else is known of its labels.
+  /// The source of a model. Restored: its tensors are written next, and nothing else is known of its labels.
   struct Origin {
     LabelData labels = {};
     bool restored = false;

@@ -35,7 +35,7 @@ std::string format_bytes(size_t bytes) {
   return text;
 }
 
-/// What the sizes depend on besides the configuration.
+/// The device and its machine, on which sizes depend besides the configuration.
 template <class Tag>
 struct Target {
   Tag tag;
@@ -45,7 +45,7 @@ struct Target {
   DType stored;    // of a batch's matrices
   bool trainable;  // or made for prediction only
 
-  /// Does the host see the device's memory? Then what it prepares lies there at once, with room for sorting.
+  /// Whether the host sees the device's memory. Then its preparations lie there at once, with room for sorting.
   static constexpr bool is_cpu = std::is_same_v<Tag, kernels::Cpu>;
   int64_t positives(const ClassifierConfig& config) const {
     return (is_cpu ? 2 : 1) * config.batch_size * config.labels_per_instance;
@@ -57,7 +57,7 @@ class PlanBuilder {
   explicit PlanBuilder(bool is_cpu) : is_cpu_(is_cpu) {}
 
   void add(const std::string& name, int64_t count, size_t element) { add_to(plan.entries, name, count, element); }
-  /// What only the host reads.
+  /// A table that only the host reads.
   void add_host_table(const std::string& name, int64_t count, size_t element) {
     add_to(is_cpu_ ? plan.entries : plan.host_entries, name, count, element);
   }
@@ -115,7 +115,7 @@ void plan_topk(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>
   b.add("topk.ids", places, sizeof(int64_t));
 }
 
-/// What a training step needs beside the tensors.
+/// Buffers of a training step, beside the tensors.
 template <class Tag>
 void plan_step(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
                const kernels::StepSizes& step, int64_t biases) {

@@ -1,4 +1,4 @@
-// What a classifier does for prediction: checks, then the model's work on its device.
+// The classifier's side of prediction: checks, then the model's work on its device.
 #include "model/arguments.h"
 #include "model/classifier_impl.h"
 #include "model/label_data.h"

@@ -9,7 +9,7 @@
 
 namespace sparsexmc {
 
-/// What a step leaves on the device.
+/// The outcome of a step, on the device.
 struct StepOutcome {
   double loss;            // summed over labels and instances
   double auxiliary_loss;  // summed over clusters and instances
@@ -23,7 +23,7 @@ inline constexpr const char* outcome_name = "batch.outcome";
 /// outcome.
 class StepResults {
  public:
-  /// What must be known of a step when its outcome comes.
+  /// A pending step: everything that is needed when its outcome comes.
   struct Step {
     int64_t ticket = 0;
     int64_t batch = 0;
@@ -38,7 +38,7 @@ class StepResults {
 
   /// Makes sure of host memory for outcomes, before a step changes anything. @throws MemoryPlanError
   void reserve();
-  /// Is there no place for one more pending step?
+  /// Whether there is no place for one more pending step.
   bool full() const { return pending_.size() == slots; }
   /// The oldest pending step; 0 if there is none.
   int64_t oldest_pending() const { return pending_.empty() ? 0 : pending_.front().step.ticket; }

@@ -1,5 +1,5 @@
-// What training adds to a model: the order of things in a step, and everything that lasts from one step to the next
-// beside the weights and the optimizer's state.
+// The part that training adds to a model: the order of things in a step, and everything that lasts from one step to the
+// next beside the weights and the optimizer's state.
 #pragma once
 
 #include <optional>
@@ -33,7 +33,7 @@ class Trainer {
   const KeptBatches& kept() const { return kept_; }
 
  private:
-  /// What a step and an evaluation begin with: sizes and positives, and an outcome of zero.
+  /// The beginning of a step and of an evaluation: sizes and positives, and an outcome of zero.
   OutputBatch prepare(const LabelsView& labels, int64_t rows, bool dropout);
   /// Loss and dX. @param optimizer null: nothing is updated
   float* output_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer);

@@ -1,4 +1,4 @@
-// What a classifier does for training: checks, then the trainer's work on the model's device.
+// The classifier's side of training: checks, then the trainer's work on the model's device.
 #include <numeric>
 #include <vector>
 

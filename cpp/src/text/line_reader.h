@@ -21,7 +21,7 @@ class LineReader {
   explicit LineReader(std::string path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "rb")) {
     if (file_ == nullptr) fail_to_read();
     std::setvbuf(file_, nullptr, _IONBF, 0);  // the block below is the buffer
-    // What cannot seek (a pipe) has size 0: it is only used to reserve memory.
+    // A pipe, which cannot seek, has size 0: the size is only used to reserve memory.
     if (std::fseek(file_, 0, SEEK_END) == 0) {
       file_bytes_ = std::ftell(file_);
       std::rewind(file_);

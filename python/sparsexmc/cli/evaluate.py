@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """What models are measured on: test instances, and the training labels [N, L] where they are known.
+    """The task that models are measured on: test instances, and the training labels [N, L] where they are known.
 
     Label ids are those of the model; labels that it does not know come after its own.
     """

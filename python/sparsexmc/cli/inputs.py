@@ -1,4 +1,4 @@
-"""What the commands read: data sets, features without labels, saved models."""
+"""Inputs of the commands: data sets, features without labels, saved models."""
 
 from __future__ import annotations
 

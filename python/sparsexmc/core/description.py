@@ -1,4 +1,4 @@
-"""What a classifier is made of, in words for people."""
+"""The layers and the optimizer of a classifier, in words for people."""
 
 from __future__ import annotations
 

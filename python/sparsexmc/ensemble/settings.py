@@ -1,4 +1,4 @@
-"""What stands beside a network, as a file can say it; numbers may be left to tuning."""
+"""Settings of the parts beside a network, as a file can hold them; numbers may be left to tuning."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class EnsembleTraining:
         return Neighbors(X, Y, votes, **self._options)
 
     def _choose(self, best: Tuning) -> None:
-        """What gets no weight need not be trained, nor be there in prediction."""
+        """Take the best setting. A part without weight need not be trained, nor be there in prediction."""
         if self.linear.enabled:
             assert best.cost is not None
             weight = best.weights.linear

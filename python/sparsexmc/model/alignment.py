@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int64]
 
 
 class Labelled(Protocol):
-    """What has labels: a model or a data set."""
+    """A model or a data set: anything that has labels."""
 
     @property
     def num_labels(self) -> int:

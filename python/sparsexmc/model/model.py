@@ -1,4 +1,4 @@
-"""What a training makes: a network, what stands beside it, and the way from texts or features to label names."""
+"""The product of a training: a network, the parts beside it, and the way from texts or features to label names."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Model:
         return self.ranker(network_alone).topk(features, k, filter=filter, label_weights=label_weights)
 
     def features(self, X: Any) -> Any:
-        """What the classifier reads for texts, token counts or features X; raises as `topk`."""
+        """Prepare texts, token counts or features X as the classifier reads them; raises as `topk`."""
         return self.preparation.features(X, self.classifier)
 
     def propensity_weights(self, alpha: float = 1.0, *, A: float = A, B: float = B) -> npt.NDArray[np.float64]:

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, DTypeError
 
 @dataclass(frozen=True)
 class Preparation:
-    """What inputs pass through before a classifier reads them.
+    """The steps that inputs pass through before a classifier reads them.
 
     Attributes:
         vectorizer: counts the tokens of raw texts; None: the model reads no texts.
