@@ -352,7 +352,8 @@ def test_interrupt_keeps_a_whole_model(directory: Path, tmp_path: Path, number: 
     assert "m.training holds the model of the best epoch" in error and "Traceback" not in error
     assert metrics.exists() and not (tmp_path / "m").exists()
     assert run("evaluate", tmp_path / "m.training", directory / "npz") == 0
-    assert run("train", directory / "npz", "-o", tmp_path / "m", *SMALL) == 0
+    assert run("train", directory / "npz", "-o", tmp_path / "m", *SMALL) == 2  # what was saved is not lost unasked
+    assert run("train", directory / "npz", "-o", tmp_path / "m", *SMALL, "--force") == 0
     assert not (tmp_path / "m.training").exists()
 
 

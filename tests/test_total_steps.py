@@ -93,3 +93,31 @@ def test_for_data_is_the_network_of_train() -> None:
     with pytest.raises(sx.ArgumentError, match="a row of each"):
         sx.Classifier.for_data(counts[:3], labels)
     assert sx.Classifier.for_data(counts, labels, fan_in=16, dense_labels=2).config["fan_in"] == 16
+
+
+def test_another_length_forgets_the_batches_kept_for_the_old_one(tmp_path: Path) -> None:
+    """RigL keeps the last batches before a rewiring; a length that moves it must not leave them beside new ones."""
+    c = sx.Classifier(FEATURES, 400, fan_in=8, dense_labels=0, batch_size=16, device="cpu")
+    labels = sp.csr_matrix((np.ones(ROWS, np.float32), (np.arange(ROWS), np.arange(ROWS) * 5)), shape=(ROWS, 400))
+    for total in (247, 260, 500, 1300):
+        c.total_steps = total
+        for _ in range(19):
+            c.train_step(X[:16], labels[:16])
+        c.save(tmp_path / "model")
+        c = sx.Classifier.load(tmp_path / "model")
+    c.fit(X, labels, 20, validation=None, progress=False)
+    assert c.rewirings
+
+
+def test_a_model_is_trained_further(tmp_path: Path) -> None:
+    """The schedule of the first training has ended; the second has one of its own."""
+    counts, labels = make_split(400, 1)
+    data = sx.data.Dataset(counts, labels)
+    model = sx.train(data, settings={"model": {"hidden": 16}, "training": {"epochs": 2}}, progress=False)
+    model.save(tmp_path / "model")
+    loaded = sx.load(tmp_path / "model")
+    before = loaded.classifier.state_dict()
+    loaded.fit(data, 1, validation=None, progress=False)
+    after = loaded.classifier.state_dict()
+    assert any((before[name] != after[name]).any() for name in before if name.endswith(".weights"))
+    assert loaded.linear is not None and loaded.neighbors is not None

@@ -1,6 +1,7 @@
 #include "layers/kept_batches.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -79,6 +80,8 @@ void KeptBatches::reserve(const std::vector<SegmentPositives>& positives) {
 
 void KeptBatches::keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
                        const std::vector<SegmentShape>& segments, const LabelOrder& labels) {
+  if (static_cast<int64_t>(entries_.size()) >= rewiring_->kept_batches())
+    throw std::logic_error("more batches are kept for a rewiring than the plan has room for");
   const int64_t used = used_positives();
   Positive* place = positives_ + used;
   for (size_t s = 0; s < positives.size(); ++s)

@@ -46,7 +46,11 @@ void Classifier::set_lr(double lr) {
 void Classifier::set_total_steps(int64_t steps) {
   impl_->training("setting total_steps");
   check_total_steps(steps);
-  impl_->run_settled([&] { impl_->model.progress.total_steps = steps; });
+  impl_->run_settled([&] {
+    // Batches were kept for the next rewiring, which now comes at another step or not at all.
+    if (steps != impl_->model.progress.total_steps) impl_->trainer->kept().clear();
+    impl_->model.progress.total_steps = steps;
+  });
 }
 
 void Classifier::set_progress(const Progress& progress) {

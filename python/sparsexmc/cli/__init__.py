@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
-        print(f"sparsexmc: {interrupt or 'interrupted'}", file=sys.stderr)
+        print(f"sparsexmc: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         if args.debug or not _is_expected(error):

@@ -231,6 +231,8 @@ class Model:
             X = data
         if cutoffs is None:
             cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
+        if not len(cutoffs):
+            raise ArgumentError("cutoffs is empty; pass values of k such as (1, 3, 5), or None")
         if filter is not None:
             filter = filter[:, : self.num_labels]
         ranker = self.ranker(network_alone)
@@ -255,8 +257,8 @@ class Model:
             options: further arguments of `Classifier.fit`.
 
         Raises:
-            ArgumentError, DTypeError: data that is not for this model, labels that it does not know, or as
-                `Classifier.fit`.
+            ArgumentError, DTypeError: data that is not for this model, labels that it does not know, a schedule that
+                has ended, or as `Classifier.fit`.
         """
         dataset = align(self.preparation.dataset(opening.open_data(data)), self)
         if dataset.num_labels > self.num_labels:
@@ -264,12 +266,29 @@ class Model:
                 f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "
                 f"{(dataset.label_names or [''])[self.num_labels]!r}; leave them out, or train anew"
             )
+        self._require_rate()
         X = self.features(dataset.X)
         options = {"filter": dataset.filter, **options}
         history = self.classifier.fit(X, dataset.Y, epochs, **options)
         parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
-        self._ensemble, self.history = parts.finish(), history
+        try:
+            self._ensemble = parts.finish()
+        except BaseException:
+            if self.neighbors is not None and self.neighbors.votes.space == "hidden":
+                self._set_parts(self.linear, None)  # they compare by a hidden layer that is no more
+            raise
+        self.history = history
         return history
+
+    def _require_rate(self) -> None:
+        """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
+        schedule = self.classifier.config["schedule"]
+        ended = 0 < schedule["total_steps"] <= self.classifier.step
+        if schedule["kind"] != "constant" and ended and schedule["final_share"] == 0:
+            raise ArgumentError(
+                f"the schedule of this model ended at step {schedule['total_steps']} with a learning rate of 0, so "
+                "nothing would be learned; train anew, with schedule.total_steps left open"
+            )
 
     def _settled_parts(self) -> tuple[LinearSettings, NeighborsSettings]:
         """The settings of the parts that there are, with their present weights."""

@@ -57,9 +57,10 @@ class Preparation:
         if is_text(X) or (self.vectorizer is not None and isinstance(X, Sequence) and len(X) == 0):
             X = self.require_vectorizer("X").counts(list(X))
         if not hasattr(X, "shape") or len(X.shape) != 2:
+            texts = ", or a list of texts" if self.vectorizer is not None else ""
             raise DTypeError(
-                f"X is a {type(X).__name__}; pass a scipy sparse matrix or an array [n, {classifier.in_features}]"
-                + (", or a list of texts" if self.vectorizer is not None else "")
+                f"X is a {type(X).__name__}{_shape_of(X)}; pass a scipy sparse matrix or an array "
+                f"[n, {classifier.in_features}]{texts}"
             )
         if sp.issparse(X) != classifier.sparse_input:
             wanted, came = ("sparse", "dense") if classifier.sparse_input else ("dense", "sparse")
@@ -90,6 +91,10 @@ class Preparation:
         if self.vectorizer is None:
             return weights
         return f"{weights} of {len(self.vectorizer.terms):,} terms of raw text"
+
+
+def _shape_of(X: Any) -> str:
+    return f" of shape {X.shape}" if hasattr(X, "shape") else ""
 
 
 def is_text(X: Any) -> bool:

@@ -119,10 +119,16 @@ def check(table: Mapping[str, Any]) -> None:
     model = table.get("model", {})
     for key, kind in _kinds(model).items():
         value = model.get(key)
-        if value is None or value in (toml.NONE, toml.AUTO):
+        if value is None or (isinstance(value, str) and value in (toml.NONE, toml.AUTO)):
+            continue
+        if key == "positive_weights" and not isinstance(value, Mapping):  # an array, one number a label
             continue
         toml.check_table(value, f"model.{key}")
-        known = {field.name for field in fields(kind)} | ({"name"} if key == "optimizer" else set())
+        known = {field.name for field in fields(kind)}
+        if key == "optimizer":
+            named = "name" in value  # otherwise the optimizer of the defaults is meant, whichever that is
+            known = known if named else {field.name for each in _OPTIMIZERS.values() for field in fields(each)}
+            known |= {"name"}
         toml.check_keys(value, known, "key", f"model.{key}.")
 
 
@@ -147,6 +153,7 @@ def _model(section: Mapping[str, Any]) -> ModelSettings:
 
 
 def _construct(kind: type, key: str, table: Mapping[str, Any]) -> Any:
+    toml.check_keys(table, {field.name for field in fields(kind)} | {"name"}, "key", f"model.{key}.")
     values = {name: toml.given(value) for name, value in table.items() if not (key == "optimizer" and name == "name")}
     for field in fields(kind):
         if field.default is MISSING and field.default_factory is MISSING and field.name not in values:
@@ -164,6 +171,10 @@ def _table(value: Any, *, concise: bool) -> toml.Table:
         item = getattr(value, field.name)
         if concise and field.default is not MISSING and type(item) is type(field.default) and item == field.default:
             continue
+        if field.name == "hidden" and isinstance(item, int):
+            item = Hidden(item)
+        if field.name == "positive_weights" and isinstance(item, str):
+            item = Propensity()
         if isinstance(item, Hidden | Schedule | Rewiring | MetaClassifier | Propensity | SGD | Adam):
             table[field.name] = _table(item, concise=concise)
         else:

@@ -9,6 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from os import PathLike, fspath
 from typing import Any
 
@@ -84,11 +85,15 @@ def normalise(table: Mapping[str, Any]) -> Table:
     model = table.get("model")
     if not isinstance(model, dict):
         return table
-    if model.get("positive_weights") == "propensity":
+    if isinstance(model.get("positive_weights"), str) and model["positive_weights"] == "propensity":
         model["positive_weights"] = {}
     for key, name in SHORTHAND.items():
         value = model.get(key)
-        if key in model and not isinstance(value, Mapping) and value not in (None, NONE, AUTO):
+        if is_dataclass(value) and not isinstance(value, type):
+            model[key] = {field.name: getattr(value, field.name) for field in fields(value)}
+            if key == "optimizer":
+                model[key]["name"] = type(value).__name__.lower()
+        elif not (value is None or isinstance(value, Mapping) or (isinstance(value, str) and value in (NONE, AUTO))):
             model[key] = {name: value}
     return table
 

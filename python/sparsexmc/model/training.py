@@ -106,10 +106,25 @@ class TrainingRun:
         base: Mapping[str, Any] | None = None,
     ) -> None:
         wanted = wanted_table(settings)
-        self._output = None if output is None else check_place(output, replace=force)
-        opened = open_data(data)
+        self._lock: ModelLock | None = None
+        self._output: Path | None = None
+        if output is not None:
+            self._lock = ModelLock(output)  # first of all, so that a second training is refused at once
+        try:
+            if output is not None:
+                self._output = check_place(output, replace=force)
+                check_place(_best_place(self._output), replace=force)
+            self._prepare(open_data(data), wanted, base or {})
+            self.classifier = self._create()
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    def _prepare(self, opened: Dataset | TextDataset, wanted: toml.Table, base: Mapping[str, Any]) -> None:
+        """Set everything but the classifier."""
         self.dataset, vectorizer = _counted(opened, wanted)
-        tables = toml.merge(defaults.for_data(self.dataset.X, self.dataset.Y).to_table(), toml.normalise(base or {}))
+        tables = toml.merge(defaults.for_data(self.dataset.X, self.dataset.Y).to_table(), toml.normalise(base))
         self.settings = Settings.from_table(toml.merge(tables, wanted))
         self._check_sizes()
         self.preparation = Preparation.fit(vectorizer, self.dataset.X, self.settings.data)
@@ -119,7 +134,6 @@ class TrainingRun:
         training, model = self.settings.training, self.settings.model
         per_epoch = steps_per_epoch(self.X.shape[0], training.batch_size or model.batch_size, training.validation)
         self.steps = training.epochs * per_epoch
-        self.classifier = self._create()
 
     def train(
         self,
@@ -140,13 +154,17 @@ class TrainingRun:
             KeyboardInterrupt: it was interrupted; the output is as it was before, and the message says what is kept.
         """
         with ExitStack() as stack:
-            if self._output is not None:
-                stack.enter_context(ModelLock(self._output))
+            if self._lock is not None:
+                stack.enter_context(self._lock)
             best = self._best_epoch(stack, keep_epochs)
-            history = self._fit(best, metrics_file, callbacks, progress)
-            model = self._model(history, best)
-            if self._output is not None:
-                model.save(self._output)
+            try:
+                history = self._fit(best, metrics_file, callbacks, progress)
+                model = self._model(history, best)
+                if self._output is not None:
+                    model.save(self._output)
+            except KeyboardInterrupt as interrupt:
+                self._explain(interrupt, best)
+                raise
             if best is not None:
                 best.remove()
             return model
@@ -165,7 +183,9 @@ class TrainingRun:
 
     def _create(self) -> Classifier:
         settings = self.settings.model
-        arguments = settings.for_total_steps(self.steps).arguments()
+        # Of what follows from the length only the meta-classifier must know it now: `fit` tells the others, so that a
+        # later training has a length of its own.
+        arguments = settings.arguments() | {"auxiliary": settings.for_total_steps(self.steps).auxiliary}
         if settings.label_order != FREQUENCY and settings.fan_in is not None:
             arguments["label_order"] = cluster_labels(
                 self.X,
@@ -181,7 +201,7 @@ class TrainingRun:
     def _best_epoch(self, stack: ExitStack, keep_epochs: bool) -> _BestEpoch | None:
         validated = self.settings.training.validation is not None
         if self._output is not None and keep_epochs:
-            return _BestEpoch(self, Path(f"{self._output}.training"))
+            return _BestEpoch(self, _best_place(self._output))
         if validated:  # which epoch was best is known only later
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="sparsexmc-"))
             return _BestEpoch(self, Path(place) / "best")
@@ -194,29 +214,31 @@ class TrainingRun:
         callbacks: Sequence[Any],
         progress: bool | None,
     ) -> History:
-        try:
-            return self.classifier.fit(
-                self.X,
-                self.dataset.Y,
-                callbacks=[*callbacks, *([] if best is None else [best])],
-                metrics_file=metrics_file,
-                progress=progress,
-                filter=self.dataset.filter,
-                **self.settings.training.arguments(),
-            )
-        except KeyboardInterrupt as interrupt:
-            kept = "no epoch was saved"
-            if best is not None and self._output is not None and best.is_there():
-                kept = f"{best.place} holds the model of the best epoch so far"
-            why = str(interrupt) or "interrupted"
-            interrupt.args = (f"{why} at step {self.classifier.step:,}; {kept}",)
-            raise
+        return self.classifier.fit(
+            self.X,
+            self.dataset.Y,
+            callbacks=[*callbacks, *([] if best is None else [best])],
+            metrics_file=metrics_file,
+            progress=progress,
+            filter=self.dataset.filter,
+            **self.settings.training.arguments(),
+        )
+
+    def _explain(self, interrupt: KeyboardInterrupt, best: _BestEpoch | None) -> None:
+        """Put into the interrupt's message where it came and what is kept."""
+        kept = "no epoch was saved"
+        if best is not None and self._output is not None and best.is_saved():
+            kept = f"{best.place} holds the model of the best epoch so far"
+        step = f" at step {self.classifier.step:,}" if hasattr(self, "classifier") else ""
+        interrupt.args = (f"{str(interrupt) or 'interrupted'}{step}; {kept}",)
 
     def _model(self, history: History, best: _BestEpoch | None) -> Model:
         """The best epoch, with what stands beside it."""
         threads = self.settings.model.num_threads
         if best is not None and history.epochs and history.best_epoch != history.epochs[-1].epoch:
-            self.classifier = Classifier.load(best.place, self.classifier.device, threads or 0)
+            device = self.classifier.device
+            del self.classifier  # two of them may be more than the device holds
+            self.classifier = Classifier.load(best.place, device, threads or 0)
         parts = EnsembleTraining(
             self.classifier,
             self.X,
@@ -253,19 +275,32 @@ class _BestEpoch(Callback):
     def __init__(self, run: TrainingRun, place: Path) -> None:
         self.place = place
         self._run = run
+        self._found = self._written()
 
     def on_epoch(self, classifier: Any, info: EpochInfo) -> None:
         """After every epoch."""
         if info.improved:
             self._run.network(classifier).save(self.place)
 
-    def is_there(self) -> bool:
-        """Whether a model has been saved. An interrupt may come between the saving and the return of `save`."""
-        return (self.place / MANIFEST_FILE).is_file()
+    def is_saved(self) -> bool:
+        """Whether this training has saved a model. An interrupt may come before `save` returns."""
+        return self._written() not in (None, self._found)
+
+    def _written(self) -> tuple[int, int] | None:
+        try:
+            status = (self.place / MANIFEST_FILE).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     def remove(self) -> None:
         """Remove what was saved: the output has it now."""
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+def _best_place(output: Path) -> Path:
+    """Where the best epoch so far stands until the output is written."""
+    return output.with_name(f"{output.name}.training")
 
 
 def wanted_table(settings: Wanted) -> toml.Table:

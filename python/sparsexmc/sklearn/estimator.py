@@ -163,6 +163,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
             X, y: as in `fit`, with the same columns in every call.
             classes: all classes that may come; the first call needs them unless `y` is an indicator matrix.
         """
+        if self.ensemble or getattr(self, "ensemble_", None) is not None:
+            raise ArgumentError("ensemble=True needs all data at once; call fit, or leave it out for partial_fit")
         first = not hasattr(self, "classifier_")
         X, y = self._checked(X, y, reset=first)
         if first:
@@ -177,8 +179,6 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _start_stream(self, X: Any, y: Any, classes: npt.ArrayLike | None) -> None:
-        if self.ensemble:
-            raise ArgumentError("ensemble=True needs all data at once; call fit, or leave it out for partial_fit")
         if self.tfidf is True:
             raise ArgumentError("tfidf=True needs all data at once; call fit, or weigh the counts before partial_fit")
         if classes is None and y.ndim == 1:

@@ -52,6 +52,8 @@ class OutputLayer(ClassifierModule):
         ranks: in a process group of several, "refuse" to train, as every rank would train a layer of its own, or
             "gather" the batches: every rank then takes the same step on all of them, for which `batch_size` has to have
             room, and the layers stay equal. The loss is that of all; the gradient suits DistributedDataParallel.
+        total_steps: length of the training in steps, from which follows what `rewiring` and `schedule` leave open: the
+            default rewiring does nothing before it is known. Settable later, as `classifier.total_steps`.
 
     Attributes:
         classifier: the `sparsexmc.Classifier` inside, to save, look at its memory, or predict with.
@@ -70,6 +72,7 @@ class OutputLayer(ClassifierModule):
         accumulate: str = "step",
         on_nonfinite: str = "skip",
         ranks: str = "refuse",
+        total_steps: int | None = None,
         device: str | torch.device | None = None,
         **options: Any,
     ) -> None:
@@ -96,6 +99,10 @@ class OutputLayer(ClassifierModule):
         if isinstance(place, torch.device) and place.type not in ("cpu", "cuda"):
             raise DeviceError(f'OutputLayer runs on the CPU or on a CUDA device, not on {place}; pass device="cpu"')
         self._set_classifier(Classifier(in_features, num_labels, device=str(place), **options))
+        self.classifier.total_steps = total_steps
+        rewiring = self.classifier.config["rewiring"]
+        if total_steps is None and rewiring is not None and not rewiring["interval"]:
+            _log.info("no connection is rewired before total_steps, the length of the training, is known")
         self.update, self.accumulate, self.on_nonfinite, self.ranks = update, accumulate, on_nonfinite, ranks
         self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
         self._anchor = torch.zeros((), requires_grad=True)  # so that every loss of a step has a backward

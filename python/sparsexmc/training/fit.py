@@ -98,6 +98,8 @@ def fit(  # the method Classifier.fit
         ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, a label id out of range, an unwritable output.
         CheckpointError: the checkpoint could not be written.
     """
+    if not self._engine.trainable:
+        raise ArgumentError("fit: this classifier was loaded for prediction only; load it with trainable=True")
     if epochs is not None:
         require_int("epochs", epochs, 1)
     if patience is not None:
@@ -127,11 +129,11 @@ def fit(  # the method Classifier.fit
     epochs = epochs_for_data(features.count, self.num_labels) if epochs is None else epochs
     steps = math.ceil(len(rows) / batch_size)
     first = math.ceil((self.step + self.skipped) / steps) + 1
-    self.total_steps = self.step + epochs * steps
     history = History(judge.metric if judge else None)
     with ExitStack() as stack:
         log = stack.enter_context(closing(MetricsFile(metrics_file)))
         bar = stack.enter_context(closing(Progress(progress, len(rows) * epochs, first + epochs - 1)))
+        self.total_steps = self.step + epochs * steps
         log.write({"event": "start", "step": self.step, "instances": len(rows), "batch_size": batch_size})
         for epoch in range(first, first + epochs):
             order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
