@@ -16,7 +16,7 @@ endif()
 # -fno-math-errno, -fno-trapping-math: let the compiler vectorise selects; rounding is untouched (no -ffast-math).
 set(SPARSEXMC_KERNEL_FLAGS -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra)
 
-function(sparsexmc_add_cpu_kernels target)
+function(sparsexmc_add_cpu_kernels)
   foreach(isa IN LISTS SPARSEXMC_CPU_ISAS)
     set(library sparsexmc_cpu_${isa})
     add_library(${library} OBJECT ${ARGN} cpp/kernels/cpu/table.cpp)
@@ -24,6 +24,5 @@ function(sparsexmc_add_cpu_kernels target)
     target_compile_options(${library} PRIVATE ${SPARSEXMC_KERNEL_FLAGS} ${SPARSEXMC_CPU_FLAGS_${isa}}
       $<$<BOOL:${SPARSEXMC_WARNINGS_AS_ERRORS}>:-Werror>)
     target_include_directories(${library} PRIVATE cpp/include cpp/kernels cpp/src)
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${library}>)
   endforeach()
 endfunction()

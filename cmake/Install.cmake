@@ -4,12 +4,14 @@ include(CMakePackageConfigHelpers)
 if(SKBUILD)
   set(prefix sparsexmc/)
   set(CMAKE_INSTALL_LIBDIR lib)
+  set(namelink NAMELINK_SKIP)  # a wheel holds no links: the one file has the name that programs ask for
 else()
   include(GNUInstallDirs)
   set(prefix "")
-  set_target_properties(sparsexmc PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  set_target_properties(sparsexmc PROPERTIES VERSION ${PROJECT_VERSION})
 endif()
-install(TARGETS sparsexmc EXPORT sparsexmcTargets LIBRARY DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}
+set_target_properties(sparsexmc PROPERTIES SOVERSION ${PROJECT_VERSION_MAJOR})
+install(TARGETS sparsexmc EXPORT sparsexmcTargets LIBRARY DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR} ${namelink}
   INCLUDES DESTINATION ${prefix}include)
 install(DIRECTORY cpp/include/sparsexmc DESTINATION ${prefix}include)
 install(EXPORT sparsexmcTargets NAMESPACE sparsexmc:: DESTINATION ${prefix}${CMAKE_INSTALL_LIBDIR}/cmake/sparsexmc)

@@ -16,32 +16,33 @@
 
 namespace sparsexmc::formulas {
 
-/// The loss of one logit u that should be low: log(1 + factor) + term, with a factor in [0, 1] (0 for losses without a
-/// logarithm). A positive, whose logit z should be high, is u = -z, and its derivative -slope.
+/// The loss of one logit: log(1 + factor) + term, with a factor in [0, 1] (0 for losses without a logarithm).
 template <class M>
 struct LogitLoss {
-  typename M::Number slope;  // scale * dloss/du
+  typename M::Number slope;  // scale * dloss/dz
   typename M::Number factor;
   typename M::Number term;
 };
 
-/// log(1 + e^u) as log(1 + e^-|u|) + max(u, 0), which never overflows; the derivative is sigma(u).
+/// log(1 + e^u) with u = z, or -z for a positive, as log(1 + e^-|z|) + max(u, 0), which never overflows. Its derivative
+/// is sigma(u), or -sigma(u).
 template <class M>
-SPARSEXMC_FORMULA LogitLoss<M> logistic_loss(typename M::Number u, float scale) {
-  const typename M::Number e = M::exp_nonpositive(M::negative_abs(u)), r = M::reciprocal(1.0f + e);
-  return {(u > 0.0f ? r : e * r) * scale, e, M::larger(u, typename M::Number{})};
+SPARSEXMC_FORMULA LogitLoss<M> logistic_loss(typename M::Number z, bool positive, float scale) {
+  const typename M::Number e = M::exp_nonpositive(M::negative_abs(z)), r = M::reciprocal(1.0f + e);
+  const typename M::Number u = positive ? -z : z;
+  return {(u > 0.0f ? r : e * r) * (positive ? -scale : scale), e, M::larger(u, typename M::Number{})};
 }
 
-/// max(0, 1 + u)^2
+/// max(0, 1 + u)^2 with u = z, or -z for a positive.
 template <class M>
-SPARSEXMC_FORMULA LogitLoss<M> squared_hinge_loss(typename M::Number u, float scale) {
-  const typename M::Number margin = M::larger(1.0f + u, typename M::Number{});
-  return {margin * (2.0f * scale), typename M::Number{}, margin * margin};
+SPARSEXMC_FORMULA LogitLoss<M> squared_hinge_loss(typename M::Number z, bool positive, float scale) {
+  const typename M::Number margin = M::larger(1.0f + (positive ? -z : z), typename M::Number{});
+  return {margin * ((positive ? -2.0f : 2.0f) * scale), typename M::Number{}, margin * margin};
 }
 
 template <class M>
-SPARSEXMC_FORMULA LogitLoss<M> logit_loss(Loss loss, typename M::Number u, float scale) {
-  return loss == Loss::bce ? logistic_loss<M>(u, scale) : squared_hinge_loss<M>(u, scale);
+SPARSEXMC_FORMULA LogitLoss<M> logit_loss(Loss loss, typename M::Number z, bool positive, float scale) {
+  return loss == Loss::bce ? logistic_loss<M>(z, positive, scale) : squared_hinge_loss<M>(z, positive, scale);
 }
 
 /// Sums the losses of many logits without a logarithm for each: a running q with 1 + q = product of (1 + factor), which

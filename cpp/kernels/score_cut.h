@@ -47,15 +47,17 @@ struct CutDigit {
 };
 
 /// The connections of one group that go: those that the segment's cut takes, but no more than the weakest `room`.
+/// @param own receives the group's part of the segment's cut  @param n receives their number
 /// @param below, equal how many keys of the group lie below the segment's cut, and at it
-/// @param ties left at the segment's cut  @param n receives their number
-/// @param lowest lowest(n) is the cut through the group's own keys that takes n
-template <class Int, class Lowest>
-SPARSEXMC_HD Cut group_cut(Int below, Int equal, Int room, uint32_t key, int64_t& ties, Int& n, Lowest&& lowest) {
+/// @param key of the segment's cut  @param ties left at it
+/// @returns whether `own` holds; else the cut through the group's own keys that takes n is wanted
+template <class Int>
+SPARSEXMC_HD bool group_cut(Cut& own, Int& n, Int below, Int equal, Int room, uint32_t key, int64_t& ties) {
   equal = static_cast<Int>(smaller<int64_t>(equal, ties));
   ties -= equal;
-  n = smaller(below + equal, room);
-  return n == below + equal ? Cut{key, equal} : lowest(n);
+  own = {key, equal};
+  n = smaller<Int>(below + equal, room);
+  return n == below + equal;
 }
 
 }  // namespace sparsexmc

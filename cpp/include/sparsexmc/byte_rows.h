@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "sparsexmc/context.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 
 namespace sparsexmc {
@@ -27,7 +28,7 @@ struct ByteRows {
 /// @param context a CPU's, whose threads do the work
 /// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError
-void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k, float* products, int64_t* numbers,
-                      Context& context, const std::function<void()>& poll = nullptr);
+SPARSEXMC_API void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k, float* products,
+                                    int64_t* numbers, Context& context, const std::function<void()>& poll = nullptr);
 
 }  // namespace sparsexmc

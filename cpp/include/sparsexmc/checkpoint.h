@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "sparsexmc/export.h"
+
 namespace sparsexmc {
 
 class Classifier;
@@ -27,7 +29,7 @@ struct PartRecord {
 };
 
 /// A new part of a model directory, written from its beginning to its end.
-class PartWriter {
+class SPARSEXMC_API PartWriter {
  public:
   /// Goes through a buffer: what the disk refuses comes up here or in close().
   /// @throws CheckpointError
@@ -38,14 +40,14 @@ class PartWriter {
 
  private:
   friend class ModelWriter;
-  struct Impl;
+  struct SPARSEXMC_HIDDEN Impl;
   explicit PartWriter(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<Impl> impl_;
 };
 
 /// Writes a model into a temporary directory beside its place; publish() puts it there in one step. Destroyed before
 /// that, everything vanishes, open parts included, and what was there stays.
-class ModelWriter {
+class SPARSEXMC_API ModelWriter {
  public:
   /// Makes the temporary directory and missing parents, and removes what killed processes left of saving to `path`.
   /// @throws CheckpointError if `path` is a file, or a directory that is no model, or that holds a file which its model
@@ -70,13 +72,13 @@ class ModelWriter {
 
  private:
   friend class PartWriter;
-  struct Impl;
+  struct SPARSEXMC_HIDDEN Impl;
   std::shared_ptr<Impl> impl_;
 };
 
 /// A model directory whose parts are all open, and have the sizes and hashes that config.json lists. It stays readable
 /// when the directory is replaced meanwhile.
-class ModelReader {
+class SPARSEXMC_API ModelReader {
  public:
   /// @throws CheckpointError if a part is missing, damaged, foreign or not listed; hidden files are not parts
   explicit ModelReader(const std::string& path);
@@ -98,7 +100,7 @@ class ModelReader {
 
 /// A directory of files that are no model, such as a data set: complete in a temporary directory first, then put into
 /// its place in one step.
-class DirectoryWriter {
+class SPARSEXMC_API DirectoryWriter {
  public:
   /// @param names the files that such a directory may hold: only a directory of these and of hidden files is replaced
   /// @throws CheckpointError as ModelWriter
@@ -112,20 +114,20 @@ class DirectoryWriter {
   void publish();
 
  private:
-  struct Impl;
+  struct SPARSEXMC_HIDDEN Impl;
   std::unique_ptr<Impl> impl_;
 };
 
 /// Puts a directory back that a process set aside when it was killed, where the file system cannot exchange names.
 /// ModelWriter, ModelReader and DirectoryWriter do so themselves.
-void recover_directory(const std::string& path);
+SPARSEXMC_API void recover_directory(const std::string& path);
 
 /// Names by user label id; empty if the checkpoint was saved without.
 /// @throws CheckpointError as ModelReader
-std::vector<std::string> load_label_names(const std::string& path);
+SPARSEXMC_API std::vector<std::string> load_label_names(const std::string& path);
 
 /// The text of config.json.
 /// @throws CheckpointError as ModelReader
-std::string read_checkpoint_info(const std::string& path);
+SPARSEXMC_API std::string read_checkpoint_info(const std::string& path);
 
 }  // namespace sparsexmc

@@ -10,6 +10,7 @@
 
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/plan.h"
 #include "sparsexmc/tensor_view.h"
 
@@ -67,7 +68,7 @@ struct Progress {
 };
 
 /// A tensor of the model as the checkpoint names it.
-struct NamedTensor {
+struct SPARSEXMC_API NamedTensor {
   std::string name;  ///< e.g. "segments.1.weights"
   DType dtype;
   std::vector<int64_t> shape;
@@ -75,12 +76,13 @@ struct NamedTensor {
 };
 
 /// The tensors that a checkpoint of such a classifier holds, in its order. @param kept of Progress
-std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& kept);
+SPARSEXMC_API std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config,
+                                                          const std::vector<KeptBatchSize>& kept);
 
 /// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
 /// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown:
 /// every later call throws DeviceError.
-class Classifier {
+class SPARSEXMC_API Classifier {
  public:
   /// Checks the configuration and the plan, then allocates exactly the plan and initialises the weights.
   /// @param context where it lives, perhaps beside others; config's device must be the context's and num_threads 0 or
@@ -199,7 +201,7 @@ class Classifier {
   /// Of a checkpoint, which brings what LabelData would as tensors.
   Classifier(const ClassifierConfig& config, const Restored& how);
 
-  struct Impl;
+  struct SPARSEXMC_HIDDEN Impl;
   std::unique_ptr<Impl> impl_;
 };
 

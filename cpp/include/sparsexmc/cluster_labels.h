@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -32,9 +33,9 @@ struct LabelClustering {
 /// @param Y as many rows as X
 /// @returns [num_labels] internal row -> label id
 /// @throws ArgumentError, TypeError
-std::vector<int64_t> cluster_labels(const TensorView& X, const LabelsView& Y, int64_t num_labels,
-                                    const LabelClustering& clustering, ThreadPool& pool);
-std::vector<int64_t> cluster_labels(const CsrView& X, const LabelsView& Y, int64_t num_labels,
-                                    const LabelClustering& clustering, ThreadPool& pool);
+SPARSEXMC_API std::vector<int64_t> cluster_labels(const TensorView& X, const LabelsView& Y, int64_t num_labels,
+                                                  const LabelClustering& clustering, ThreadPool& pool);
+SPARSEXMC_API std::vector<int64_t> cluster_labels(const CsrView& X, const LabelsView& Y, int64_t num_labels,
+                                                  const LabelClustering& clustering, ThreadPool& pool);
 
 }  // namespace sparsexmc

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 
 namespace sparsexmc {
@@ -49,7 +50,7 @@ struct OptimizerConfig {
 /// `total_steps`.
 enum class ScheduleKind { constant, linear, cosine };
 
-struct Schedule {
+struct SPARSEXMC_API Schedule {
   ScheduleKind kind = ScheduleKind::constant;
   int64_t warmup_steps = 0;
   int64_t total_steps = 0;  ///< > warmup_steps; 0: of the training (Classifier::set_total_steps), and until then 1
@@ -76,7 +77,7 @@ enum class RewiringScope { layer, group };
 enum class FractionSchedule { constant, cosine };
 
 /// Dropping weak connections and growing new ones (SET: Mocanu et al. 2018; RigL: Evci et al. 2020).
-struct Rewiring {
+struct SPARSEXMC_API Rewiring {
   RewiringMethod method = RewiringMethod::rigl;
   double fraction = 0.3;  ///< share of the connections changed each time, in (0, 1)
   FractionSchedule fraction_schedule = FractionSchedule::cosine;  ///< without a stop the share is constant
@@ -131,7 +132,7 @@ struct Propensity {
 /// A dense layer over clusters of labels on the input of the output layer, which shapes what is in front of both early
 /// in training (Ullah et al. 2024). Its loss is the BCE of "the instance has a positive in this cluster", summed over
 /// clusters and averaged over instances as the main loss is over labels; the total is main + weight_at(step) * it.
-struct MetaClassifier {
+struct SPARSEXMC_API MetaClassifier {
   int64_t clusters = 0;  ///< their number
   double weight = 0.4;   ///< at the first step; decreases to 0 along half a cosine
   int64_t steps = 0;     ///< from this step on the weight is 0, and the layer rests
@@ -139,7 +140,7 @@ struct MetaClassifier {
   double weight_at(int64_t step) const;
 };
 
-struct ClassifierConfig {
+struct SPARSEXMC_API ClassifierConfig {
   int64_t in_features = 0;  ///< width of the embeddings, or number of sparse features
   int64_t num_labels = 0;
   std::optional<int64_t> fan_in;  ///< none: every label is dense

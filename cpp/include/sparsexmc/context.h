@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "sparsexmc/device.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/memory_pool.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -12,7 +13,7 @@ namespace sparsexmc {
 
 /// Owns a stream, the pools and the threads. Several classifiers may share one; their calls must then take turns, as
 /// those of one classifier do.
-class Context {
+class SPARSEXMC_API Context {
  public:
   /// @param num_threads see ThreadPool
   /// @param memory_limit bytes of pool(); 0: none

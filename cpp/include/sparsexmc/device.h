@@ -3,11 +3,13 @@
 
 #include <string>
 
+#include "sparsexmc/export.h"
+
 namespace sparsexmc {
 
 enum class DeviceKind { cpu, cuda };
 
-struct Device {
+struct SPARSEXMC_API Device {
   DeviceKind kind = DeviceKind::cpu;
   int index = 0;
 
@@ -25,12 +27,12 @@ struct Stream {
 };
 
 /// Why CUDA cannot be used here, in one line; empty if it can.
-std::string cuda_unavailable_reason();
+SPARSEXMC_API std::string cuda_unavailable_reason();
 
 /// The instruction set whose kernels run on this CPU, e.g. "x86-64-v3 (AVX2)"; SPARSEXMC_CPU_ISA overrides the choice.
-std::string cpu_level();
+SPARSEXMC_API std::string cpu_level();
 
 /// Do the kernels use matrix units of this CPU (AMX), for which products of bfloat16 are many times faster?
-bool cpu_matrix_units();
+SPARSEXMC_API bool cpu_matrix_units();
 
 }  // namespace sparsexmc

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "sparsexmc/device.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/memory_pool.h"
 
 namespace sparsexmc {
 
 /// Everything that was queued on a stream up to some moment.
-class Event {
+class SPARSEXMC_API Event {
  public:
   /// Nothing at all; it has passed.
   Event() = default;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -20,7 +21,8 @@ namespace sparsexmc {
 /// @param columns [n, count]; -1 in those places
 /// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError
-void largest_products(const CsrView& postings, const CsrView& queries, const LabelsView* excluded, int64_t count,
-                      float* products, int64_t* columns, ThreadPool& pool, const std::function<void()>& poll = nullptr);
+SPARSEXMC_API void largest_products(const CsrView& postings, const CsrView& queries, const LabelsView* excluded,
+                                    int64_t count, float* products, int64_t* columns, ThreadPool& pool,
+                                    const std::function<void()>& poll = nullptr);
 
 }  // namespace sparsexmc

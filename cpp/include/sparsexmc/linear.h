@@ -7,6 +7,7 @@
 #include <span>
 
 #include "sparsexmc/csr_matrix.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -30,7 +31,7 @@ using Poll = std::function<void()>;  // called now and then; what it throws ends
 /// Training alternates between `search` and `solve`, usually a few times. What one has found the next starts from, also
 /// at another cost or with more instances. Does not depend on the number of threads. Besides copies of X and Y it holds
 /// about 12 * negatives bytes per instance and search.
-class LinearTraining {
+class SPARSEXMC_API LinearTraining {
  public:
   /// @param X [N, D], finite  @param Y N rows  @param held instances that take no part before `admit_held`
   /// @throws ArgumentError
@@ -54,12 +55,13 @@ class LinearTraining {
   CsrMatrix take_weights();  ///< moves them out; nothing else may be called then
 
  private:
-  struct Impl;
+  struct SPARSEXMC_HIDDEN Impl;
   std::unique_ptr<Impl> impl_;
 };
 
 /// `rounds` >= 1 times search and solve. Throws ArgumentError.
-CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                       double cost, int64_t rounds, ThreadPool& pool, const Poll& poll = nullptr);
+SPARSEXMC_API CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels,
+                                     const LinearOptions& options, double cost, int64_t rounds, ThreadPool& pool,
+                                     const Poll& poll = nullptr);
 
 }  // namespace sparsexmc

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sparsexmc/device.h"
+#include "sparsexmc/export.h"
 
 namespace sparsexmc {
 
@@ -25,7 +26,7 @@ struct MemorySource {
 };
 
 /// Page-aligned host memory, huge pages for large blocks.
-MemorySource host_memory();
+SPARSEXMC_API MemorySource host_memory();
 
 struct MemoryEntry {
   std::string name;
@@ -44,7 +45,7 @@ struct MemoryStatistics {
 class MemoryPool;
 
 /// Owns one block; gives it back when destroyed.
-class Allocation {
+class SPARSEXMC_API Allocation {
  public:
   Allocation() = default;
   Allocation(Allocation&& other) noexcept;
@@ -67,7 +68,7 @@ class Allocation {
 };
 
 /// Named allocations with a limit and statistics. Thread-safe. Blocks outlive the pool object if still held.
-class MemoryPool {
+class SPARSEXMC_API MemoryPool {
  public:
   static constexpr size_t granularity = 256;
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 
 namespace sparsexmc {
@@ -13,8 +14,8 @@ namespace sparsexmc {
 /// @param num_train N, at least 3, so that C > 0
 /// @param a, b A >= 0 and B > 0; 0.55 and 1.5 suit most sets
 /// @throws ArgumentError
-std::vector<double> inverse_propensities(const int64_t* counts, int64_t num_labels, int64_t num_train, double a,
-                                         double b);
+SPARSEXMC_API std::vector<double> inverse_propensities(const int64_t* counts, int64_t num_labels, int64_t num_train,
+                                                       double a, double b);
 
 /// All metrics at one cut-off k, as shares in [0, 1]. Those with propensities are 0 when none were given.
 struct MetricsAtK {
@@ -30,7 +31,7 @@ struct MetricsAtK {
 
 /// Sums over instances in fp64 and integer counts per label, so the batches in which the instances come make no
 /// difference beyond rounding. Holds 4 (1 + 2 |ks|) bytes per label.
-class RankingMetrics {
+class SPARSEXMC_API RankingMetrics {
  public:
   /// @param ks cut-offs, each >= 1, reported in this order
   /// @param inverse_propensities empty, or one positive weight per label

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 #include "sparsexmc/thread_pool.h"
 
@@ -19,7 +20,7 @@ struct Votes {
 
 /// An index of who contributes to which label, row by row: candidates with a score of their own, and neighbors with a
 /// vote. It is built once and ranks with any scores, similarities and weights.
-class VoteIndex {
+class SPARSEXMC_API VoteIndex {
  public:
   /// @param ids [rows, width] labels of the candidates; -1: none
   /// @param instances [rows, count] neighbors as largest_products gives them

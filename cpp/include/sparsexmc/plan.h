@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "sparsexmc/config.h"
+#include "sparsexmc/export.h"
 #include "sparsexmc/memory_pool.h"
 
 namespace sparsexmc {
 
-struct MemoryPlan {
+struct SPARSEXMC_API MemoryPlan {
   std::vector<MemoryEntry> entries;  ///< of the device, in order of allocation, rounded to the pool's granularity
   /// For a model on a GPU: tables that only the host reads, in Context::host_pool(). On the CPU they are `entries`.
   std::vector<MemoryEntry> host_entries;
@@ -27,6 +28,6 @@ struct MemoryPlan {
 /// @param trainable false: of a classifier that only predicts, see Classifier::load
 /// @throws ArgumentError as ClassifierConfig::check; MemoryPlanError if config.memory_limit is below the plan: the
 ///         message holds the table and the knobs that would make it fit.
-MemoryPlan plan(const ClassifierConfig& config, bool trainable = true);
+SPARSEXMC_API MemoryPlan plan(const ClassifierConfig& config, bool trainable = true);
 
 }  // namespace sparsexmc

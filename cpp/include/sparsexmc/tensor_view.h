@@ -5,15 +5,16 @@
 #include <cstdint>
 
 #include "sparsexmc/device.h"
+#include "sparsexmc/export.h"
 
 namespace sparsexmc {
 
 enum class DType { float32, float16, bfloat16, uint8, uint16, uint32, int32, int64 };
 
 /// Bytes per element.
-size_t dtype_size(DType dtype);
+SPARSEXMC_API size_t dtype_size(DType dtype);
 /// The NumPy spelling, e.g. "float32".
-const char* dtype_name(DType dtype);
+SPARSEXMC_API const char* dtype_name(DType dtype);
 
 /// A C-contiguous matrix [rows, cols].
 struct TensorView {

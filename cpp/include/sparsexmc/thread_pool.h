@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "sparsexmc/export.h"
+
 namespace sparsexmc {
 
 /// Runs loops over independent items. Threads start on the first parallel loop, survive between loops, and start anew
 /// in a forked child. Items are handed out dynamically, so nothing may depend on which worker runs an item.
-class ThreadPool {
+class SPARSEXMC_API ThreadPool {
  public:
   static constexpr int max_threads = 4096;
 
@@ -29,7 +31,7 @@ class ThreadPool {
   void run(int64_t items, void (*body)(void* argument, int64_t item, int worker), void* argument);
 
  private:
-  struct State;
+  struct SPARSEXMC_HIDDEN State;
   std::unique_ptr<State> state_;
   int num_threads_;
 };

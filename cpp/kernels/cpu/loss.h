@@ -13,7 +13,7 @@ template <Loss loss, bool masked>
 SPARSEXMC_INLINE Vec negative_vector(Vec z, float scale, VecI mask, LossSum& total) {
   constexpr bool ends = loss == Loss::squared_hinge;  // there is no loss below -1: a logit for the lanes that are off
   if constexpr (masked && ends) z = mask ? z : broadcast(-1.0f);
-  formulas::LogitLoss<VectorMath> l = formulas::logit_loss<VectorMath>(loss, z, scale);
+  formulas::LogitLoss<VectorMath> l = formulas::logit_loss<VectorMath>(loss, z, false, scale);
   if constexpr (masked && !ends) {
     l.slope = mask ? l.slope : Vec{};
     l.factor = mask ? l.factor : Vec{};

@@ -132,18 +132,17 @@ void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int wor
       Index* index = indices + group * s.fan_in;
       drop_keys(keys, s, r.feature_scales(), group, index);
       int64_t n = smaller(per_group, room);
-      const auto lowest_of_group = [&](int64_t count) { return lowest(keys, s.fan_in, count); };
       Cut own;
+      bool known = false;
       if (p.scope == RewiringScope::layer) {
         int64_t below = 0, equal = 0;  // keys at the segment's cut
         for (int64_t f = 0; f < s.fan_in; ++f) {
           below += keys[f] < cut.key;
           equal += keys[f] == cut.key;
         }
-        own = group_cut(below, equal, room, cut.key, ties, n, lowest_of_group);
-      } else {
-        own = lowest_of_group(n);
+        known = group_cut(own, n, below, equal, room, cut.key, ties);
       }
+      if (!known) own = lowest(keys, s.fan_in, n);
       if (n == 0) continue;
       if (p.method == RewiringMethod::rigl) {
         const GradientScratch gradient = r.gradient(worker);

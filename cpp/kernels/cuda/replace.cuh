@@ -88,8 +88,9 @@ SPARSEXMC_DEVICE void replace(const kernels::Segment& s, int64_t group, const Gr
   const int64_t first = group * s.fan_in;
   for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads) set_feature(s, group, i, l.index[i]);
   move_rows(elements<W>(s.weights) + first * size, l.from, fan_in, size);
-  for (const StoredTensor& state : s.weight_state)
-    if (exists(state)) move_rows(elements<float>(state) + first * size, l.from, fan_in, size);
+  // Not a loop over s.weight_state itself, which would copy the kernel's parameters to local memory.
+  for (float* state : {elements<float>(s.weight_state[0]), elements<float>(s.weight_state[1])})
+    if (state != nullptr) move_rows(state + first * size, l.from, fan_in, size);
   __syncthreads();
 }
 

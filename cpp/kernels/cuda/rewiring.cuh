@@ -126,14 +126,13 @@ rewire_kernel(const RewireArguments a) {
         lists.keys[i] = drop_key<W>(s, a.scales, group * fan_in + i);
       __syncthreads();
       int n = static_cast<int>(smaller<int64_t>(a.per_group, room));
-      const auto lowest = [&](int count) { return select.lowest(lists.keys, fan_in, count); };
       Cut own;
+      bool known = false;
       if (layer) {
         const KeyCounts counts(select, lists.keys, fan_in, cut.key);
-        own = group_cut(counts.below, counts.equal, room, cut.key, ties, n, lowest);
-      } else {
-        own = lowest(n);
+        known = group_cut(own, n, counts.below, counts.equal, room, cut.key, ties);
       }
+      if (!known) own = select.lowest(lists.keys, fan_in, n);
       if (n > 0) {
         select.partition(lists.keys, fan_in, own, [&](int place, bool taken, int rank) {
           if (taken)

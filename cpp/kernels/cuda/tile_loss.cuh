@@ -75,9 +75,9 @@ class TileLoss {
 
   /// scale * dloss/dz of a logit, with its loss into `sum`.
   SPARSEXMC_DEVICE float gradient(float z, bool positive, LossSum& sum) const {
-    const formulas::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, positive ? -z : z, scale_);
+    const formulas::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, z, positive, scale_);
     sum.add(loss_, l);
-    return positive ? -l.slope : l.slope;
+    return l.slope;
   }
 
   /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
