@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from ..data import Dataset
 from ..model import Model
-from ..model.alignment import LabelMap, align_training_labels, count_unknown
+from ..model.alignment import LabelMap, align, align_training_labels, count_unknown
 from ..model.evaluation import CUTOFFS, measure, rank
 from ..training.validation import A, B
 from . import inputs, reporting
@@ -52,6 +53,7 @@ class Task:
     """
 
     dataset: Dataset
+    own_names: Sequence[str] | None  # of the data, in its own order
     X: Any  # [n, D] features before any preparation
     Y: Any  # [n, L]
     blanked: Any  # [n, L] pairs that are not to be predicted, or None
@@ -102,19 +104,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _task(args: argparse.Namespace, model: Model) -> Task:
-    dataset = inputs.aligned_data(args.data, model, demo=args.demo, filter_file=args.filter)
+    own = inputs.data_for(args.data, model, demo=args.demo, filter_file=args.filter)
+    dataset = align(own, model, args.data or "the data")
     X, Y, blanked = dataset.measured_split()
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
         train_labels = align_training_labels(inputs.training_labels(args.train), dataset, args.train)
-    return Task(dataset, X, Y, blanked, train_labels, args.k or [k for k in CUTOFFS if k <= model.num_labels])
+    return Task(
+        dataset, own.label_names, X, Y, blanked, train_labels, args.k or [k for k in CUTOFFS if k <= model.num_labels]
+    )
 
 
 def _predict(
     args: argparse.Namespace, task: Task, model: Model, X: Any, path: str, weights: Any = None
 ) -> npt.NDArray[np.int64]:
     """Predictions on features X in label ids of the task."""
-    labels = LabelMap(model, task.dataset, path)
+    labels = LabelMap(model, task.dataset, path, own_names=task.own_names)
     blanked = labels.filter(task.blanked)
     ids = rank(model.ranker(args.network_alone), X, max(task.cutoffs), blanked, label_weights=weights)
     return labels.to_data(ids)

@@ -64,9 +64,9 @@ def features_of(model: Model, X: Any, path: str) -> Any:
     return model.features(X)
 
 
-def aligned_data(path: str | None, model: Model, *, demo: bool = False, filter_file: str | None = None) -> Dataset:
-    """The data set at `path` in label ids of the model; labels that it does not know come after its own."""
-    return align(_with_filter(_counted(path, model, demo=demo), filter_file), model, path or "the data")
+def data_for(path: str | None, model: Model, *, demo: bool = False, filter_file: str | None = None) -> Dataset:
+    """The data set at `path`, raw texts counted by the model, in label ids of its own."""
+    return _with_filter(_counted(path, model, demo=demo), filter_file)
 
 
 def unlabelled(

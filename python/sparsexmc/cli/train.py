@@ -127,7 +127,7 @@ def _tell(model: Model) -> None:
 def _report(model: Model, dataset: Dataset, X_test: Any, *, show_packages: bool) -> None:
     """Print the metrics on the test instances, where there are any; for the demo also packages and the baseline."""
     Y, Y_test = dataset.Y, dataset.Y_test
-    if Y_test is None:
+    if Y_test is None or not Y_test.shape[0]:
         print("no test instances, so no metrics; `sparsexmc evaluate` measures the model on other data")
         return
     cutoffs = [k for k in CUTOFFS if k <= model.num_labels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +52,12 @@ def align_training_labels(training: Dataset, dataset: Dataset, name: str) -> sp.
     return training.Y
 
 
+@dataclass(frozen=True)
+class _Names:
+    label_names: Sequence[str] | None = None
+    num_labels: int = 0
+
+
 class LabelMap:
     """The labels of a model in the ids of a data set, for comparing models that order labels differently.
 
@@ -58,13 +65,20 @@ class LabelMap:
         labels: the model.
         dataset: the data set.
         name: what to call the model.
+        own_names: names of the labels in the data's own order, which a model without names has learned; None: they are
+            those of `dataset`.
 
     Raises:
         ArgumentError: the labels cannot be matched.
     """
 
-    def __init__(self, labels: Labelled, dataset: Dataset, name: str) -> None:
+    def __init__(
+        self, labels: Labelled, dataset: Dataset, name: str, *, own_names: Sequence[str] | None = None
+    ) -> None:
         self._num_labels = labels.num_labels
+        if labels.label_names is None and own_names is not None:
+            require_same_size("the data", len(own_names), name, labels.num_labels)
+            labels = _Names(own_names, len(own_names))
         self._ids = _ids_in(labels, dataset, name)
 
     def to_data(self, ids: Ids) -> Ids:

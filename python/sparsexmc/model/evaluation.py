@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import ArgumentError
 from ..metrics import inverse_propensities
 from ..report.scores import Scores, has_propensities, scores
 from ..training.validation import A, B
@@ -37,6 +38,8 @@ def measure(
     Returns:
         {metric: {k: share}}
     """
+    if not len(ids):
+        raise ArgumentError("there are no instances to measure on; pass data with at least one row")
     weights = inverse_propensities(train_labels, A=A, B=B) if has_propensities(train_labels) else None
     return scores(ids, Y, cutoffs, weights)
 

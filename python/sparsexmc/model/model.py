@@ -71,6 +71,8 @@ class Model:
             raise ArgumentError(f"classifier is a {type(classifier).__name__}; pass a sparsexmc.Classifier")
         self.classifier = classifier
         self.preparation = Preparation(vectorizer, tfidf)
+        if settings is not None:
+            settings = replace(settings, data=replace(settings.data, tfidf=tfidf is not None))
         self.settings = settings
         self.history: History | None = None
         self.tuning: Tuning | None = None
@@ -254,7 +256,8 @@ class Model:
         Args:
             data: a `Dataset`, `TextDataset` or path, as in `evaluate`; its training instances are taken.
             epochs: number of further epochs.
-            options: further arguments of `Classifier.fit`.
+            options: further arguments of `Classifier.fit`; batch size, validation and seed are those of the first
+                training unless given.
 
         Raises:
             ArgumentError, DTypeError: data that is not for this model, labels that it does not know, a schedule that
@@ -268,6 +271,10 @@ class Model:
             )
         self._require_rate()
         X = self.features(dataset.X)
+        if self.settings is not None:
+            training = self.settings.training
+            names = ("batch_size", "validation", "validation_metric", "seed")
+            options = {name: getattr(training, name) for name in names} | options
         options = {"filter": dataset.filter, **options}
         history = self.classifier.fit(X, dataset.Y, epochs, **options)
         parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)

@@ -124,6 +124,8 @@ class TrainingRun:
     def _prepare(self, opened: Dataset | TextDataset, wanted: toml.Table, base: Mapping[str, Any]) -> None:
         """Set everything but the classifier."""
         self.dataset, vectorizer = _counted(opened, wanted)
+        if not self.dataset.Y.shape[0]:
+            raise ArgumentError("data has no training instances; pass data with at least one row")
         tables = toml.merge(defaults.for_data(self.dataset.X, self.dataset.Y).to_table(), toml.normalise(base))
         self.settings = Settings.from_table(toml.merge(tables, wanted))
         self._check_sizes()
