@@ -235,3 +235,36 @@ def test_names_with_tabs_are_refused_on_a_line(
     model.save(tmp_path / "tabs")
     assert "holds a tab" in failure(capsys, "predict", tmp_path / "tabs", trained / "set")
     assert run("predict", tmp_path / "tabs", trained / "set", "--ids") == 0
+
+
+def test_a_baseline_without_names_has_the_order_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its labels are not those of the first model, which orders the same names the other way round."""
+    from cli_tools import SMALL, make_split
+
+    (X, Y), (X_test, Y_test) = make_split(300, 1), make_split(80, 2)
+    names = [f"label {i}" for i in range(Y.shape[1])]
+    back = np.arange(Y.shape[1])[::-1]
+    sx.data.save(tmp_path / "named", sx.data.Dataset(X, Y, names, X_test=X_test, Y_test=Y_test))
+    sx.data.save(tmp_path / "plain", sx.data.Dataset(X, Y, X_test=X_test, Y_test=Y_test))
+    turned = sx.data.Dataset(X, Y[:, back], names[::-1], X_test=X_test, Y_test=Y_test[:, back])
+    sx.data.save(tmp_path / "turned", turned)
+    for data, model in (("plain", "a"), ("turned", "b")):
+        assert run("train", tmp_path / data, "-o", tmp_path / model, *SMALL) == 0
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "a", tmp_path / "named", "--json") == 0
+    alone = json.loads(capsys.readouterr().out)["metrics"]["P"]
+    command = ("evaluate", tmp_path / "b", tmp_path / "named", "--baseline", tmp_path / "a", "--json")
+    assert run(*command) == 0
+    assert json.loads(capsys.readouterr().out)["baseline"]["P"] == alone
+
+
+def test_an_empty_test_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from cli_tools import SMALL, make_split
+
+    X, Y = make_split(100, 1)
+    sx.data.save(tmp_path / "data", sx.data.Dataset(X, Y, X_test=X[:0], Y_test=Y[:0]))
+    assert run("train", tmp_path / "data", "-o", tmp_path / "m", *SMALL) == 0
+    assert "no test instances" in capsys.readouterr().out
+    assert "at least one row" in failure(capsys, "evaluate", tmp_path / "m", tmp_path / "data")
+    with pytest.raises(sx.ArgumentError, match="no training instances"):
+        sx.train(sx.data.Dataset(X[:0], Y[:0]))
