@@ -20,7 +20,7 @@ from . import cards
 from .tables import table
 
 # What may stand around the engine. Versions are read from package metadata: importing torch would take seconds.
-REQUIRED = ("numpy", "scipy", "tqdm")
+REQUIRED = ("numpy", "scipy", "tqdm", "tomli-w")
 OPTIONAL = ("torch", "cupy", "jax")
 # Instruction sets that each x86-64 level adds, by their names in /proc/cpuinfo.
 LEVELS = {
