@@ -17,10 +17,10 @@ SPARSEXMC_HD float bits_float(uint32_t u) {
 }
 
 /// Elements as they are stored.
-struct bfloat16 {
-  uint16_t bits;  // the upper half of an fp32
+struct bfloat16 {  // NOLINT(readability-identifier-naming): as the dtype is called
+  uint16_t bits;   // the upper half of an fp32
 };
-struct float16 {
+struct float16 {  // NOLINT(readability-identifier-naming): as the dtype is called
   uint16_t bits;
 };
 
