@@ -13,6 +13,7 @@
 #include "cuda/cublas.h"
 #include "shim/kernels.cuh"
 
+using sparsexmc::bfloat16;
 using namespace sparsexmc::cuda;
 using namespace sparsexmc::cuda::test;
 
