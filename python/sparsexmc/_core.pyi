@@ -119,6 +119,14 @@ class RewiringRecord:
 def plan(config: str) -> tuple[list[tuple[str, int]], str]:
     """Entries (name, bytes) and table of the memory plan."""
 
+def schedule_for_total_steps(warmup_steps: int, steps: int) -> int:
+    """The total_steps of a schedule that leaves them open."""
+
+def rewiring_for_total_steps(interval: int, start: int, stop: int, steps: int) -> tuple[int, int]:
+    """
+    (interval, stop) of a rewiring for a training of so many steps; 0 leaves one open.
+    """
+
 class StepResult:
     """The outcome of a step; see sparsexmc.StepResult."""
 
@@ -145,9 +153,6 @@ class Classifier:
 
     def __init__(self, config: str, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, label_counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, initial_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, positive_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, clusters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None:
         """Arrays hold one number per label."""
-
-    @staticmethod
-    def load(path: str, device: str, num_threads: int, trainable: bool) -> Classifier: ...
 
     def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
 
@@ -401,6 +406,9 @@ class ModelReader:
     def engine(self, device: str, num_threads: int, trainable: bool) -> Classifier: ...
 
     def label_names(self) -> list[str]: ...
+
+def enclosing_model(path: str) -> str:
+    """The model directory that a path lies in; empty if there is none."""
 
 def recover_directory(path: str) -> None:
     """Puts back a directory that a process set aside when it was killed."""

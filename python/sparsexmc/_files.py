@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -15,24 +16,74 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import _core
+from .errors import ArgumentError
 
 _RANDOM_BYTES = 8
 
 
+def check_output(name: str, path: object, *, directory: bool = False, model: str | PathLike[str] | None = None) -> None:
+    """Raise ArgumentError, which calls it `name`, for a `path` that nothing may be written to; writes nothing itself.
+
+    A file that a model does not list makes it unreadable, so nothing goes into a model directory but what is hidden.
+    All that writes for the user asks here first.
+
+    Args:
+        name: of the argument.
+        path: of a file, or of a `directory` that is to be made or replaced.
+        model: a directory that will be a model, and counts as one.
+    """
+    text = fspath(path) if isinstance(path, str | PathLike) else path
+    if not isinstance(text, str):
+        raise ArgumentError(f"{name} is {path!r}; pass a path, as text or pathlib.Path")
+    if not text.strip() or "\0" in text:
+        raise ArgumentError(f"{name}={text!r} is no path; name a {'directory' if directory else 'file'}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ArgumentError(f"{name}={text!r} is not UTF-8; name another path") from None
+    real = os.path.realpath(text)
+    if directory and Path(os.getcwd()).is_relative_to(real):
+        raise ArgumentError(
+            f"{name}={text!r} is the current directory or holds it, and would be replaced; name a new directory in it"
+        )
+    if not directory and (os.path.isdir(real) or text.endswith("/")):
+        raise ArgumentError(f"{name}={text!r} is a directory; name a file")
+    if model is not None and real != (place := os.path.realpath(model)) and Path(real).is_relative_to(place):
+        raise ArgumentError(
+            f"{name}={text!r} lies in {fspath(model)!r}, which will be a model and holds nothing else; name a path "
+            "outside of it"
+        )
+    # A link is replaced or followed, according to the writer.
+    for place in dict.fromkeys((real, os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text)))):
+        if inside := _core.enclosing_model(place):
+            raise ArgumentError(
+                f"{name}={text!r} lies in the model directory {inside!r}, which could not be read with it; name a path "
+                "outside of it"
+            )
+
+
 @contextmanager
-def atomic_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(path: str | PathLike[str], name: str = "path") -> Iterator[BinaryIO]:
     """A new binary file, which becomes `path` if the block ends well and vanishes if it does not.
 
     It is made in the directory of `path` under a hidden name that nobody can guess, and only if nothing has that name,
-    not even a link. What killed processes left of writing to `path` is removed first. Raises OSError.
+    not even a link. It keeps the permissions of the file that it replaces. What killed processes left of writing to
+    `path` is removed first.
+
+    Raises:
+        ArgumentError: as `check_output`, which calls the path `name`.
+        OSError: it cannot be written.
     """
+    check_output(name, path)
     target = Path(path)
     _remove_leftovers(target)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    temporary, descriptor = _make_temporary(target)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            _try_lock(descriptor)  # held until it is closed, so that no other process takes it for a leftover
+            with contextlib.suppress(OSError):
+                status = target.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -86,6 +137,30 @@ def sync_directory(path: Path) -> None:
         with contextlib.suppress(OSError):
             os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def _make_temporary(target: Path) -> tuple[Path, int]:
+    """A new file beside `target`, and its descriptor, which holds a lock: no other process takes it for a leftover.
+
+    One that did so before the file was locked holds the lock until it has removed it; then another file is made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")
+        descriptor = os.open(temporary, flags, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # where the file system has no locks, nobody else gets one either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
+                return temporary, descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
         os.close(descriptor)
 
 

@@ -152,6 +152,8 @@ void bind_checkpoint(nb::module_& m) {
         const nb::gil_scoped_release release;
         return reader.label_names();
       });
+  m.def("enclosing_model", &enclosing_model, nb::arg("path"), nb::call_guard<nb::gil_scoped_release>(),
+        "The model directory that a path lies in; empty if there is none.");
   m.def("recover_directory", &recover_directory, nb::arg("path"), nb::call_guard<nb::gil_scoped_release>(),
         "Puts back a directory that a process set aside when it was killed.");
 }

@@ -118,6 +118,12 @@ class SPARSEXMC_API DirectoryWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+/// The model directory that `path` lies in, itself not counted; empty if there is none. Nothing may be written there: a
+/// file that a model does not list makes it unreadable. Hidden files and directories do not count. Writers of this
+/// library see to it themselves.
+/// @throws CheckpointError if `path` can be none
+SPARSEXMC_API std::string enclosing_model(const std::string& path);
+
 /// Puts a directory back that a process set aside when it was killed, where the file system cannot exchange names.
 /// ModelWriter, ModelReader and DirectoryWriter do so themselves.
 SPARSEXMC_API void recover_directory(const std::string& path);

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "checkpoint/permissions.h"
 #include "checkpoint/temporary_directory.h"
 #include "sparsexmc/error.h"
 
@@ -20,6 +21,8 @@ namespace sparsexmc::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int max_attempts = 100;  // to take a place that other processes take again and again
 
 /// @return 0, or the error number. Called by number: the wrapper is newer than the C library that a wheel may meet.
 int exchange_names([[maybe_unused]] const std::string& a, [[maybe_unused]] const std::string& b) {
@@ -29,6 +32,9 @@ int exchange_names([[maybe_unused]] const std::string& a, [[maybe_unused]] const
   return ENOSYS;
 #endif
 }
+
+/// Whether a rename failed because a directory that holds something has the new name.
+bool is_full(int error) { return error == ENOTEMPTY || error == EEXIST; }
 
 void report(const std::function<void(PublishStep)>& reached, PublishStep step) {
   if (reached) reached(step);
@@ -41,13 +47,17 @@ AtomicDirectory::AtomicDirectory(const std::string& path, DirectoryKind kind)
       aside_(aside_path(final_)),
       kind_(std::move(kind)),
       process_(getpid()),
-      temporary_((recover(final_), check_replaceable(final_, kind_), make_temporary(final_, kind_))) {}
+      temporary_((check_outside_models(final_), recover(final_), check_replaceable(final_, kind_),
+                  make_temporary(final_, kind_))) {
+  take_directory_mode(final_, temporary_);
+}
 
 AtomicDirectory::~AtomicDirectory() {
   if (!published_ && getpid() == process_) remove_unpublished(temporary_.path());
 }
 
 void AtomicDirectory::publish(const std::function<void(PublishStep)>& reached, bool exchange) {
+  take_modes(final_, temporary_);
   temporary_.sync();
   report(reached, PublishStep::written);
   check_replaceable(final_, kind_);  // again: writing may have taken long
@@ -70,20 +80,29 @@ void AtomicDirectory::publish(const std::function<void(PublishStep)>& reached, b
 }
 
 AtomicDirectory::Way AtomicDirectory::put_into_place(const std::function<void(PublishStep)>& reached, bool exchange) {
-  // Renaming takes the place of nothing, or of an empty directory; a full one has to change places.
-  if (rename(temporary_.path().c_str(), final_.c_str()) == 0) return Way::renamed;
-  if (errno != ENOTEMPTY && errno != EEXIST) throw_io_error("replace", final_, errno);
-  int error = exchange ? exchange_names(temporary_.path(), final_) : ENOSYS;
-  if (error == 0) return Way::exchanged;
-  if (error != EINVAL && error != ENOSYS && error != ENOTSUP) throw_io_error("replace", final_, error);
+  for (int attempt = 1;; ++attempt) {
+    // Renaming takes the place of nothing, or of an empty directory; a full one has to change places.
+    if (rename(temporary_.path().c_str(), final_.c_str()) == 0) return Way::renamed;
+    if (!is_full(errno)) throw_io_error("replace", final_, errno);
+    int error = exchange ? exchange_names(temporary_.path(), final_) : ENOSYS;
+    if (error == 0) return Way::exchanged;
+    if (error == EINVAL || error == ENOSYS || error == ENOTSUP) {
+      error = set_aside(reached);
+      if (error == 0) return Way::set_aside;
+    }
+    // Another saver has renamed what is there in between: what it has put there is looked at anew.
+    if ((error != ENOENT && !is_full(error)) || attempt == max_attempts) throw_io_error("replace", final_, error);
+  }
+}
 
+int AtomicDirectory::set_aside(const std::function<void(PublishStep)>& reached) {
   retire(aside_, kind_, temporary_);
-  if (rename(final_.c_str(), aside_.c_str()) != 0) throw_io_error("set aside", final_, errno);
+  if (rename(final_.c_str(), aside_.c_str()) != 0) return errno;
   report(reached, PublishStep::set_aside);
-  if (rename(temporary_.path().c_str(), final_.c_str()) == 0) return Way::set_aside;
-  error = errno;
-  rename(aside_.c_str(), final_.c_str());
-  throw_io_error("replace", final_, error);
+  if (rename(temporary_.path().c_str(), final_.c_str()) == 0) return 0;
+  const int error = errno;
+  if (!is_full(error)) rename(aside_.c_str(), final_.c_str());
+  return error;
 }
 
 void AtomicDirectory::take_back(Way way) noexcept {

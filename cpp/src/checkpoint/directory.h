@@ -19,11 +19,13 @@ enum class PublishStep {
   cleaned     ///< the old one is gone
 };
 
-/// A directory beside its final place that takes it in one step. Destroyed before that, it vanishes.
+/// A directory beside its final place that takes it in one step, and the permissions of what was there. Destroyed
+/// before that, it vanishes.
 class AtomicDirectory {
  public:
   /// Makes the temporary directory, see make_temporary().
-  /// @throws CheckpointError if something is at `path` that may not be replaced, see check_replaceable()
+  /// @throws CheckpointError if something is at `path` that may not be replaced, see check_replaceable(), or it lies in
+  ///         a model, see check_outside_models()
   explicit AtomicDirectory(const std::string& path, DirectoryKind kind = model_kind());
   ~AtomicDirectory();
   AtomicDirectory(const AtomicDirectory&) = delete;
@@ -41,6 +43,8 @@ class AtomicDirectory {
   enum class Way { renamed, exchanged, set_aside };
 
   Way put_into_place(const std::function<void(PublishStep)>& reached, bool exchange);
+  /// Puts it into its place while the old one has another name for a moment. @return 0, or the error number
+  int set_aside(const std::function<void(PublishStep)>& reached);
   void take_back(Way way) noexcept;
 
   std::string final_;

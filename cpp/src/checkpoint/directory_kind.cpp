@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
@@ -26,7 +27,8 @@ void remove_files(const Directory& directory, const std::set<std::string>& names
   bool holds_others = false;
   for (const std::string& name : directory.names()) {
     if (name == manifest_file) continue;
-    if (!names.contains(name) || unlinkat(directory.fd(), name.c_str(), 0) != 0) holds_others = true;
+    if (!names.contains(name) || (unlinkat(directory.fd(), name.c_str(), 0) != 0 && errno != ENOENT))
+      holds_others = true;  // but not where another process removes the same directory
   }
   if (!holds_others && names.contains(manifest_file)) unlinkat(directory.fd(), manifest_file, 0);
 }
@@ -39,6 +41,25 @@ DirectoryKind kind_of_files(std::string noun, std::set<std::string> names) {
   return {std::move(noun), [names = std::move(names)](const Directory&) { return names; }};
 }
 
+std::string find_enclosing_model(const std::string& path) {
+  for (fs::path inner(path); inner.has_relative_path(); inner = inner.parent_path()) {
+    const fs::path outer = inner.parent_path();
+    std::error_code error;
+    if (is_hidden(inner.filename().string()) || !fs::exists(outer / manifest_file, error)) continue;
+    try {
+      if (find_model_files(Directory(outer.string()))) return outer.string();
+    } catch (const CheckpointError&) {  // it cannot be read, so it is no model
+    }
+  }
+  return "";
+}
+
+void check_outside_models(const std::string& path) {
+  if (const std::string model = find_enclosing_model(path); !model.empty())
+    throw CheckpointError("'" + path + "' lies in the model directory '" + model +
+                          "', which could not be read with it; save to a path outside");
+}
+
 void check_replaceable(const std::string& path, const DirectoryKind& kind) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
@@ -46,9 +67,15 @@ void check_replaceable(const std::string& path, const DirectoryKind& kind) {
   if (error) throw_io_error("use", path, error.value());
   if (status.type() != fs::file_type::directory)
     throw CheckpointError("'" + path + "' is not a directory; remove it, or save to another path");
-  const Directory existing(path);
-  std::optional<std::set<std::string>> own = kind.find_files(existing);
-  for (const std::string& name : existing.names()) {
+  std::optional<Directory> existing;
+  try {
+    existing.emplace(path);
+  } catch (const CheckpointError&) {
+    if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return;  // another saver has moved it away
+    throw;
+  }
+  const std::optional<std::set<std::string>> own = kind.find_files(*existing);
+  for (const std::string& name : existing->names()) {
     if (is_hidden(name) || (own && own->contains(name))) continue;
     if (!own)
       throw CheckpointError("'" + path + "' holds '" + name + "' but no " + kind.noun +

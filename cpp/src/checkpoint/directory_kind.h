@@ -22,6 +22,12 @@ DirectoryKind model_kind();
 /// Directories of some of these files.
 DirectoryKind kind_of_files(std::string noun, std::set<std::string> names);
 
+/// The model directory that `path`, absolute and without links, lies in; empty if there is none. What is hidden, or in
+/// a hidden directory, may lie in a model.
+std::string find_enclosing_model(const std::string& path);
+/// @throws CheckpointError if `path` lies in a model directory: an unlisted file makes a model unreadable
+void check_outside_models(const std::string& path);
+
 /// @throws CheckpointError unless there is nothing at `path`, or a directory of this kind, which may hold hidden files
 ///         besides but no others
 void check_replaceable(const std::string& path, const DirectoryKind& kind);

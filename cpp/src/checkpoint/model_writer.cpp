@@ -113,6 +113,8 @@ void DirectoryWriter::publish() {
   impl_->target.publish();
 }
 
+std::string enclosing_model(const std::string& path) { return find_enclosing_model(resolve(path)); }
+
 void recover_directory(const std::string& path) { recover(resolve(path)); }
 
 }  // namespace sparsexmc

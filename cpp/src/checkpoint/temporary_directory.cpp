@@ -9,8 +9,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <random>
 #include <system_error>
+#include <utility>
 
 #include "sparsexmc/error.h"
 
@@ -34,6 +36,27 @@ bool is_temporary(const std::string& path, const std::string& prefix) {
 
 /// A process holds this lock on its temporary directory as long as it lives.
 bool lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+
+/// Opens a directory that was just made, and locks it. Nothing if another process has taken it for a leftover in
+/// between: it holds the lock until it has removed the directory, and so is waited for.
+std::optional<Directory> open_and_lock(const std::string& path) {
+  std::error_code error;
+  try {
+    Directory directory(path, false);
+    int status = 0;
+    do {
+      status = flock(directory.fd(), LOCK_EX);
+    } while (status != 0 && errno == EINTR);
+    // Where the file system has no locks, nobody else gets one either.
+    if (directory.is_same(Directory(path, false))) return directory;
+  } catch (const CheckpointError&) {
+    if (fs::symlink_status(path, error).type() != fs::file_type::not_found) {
+      rmdir(path.c_str());
+      throw;
+    }
+  }
+  return std::nullopt;
+}
 
 /// After an exchange and before the end it is the old directory; else it was never published, and all of it is ours.
 void remove_leftover(const std::string& path, const std::string& final_path, const DirectoryKind& kind) {
@@ -83,7 +106,8 @@ void recover(const std::string& final_path) {
   rename(aside_path(final_path).c_str(), final_path.c_str());
 }
 
-Directory make_temporary(const std::string& final_path, const DirectoryKind& kind) {
+Directory make_temporary(const std::string& final_path, const DirectoryKind& kind,
+                         const std::function<void(const std::string&)>& made) {
   std::error_code error;
   const fs::path parent = fs::path(final_path).parent_path();
   fs::create_directories(parent, error);
@@ -98,14 +122,8 @@ Directory make_temporary(const std::string& final_path, const DirectoryKind& kin
       if (errno == EEXIST) continue;
       throw_io_error("create the directory", path, errno);
     }
-    try {
-      Directory directory(path, false);
-      lock(directory.fd());  // where the file system has no locks, nobody else gets one either
-      return directory;
-    } catch (const CheckpointError&) {
-      rmdir(path.c_str());
-      throw;
-    }
+    if (made) made(path);
+    if (std::optional<Directory> directory = open_and_lock(path)) return *std::move(directory);
   }
 }
 

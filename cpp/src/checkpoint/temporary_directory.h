@@ -1,6 +1,7 @@
 // Names beside the final place of a directory: while it is written, and while the old one is set aside.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "checkpoint/directory_kind.h"
@@ -19,6 +20,8 @@ void recover(const std::string& final_path);
 
 /// Makes `<final path>.tmp-<process>-<random number>` and missing parents, and locks it, so that no other process takes
 /// it for a leftover. Removes what killed processes left of saving to this path: each may be as large as the model.
-Directory make_temporary(const std::string& final_path, const DirectoryKind& kind);
+/// @param made called with the path of a new directory that is not locked yet; for tests
+Directory make_temporary(const std::string& final_path, const DirectoryKind& kind,
+                         const std::function<void(const std::string&)>& made = {});
 
 }  // namespace sparsexmc::checkpoint

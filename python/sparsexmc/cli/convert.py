@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and not os.path.exists(path):
             raise UsageError(f"{path}: no such file or directory")
     start = time.perf_counter()
-    check_target(args.target, overwrite=args.force)
+    check_target(args.target, overwrite=args.force, name="DST")
     dataset = data.load(args.source, test=args.test)
     print(f"{dataset!r}, read in {human_seconds(time.perf_counter() - start)}", flush=True)
     start = time.perf_counter()

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._checks import require_choice
-from .._files import atomic_directory, recover_directory
+from .._files import atomic_directory, check_output, recover_directory
 from ..errors import ArgumentError, CheckpointError, DTypeError, Error
 from .arrays import check_names, write_names
 from .dataset import Dataset, Features
@@ -70,20 +70,24 @@ def _check_content(dataset: Dataset, form: str) -> None:
             )
 
 
-def check_target(path: str | PathLike[str], *, overwrite: bool) -> Path:
-    """`path` as a place where `save` may write. Raises ArgumentError if something is there that it may not replace."""
+def check_target(path: str | PathLike[str], *, overwrite: bool, name: str = "path") -> Path:
+    """`path` as a place where `save` may write.
+
+    Raises ArgumentError, which calls it `name`, if something is there that `save` may not replace, or it is in a model.
+    """
+    check_output(name, path, directory=True)
     target = Path(path).absolute()
     recover_directory(target)  # what a killed process set aside is there again
     if not target.exists() and not target.is_symlink():
         return target
     if not overwrite:
-        raise ArgumentError(f"path: '{target}' exists; name a new directory")
+        raise ArgumentError(f"{name}: '{target}' exists; name a new directory")
     if target.is_symlink() or not target.is_dir():
-        raise ArgumentError(f"path: '{target}' is no directory, so it is not replaced; name another place")
+        raise ArgumentError(f"{name}: '{target}' is no directory, so it is not replaced; name another place")
     if foreign := sorted({entry.name for entry in target.iterdir()} - _WRITTEN):
         raise ArgumentError(
-            f"path: '{target}' holds {foreign[0]}, which is no part of a data set that was written here, so it is not "
-            "replaced; name another place"
+            f"{name}: '{target}' holds {foreign[0]}, which is no part of a data set that was written here, so it is "
+            "not replaced; name another place"
         )
     return target
 

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import _core
+from .._files import check_output
 from .._sparse import label_matrix, sparse_features
 from ..errors import DTypeError
 
@@ -48,6 +49,7 @@ def save_text(path: Path, X: Any, Y: Any) -> None:
         ArgumentError, DTypeError: matrices that are wrong or disagree, or an unwritable path; nothing is written.
         Error: writing failed midway.
     """
+    check_output("path", path)
     features, labels = _sparse_only("X", X), label_matrix("Y", Y)
     _core.write_repository(
         fspath(path),
@@ -63,6 +65,8 @@ def save_text(path: Path, X: Any, Y: Any) -> None:
 
 def save_text_pair(features_path: Path, labels_path: Path, X: Any, Y: Any) -> None:
     """Writes sparse features [n, D] and labels [n, L] as a file each. Raises as `save_text`."""
+    check_output("features_path", features_path)
+    check_output("labels_path", labels_path)
     features, labels = _sparse_only("X", X), label_matrix("Y", Y)
     _core.write_features(fspath(features_path), features.indptr, features.indices, features.data, features.shape[1])
     _core.write_labels(fspath(labels_path), labels.indptr, labels.indices, labels.shape[1])

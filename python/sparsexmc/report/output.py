@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .._files import atomic_directory, check_writable, recover_directory
+from .._files import atomic_directory, check_output, check_writable, recover_directory
 from ..errors import ArgumentError, CheckpointError, Error
 from .page import GENERATOR
 
@@ -32,9 +32,10 @@ def check_place(directory: str | os.PathLike[str]) -> Path:
     Missing parent directories are made.
 
     Raises:
-        ArgumentError: something else is there.
+        ArgumentError: something else is there, or it is in a model directory.
         OSError: nothing can be written there.
     """
+    check_output("directory", directory, directory=True)
     place = Path(os.path.realpath(directory))
     recover_directory(place)  # what a killed process set aside is there again
     if place.exists() and not place.is_dir():
