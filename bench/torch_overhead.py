@@ -65,7 +65,7 @@ def main() -> None:
 
     x = torch.randn(args.batch, args.features)
     labels = torch.arange(args.batch) % args.labels
-    engine = layer().classifier._engine
+    engine = layer().classifier.engine
     indptr, ids = np.arange(args.batch + 1), labels.numpy()
     embeddings, gradient = _core.Tensor(x.numpy()), _core.Tensor(torch.empty_like(x).numpy())
 

@@ -79,8 +79,9 @@ def oracle(case: Case, classifier: sx.Classifier, **overrides: Any) -> ref.Refer
 
 
 def tensors(classifier: sx.Classifier) -> Arrays:
-    """The tensors of `state_dict`, copied, without the step count."""
-    return {name: np.array(value) for name, value in classifier.state_dict().items() if name != "step"}
+    """The tensors of `state_dict`, copied, without the counts of steps."""
+    state = classifier.state_dict()
+    return {name: np.array(value) for name, value in state.items() if name not in ("step", "total_steps")}
 
 
 def csr(labels: LabelRows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

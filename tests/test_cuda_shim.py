@@ -179,7 +179,7 @@ def test_array_on_the_card_is_read_in_place() -> None:
     loss, expected = step(check.on_gpu(SMALL), x, labels)
     classifier, array = check.on_gpu(SMALL), CardArray(x)
     out = classifier.train_step(array, csr(labels))
-    assert array.asked == [classifier._engine.own_stream] and array.asked[0] > 2
+    assert array.asked == [classifier.engine.own_stream] and array.asked[0] > 2
     assert out.loss == loss
     assert (out.grad.shape, out.grad.dtype, out.grad.__dlpack_device__()) == (x.shape, "float32", (2, 0))
     np.testing.assert_array_equal(on_host(out.grad), expected)
@@ -232,7 +232,7 @@ def test_chosen_stream() -> None:
         assert classifier.train_step(array, csr(SMALL.labels())).loss == step(expected, array.array, SMALL.labels())[0]
         classifier.stream = stream
     classifier.topk(array)
-    assert array.asked == [4711, classifier._engine.own_stream, 4712, 1]
+    assert array.asked == [4711, classifier.engine.own_stream, 4712, 1]
     with pytest.raises(sx.DTypeError, match=r"stream is a str.*torch\.cuda\.Stream"):
         classifier.stream = "fast"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -16,6 +19,33 @@ def test_rewiring_fits_the_length_of_the_training(steps: int, interval: int) -> 
     rewiring = sx.Rewiring(method="rigl").for_total_steps(steps)
     assert (rewiring.method, rewiring.interval, rewiring.fraction_schedule) == ("rigl", interval, "cosine")
     assert rewiring.stop == max(steps * 3 // 4, 1)
+
+
+def cpp_defaults(**config: object) -> dict[str, Any]:
+    """The configuration that the engine makes of what is given, with its own defaults."""
+    text = json.dumps({"in_features": 128, "num_labels": 10} | config)
+    return json.loads(sx._core.Classifier(text, None, None, None, None, None).config_json())
+
+
+@pytest.mark.parametrize(
+    ("given", "config"),
+    [
+        ({"fan_in": 64}, {"fan_in": 64, "rewiring": {}}),
+        ({"optimizer": sx.Adam(), "fan_in": 64}, {"fan_in": 64, "optimizer": {"kind": "adam"}, "rewiring": {}}),
+        ({"hidden": sx.Hidden(64), "fan_in": None}, {"hidden": {"features": 64}}),
+        ({"hidden": 64, "sparse_input": True, "fan_in": None}, {"hidden": {"features": 64}, "sparse_input": True}),
+        (
+            {"auxiliary": sx.MetaClassifier(2, steps=5), "fan_in": None},
+            {"auxiliary": {"clusters": 2, "steps": 5}},
+        ),
+    ],
+)
+def test_defaults_are_those_of_the_engine(given: dict[str, Any], config: dict[str, Any]) -> None:
+    """Both languages state them. Of fan_in, dense_labels, rewiring and device those of Python are meant to differ."""
+    ours = json.loads(sx.config.ClassifierConfig(in_features=128, num_labels=10, dense_labels=0, **given).to_json())
+    theirs = cpp_defaults(**config)
+    assert ours.pop("device") == "auto" and theirs.pop("device") == "cpu"
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(("instances", "start"), [(39_999, 1.0), (40_000, 0.1)])

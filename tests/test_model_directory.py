@@ -34,7 +34,7 @@ def save(path: Path, seed: int = 0) -> None:
     """A model of six parts, each of which tells the seed."""
     with ModelWriter(path) as writer:
         names = [f"label {seed} {i}" for i in range(LABELS)]
-        writer.add_classifier(classifier(seed)._engine, names, f"# Card {seed}\n")
+        writer.add_classifier(classifier(seed).engine, names, f"# Card {seed}\n")
         with writer.open("linear.npz") as file:
             np.savez(file, seed=np.full(5000, seed))
         writer.add_text("settings.toml", f"seed = {seed}\n")
@@ -141,7 +141,7 @@ def test_a_model_that_is_not_complete_is_not_published(model: Path) -> None:
     with ModelWriter(model) as writer:
         with pytest.raises(sx.ArgumentError, match="a model needs a classifier"):
             writer.publish()
-        writer.add_classifier(classifier()._engine)
+        writer.add_classifier(classifier().engine)
         with pytest.raises(sx.ArgumentError, match=r"has a part 'README.md' already"):
             writer.add_text("README.md", "another")
         file = writer.open("linear.npz")
@@ -161,7 +161,7 @@ def test_a_model_that_is_not_complete_is_not_published(model: Path) -> None:
 def test_an_exception_leaves_the_old_model_and_nothing_else(model: Path) -> None:
     held = []
     with pytest.raises(KeyboardInterrupt), ModelWriter(model) as writer:
-        writer.add_classifier(classifier()._engine)
+        writer.add_classifier(classifier().engine)
         held.append(writer.open("linear.npz"))  # still referenced, as by a traceback
         raise KeyboardInterrupt
     assert seed_of(model) == 1
@@ -178,7 +178,7 @@ def test_a_reader_keeps_what_it_has_opened(model: Path) -> None:
 
 def test_the_last_of_two_writers_wins_whole(model: Path) -> None:
     with ModelWriter(model) as first:
-        first.add_classifier(classifier(seed=5)._engine)
+        first.add_classifier(classifier(seed=5).engine)
         save(model, seed=2)
         assert seed_of(model) == 2
         first.publish()

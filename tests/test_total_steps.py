@@ -67,6 +67,40 @@ def test_checkpoints_keep_the_length(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tensor, loaded.state_dict()[name], err_msg=name)
 
 
+def test_states_keep_the_length() -> None:
+    """What a schedule and a rewiring leave open goes on the same from a state as without a break."""
+    options = {"schedule": sx.Schedule("cosine"), "rewiring": sx.Rewiring(method="set"), "fan_in": 20}
+    c, other = classifier(**options), classifier(**options, seed=0)
+    c.total_steps = 36
+    for _ in range(8):
+        c.train_step(X[:16], Y[:16])
+    state = c.state_dict()
+    assert state["total_steps"] == 36
+    other.load_state_dict(state)
+    assert other.total_steps == 36
+    for model in (c, other):
+        for _ in range(6):
+            model.train_step(X[16:32], Y[16:32])
+    assert {record.step for record in c.rewirings} >= {record.step for record in other.rewirings} == {9, 12}
+    for name, tensor in c.state_dict().items():
+        np.testing.assert_array_equal(tensor, other.state_dict()[name], err_msg=name)
+
+
+def test_states_without_a_length() -> None:
+    """Those of earlier versions leave it as it is; a length of 0 is one that is not known."""
+    c = classifier()
+    c.total_steps = 7
+    state = c.state_dict()
+    c.load_state_dict({name: value for name, value in state.items() if name != "total_steps"})
+    assert c.total_steps == 7
+    c.load_state_dict(state | {"total_steps": np.int64(0)})
+    assert c.total_steps is None
+    for wrong in (np.int64(-1), np.float32(3), np.arange(2)):
+        with pytest.raises(sx.ArgumentError, match=r"state\['total_steps'\]"):
+            c.load_state_dict(state | {"total_steps": wrong})
+    assert c.total_steps is None
+
+
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "many"])
 def test_wrong_lengths(steps: object) -> None:
     with pytest.raises(sx.ArgumentError, match="total_steps"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +16,21 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
+DEFAULT_K = 5
+"""Labels that are predicted for an instance unless more or fewer are wanted."""
+
+
 def require_choice(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise ArgumentError unless `value` is one of the strings `allowed`."""
     allowed = list(allowed)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ArgumentError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, allowed))}")
+
+
+def require_bool(name: str, value: object) -> None:
+    """Raise ArgumentError unless `value` is true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name}={value!r} must be True or False")
 
 
 def require_number(
@@ -39,8 +51,45 @@ def require_number(
 
 def require_int(name: str, value: object, low: int) -> None:
     """Raise ArgumentError unless `value` is an integer of at least `low`."""
-    if not hasattr(value, "__index__") or isinstance(value, bool) or value.__index__() < low:
-        raise ArgumentError(f"{name}={value!r} must be an integer >= {low}")
+    try:
+        if not isinstance(value, bool) and operator.index(value) >= low:  # type: ignore[arg-type]
+            return
+    except TypeError:  # also of an array, which has an __index__ but need not be one number
+        pass
+    raise ArgumentError(f"{name}={value!r} must be an integer >= {low}")
+
+
+def ranked_labels(k: int | None, num_labels: int) -> int:
+    """The number of labels to rank: k, or by default 5, or all if there are fewer. Raises ArgumentError."""
+    if k is None:
+        return min(DEFAULT_K, num_labels)
+    require_int("k", k, 1)
+    if k > num_labels:
+        raise ArgumentError(f"k={k} is more than num_labels={num_labels}; ask for at most that many")
+    return int(k)
+
+
+def require_cutoffs(cutoffs: Iterable[int], num_labels: int | None = None) -> list[int]:
+    """Values of k, at least one, as a list of integers from 1 to `num_labels`. Raises ArgumentError."""
+    if isinstance(cutoffs, str) or not isinstance(cutoffs, Iterable) or getattr(cutoffs, "ndim", 1) == 0:
+        raise ArgumentError(f"cutoffs={cutoffs!r} must be a sequence of values of k, such as (1, 3, 5)")
+    found = list(cutoffs)
+    if not found:
+        raise ArgumentError("cutoffs is empty; pass values of k such as (1, 3, 5)")
+    for k in found:
+        require_int("cutoffs", k, 1)
+        if num_labels is not None and k > num_labels:
+            raise ArgumentError(f"cutoffs holds {k}, but there are num_labels={num_labels}; leave it out")
+    return [int(k) for k in found]
+
+
+def name_list(name: str, names: Iterable[Any]) -> Sequence[Any]:
+    """Names in any iterable, an array or a column of a table among them, as a sequence; ArgumentError for another."""
+    if isinstance(names, list | tuple):
+        return names
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable) or getattr(names, "ndim", 1) != 1:
+        raise ArgumentError(f"{name} is a {type(names).__name__}; pass a list of names")
+    return names.tolist() if isinstance(names, np.ndarray) else list(names)
 
 
 def parse_bytes(name: str, value: int | str | None) -> int:

@@ -11,13 +11,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ._checks import parse_bytes, require_choice, require_int, require_number
+from . import _core
+from ._checks import parse_bytes, require_bool, require_choice, require_int, require_number
 from .errors import ArgumentError
-from .interop.inputs import label_numbers
+from .interop.inputs import label_numbers, number_array
 from .label_options import MetaClassifier, Propensity
 
 AUTO = "auto"
-_LONGEST_INTERVAL = 1000  # steps between two rewirings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class SGD:
         require_number("momentum", self.momentum, 0, 1, high_open=True)
         require_number("weight_decay", self.weight_decay, 0)
 
-    def _engine(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
         return {"kind": "sgd", **asdict(self)}
 
 
@@ -58,7 +59,8 @@ class Adam:
         require_number("eps", self.eps, 0, low_open=True)
         require_number("weight_decay", self.weight_decay, 0)
 
-    def _engine(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
         moments = dict(zip(("beta1", "beta2"), self.betas, strict=True))
         return {"kind": "adam", "lr": self.lr, **moments, "eps": self.eps, "weight_decay": self.weight_decay}
 
@@ -89,7 +91,8 @@ class Hidden:
         require_number("hidden.input_scale", self.input_scale, 0, low_open=True)
         require_number("hidden.initial_scale", self.initial_scale, 0, low_open=True)
 
-    def _engine(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
         return {name: value for name, value in asdict(self).items() if name != "activation"}
 
 
@@ -130,13 +133,13 @@ class Rewiring:
         require_choice("rewiring.scope", self.scope, ["layer", "group"])
         require_int("rewiring.grow_batches", self.grow_batches, 1)
 
-    def _engine(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
         return asdict(self) | {"interval": self.interval or 0, "stop": self.stop or 0}
 
     def for_total_steps(self, steps: int) -> Rewiring:
         """The same with `interval` and `stop` for a training of that many steps."""
-        interval = min(max(steps // 12, 1), _LONGEST_INTERVAL) if self.interval is None else self.interval
-        stop = max(steps * 3 // 4, self.start + 1) if self.stop is None else self.stop
+        interval, stop = _core.rewiring_for_total_steps(self.interval or 0, self.start, self.stop or 0, steps)
         return replace(self, interval=interval, stop=stop)
 
 
@@ -160,14 +163,15 @@ class Schedule:
             require_int("schedule.total_steps", self.total_steps, self.warmup_steps + 1)
         require_number("schedule.final_share", self.final_share, 0, 1)
 
-    def _engine(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
         return asdict(self) | {"total_steps": self.total_steps or 0}
 
     def for_total_steps(self, steps: int) -> Schedule:
         """The same with `total_steps` for a training of that many steps."""
         if self.kind == "constant" or self.total_steps is not None:
             return self
-        return replace(self, total_steps=max(steps, self.warmup_steps + 1))
+        return replace(self, total_steps=_core.schedule_for_total_steps(self.warmup_steps, steps))
 
 
 @dataclass(frozen=True)
@@ -258,10 +262,11 @@ class ClassifierConfig:
                 )
         require_choice("weight_dtype", self.weight_dtype, ["float32", "bfloat16"])
         require_choice("compute_dtype", self.compute_dtype, ["auto", "float32", "bfloat16"])
-        if self.state_dtype != "float32":
+        if not isinstance(self.state_dtype, str) or self.state_dtype != "float32":
             raise ArgumentError(f'state_dtype={self.state_dtype!r} is not available yet; use "float32"')
         if not isinstance(self.device, str):
             raise ArgumentError(f'device={self.device!r} must be text: "auto", "cpu", "cuda" or "cuda:<index>"')
+        require_bool("sparse_input", self.sparse_input)
         self._check_label_numbers()
         if self.num_threads is not None:
             require_int("num_threads", self.num_threads, 0)
@@ -280,7 +285,7 @@ class ClassifierConfig:
             require_int("num_instances", self.num_instances, 1)
         if isinstance(self.initial_bias, str):
             require_choice("initial_bias", self.initial_bias, ["frequency"])
-        elif np.ndim(self.initial_bias) == 0:
+        elif number_array("initial_bias", self.initial_bias).ndim == 0:
             require_number("initial_bias", self.initial_bias, -math.inf)
         if isinstance(self.positive_weights, str):
             require_choice("positive_weights", self.positive_weights, ["propensity"])
@@ -296,7 +301,7 @@ class ClassifierConfig:
         return (
             None if constant else label_numbers("initial_bias", bias, self.num_labels),
             given,
-            None if self.auxiliary is None else self.auxiliary._cluster_array(self.num_labels),
+            None if self.auxiliary is None else self.auxiliary.cluster_array(self.num_labels),
         )
 
     def for_total_steps(self, steps: int) -> Self:
@@ -329,15 +334,15 @@ class ClassifierConfig:
         settings |= {
             "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
             "dense_labels": dense_labels if self.fan_in is not None else 0,
-            "hidden": None if hidden is None else hidden._engine(),
+            "hidden": None if hidden is None else hidden.engine_settings(),
             "num_instances": self.num_instances or 0,
-            "auxiliary": self.auxiliary and self.auxiliary._engine(self.num_instances, self.batch_size),
+            "auxiliary": self.auxiliary and self.auxiliary.engine_settings(self.num_instances, self.batch_size),
             "initial_bias": self.initial_bias if bias is None else "array",
             "positive_weights": "array" if positive_weights is not None else "propensity" if weights else "none",
             "propensity": {"a": propensity.A, "b": propensity.B},
-            "optimizer": self.optimizer._engine(),
-            "schedule": self.schedule._engine(),
-            "rewiring": rewiring._engine() if rewiring is not None and has_tail else None,
+            "optimizer": self.optimizer.engine_settings(),
+            "schedule": self.schedule.engine_settings(),
+            "rewiring": rewiring.engine_settings() if rewiring is not None and has_tail else None,
             "num_threads": self.num_threads or 0,
             "memory_limit": parse_bytes("memory_limit", self.memory_limit),
         }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ._checks import require_int, require_number
 from .errors import ArgumentError
-from .interop.inputs import index_array, label_array
+from .interop.inputs import index_array, label_array, number_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class MetaClassifier:
         if isinstance(self.clusters, int | np.integer):
             require_int("auxiliary.clusters", self.clusters, 1)
         else:
-            ids = index_array("auxiliary.clusters", np.asarray(self.clusters))
+            ids = index_array("auxiliary.clusters", number_array("auxiliary.clusters", self.clusters))
             if len(ids) == 0 or ids.min() < 0:
                 raise ArgumentError("auxiliary.clusters holds a negative id or none at all; ids count from 0")
             object.__setattr__(self, "clusters", ids)
@@ -74,12 +74,14 @@ class MetaClassifier:
         given = self.epochs is not None or self.steps is not None
         return self if given else replace(self, steps=max(steps // 2, 1))
 
-    def _cluster_array(self, num_labels: int) -> npt.NDArray[np.int64] | None:
+    def cluster_array(self, num_labels: int) -> npt.NDArray[np.int64] | None:
+        """The cluster ids [num_labels]; None where only their number is given."""
         if isinstance(self.clusters, int | np.integer):
             return None
         return label_array("auxiliary.clusters", self.clusters, num_labels)
 
-    def _engine(self, num_instances: int | None, batch_size: int) -> dict[str, Any]:
+    def engine_settings(self, num_instances: int | None, batch_size: int) -> dict[str, Any]:
+        """As the engine reads it. Raises ArgumentError where the number of steps is not known."""
         ids = self.clusters
         number = ids if isinstance(ids, int | np.integer) else int(np.max(np.asarray(ids))) + 1
         steps = self.steps

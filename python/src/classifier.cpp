@@ -165,6 +165,21 @@ void bind_classifier(nb::module_& m) {
       "plan", [](const std::string& config) { return plan_and_table(plan(ClassifierConfig::from_json(config))); },
       nb::arg("config"), "Entries (name, bytes) and table of the memory plan.");
 
+  m.def(
+      "schedule_for_total_steps",
+      [](int64_t warmup_steps, int64_t steps) {
+        return Schedule{ScheduleKind::linear, warmup_steps}.for_total_steps(steps).total_steps;
+      },
+      nb::arg("warmup_steps"), nb::arg("steps"), "The total_steps of a schedule that leaves them open.");
+  m.def(
+      "rewiring_for_total_steps",
+      [](int64_t interval, int64_t start, int64_t stop, int64_t steps) {
+        const Rewiring r = Rewiring{.interval = interval, .start = start, .stop = stop}.for_total_steps(steps);
+        return std::pair(r.interval, r.stop);
+      },
+      nb::arg("interval"), nb::arg("start"), nb::arg("stop"), nb::arg("steps"),
+      "(interval, stop) of a rewiring for a training of so many steps; 0 leaves one open.");
+
   nb::class_<StepResult>(m, "StepResult", "The outcome of a step; see sparsexmc.StepResult.")
       .def_ro("loss", &StepResult::loss)
       .def_ro("auxiliary_loss", &StepResult::auxiliary_loss)
@@ -187,14 +202,6 @@ void bind_classifier(nb::module_& m) {
           nb::arg("config"), nb::arg("label_order").noconvert().none(), nb::arg("label_counts").noconvert().none(),
           nb::arg("initial_bias").noconvert().none(), nb::arg("positive_weights").noconvert().none(),
           nb::arg("clusters").noconvert().none(), "Arrays hold one number per label.")
-      .def_static(
-          "load",
-          [](const std::string& path, const std::string& device, int num_threads, bool trainable) {
-            const nb::gil_scoped_release release;
-            return new Engine(Classifier::load(path, device, num_threads, trainable));
-          },
-          nb::arg("path"), nb::arg("device"), nb::arg("num_threads"), nb::arg("trainable"),
-          nb::rv_policy::take_ownership)
       .def(
           "save",
           [](Engine& engine, const std::string& path, const std::vector<std::string>& names, const std::string& card) {

@@ -32,7 +32,6 @@ SegmentTensors segment_tensors(const ClassifierConfig& config, const SegmentShap
     const DType index = shape.wide_indices ? DType::uint32 : DType::uint16;
     tensors.indices = tensor("indices", index, {shape.groups, shape.fan_in}, Per::group);
     tensors.indices->below = shape.in_features;
-    tensors.indices->ascending = true;
   }
   if (of_labels && config.positive_weights != PositiveWeights::none) {
     tensors.positive_weights = tensor("positive_weights", DType::float32, {shape.rows}, Per::row);

@@ -34,7 +34,6 @@ struct TensorSpec {
   int segment = -1;        // of the output layer; -1: of none
   Per per = Per::nothing;  // row or group of that segment
   int64_t below = 0;       // whole numbers must lie in 0..below - 1; 0: not checked
-  bool ascending = false;  // and ascend strictly within a line
 
   int64_t lines() const { return shape.front(); }
   /// Numbers in a line.

@@ -8,6 +8,11 @@
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {
+namespace {
+
+constexpr const char* nonfinite = ": NaN or Inf among the values; look for a diverging encoder or bad data";
+
+}  // namespace
 
 void check_batch(int64_t rows, int64_t label_rows, int64_t batch_size) {
   if (rows < 1) throw ArgumentError("embeddings: an empty batch; pass at least one row");
@@ -81,9 +86,9 @@ void check_trainable(bool trainable, const std::string& call) {
 
 void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name) {
   if (on_nonfinite == OnNonfinite::raise)
-    throw ArgumentError(name +
-                        ": NaN or Inf among the values; look for a diverging encoder or bad data, or pass "
-                        "on_nonfinite=\"skip\" to leave such batches out");
+    throw ArgumentError(name + nonfinite + ", or pass on_nonfinite=\"skip\" to leave such batches out");
 }
+
+void refuse_nonfinite(const std::string& name) { throw ArgumentError(name + nonfinite); }
 
 }  // namespace sparsexmc

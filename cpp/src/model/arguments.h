@@ -26,5 +26,7 @@ void check_trainable(bool trainable, const std::string& call);
 /// @param name of the argument that holds NaN or Inf
 /// @throws ArgumentError unless such batches are to be skipped
 void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name);
+/// The same where there is no choice.
+[[noreturn]] void refuse_nonfinite(const std::string& name);
 
 }  // namespace sparsexmc

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "device/bfloat16.h"
 #include "device/dtypes.h"
@@ -108,11 +109,11 @@ bool Model::forward(const SparseBatch& batch, OnNonfinite on_nonfinite, const Ba
 }
 
 bool Model::forward_slice(const TensorView& embeddings, int64_t first, const BatchSizes& sizes) {
-  return forward(embeddings, first, OnNonfinite::raise, sizes);
+  return forward(embeddings, first, OnNonfinite::skip, sizes);
 }
 
 bool Model::forward_slice(const CsrView& rows, int64_t first, const BatchSizes& sizes) {
-  return forward(stage(rows, first, sizes.batch, false), OnNonfinite::raise, sizes);
+  return forward(stage(rows, first, sizes.batch, false), OnNonfinite::skip, sizes);
 }
 
 template <class Rows, class Use>
@@ -120,9 +121,12 @@ void Model::by_slices(const Rows& rows, Use&& use) {
   for (int64_t first = 0; first < rows.rows; first += config.batch_size) {
     const BatchSizes sizes = sizes_of(std::min(config.batch_size, rows.rows - first));
     clear_outcome();
-    forward_slice(rows, first, sizes);
-    use(first, sizes);
-    if (!on_cpu() && read_outcome().nonfinite != 0) refuse_nonfinite(OnNonfinite::raise, "embeddings");
+    bool finite = forward_slice(rows, first, sizes);
+    if (finite) {
+      use(first, sizes);
+      finite = on_cpu() || read_outcome().nonfinite == 0;
+    }
+    if (!finite) refuse_nonfinite(std::is_same_v<Rows, TensorView> ? "embeddings" : "features");
   }
 }
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.description import describe
-from ..core.directory import read_manifest
+from ..core.directory import ModelReader
 from ..memory import format_bytes
 from ..model import Model
+from ..model.storage import missing_parts
 from . import inputs
 from .tables import count, table
 
@@ -24,13 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = inputs.load_model(args.model, device="cpu")  # wherever it was trained
-    classifier, config = model.classifier, read_manifest(args.model).config
+    classifier = model.classifier
+    with ModelReader(args.model) as reader:
+        config, missing = reader.manifest.config, missing_parts(reader)
     if args.json:
         progress = {"step": classifier.step, "skipped": classifier.skipped, "lr": classifier.lr}
         rewirings = [_rewiring(record) for record in classifier.rewirings]
-        print(json.dumps({"config": config, **progress, "rewirings": rewirings}, indent=2))
+        print(json.dumps({"config": config, **progress, "rewirings": rewirings, "missing": missing}, indent=2))
         return 0
-    print(table(_facts(args.model, model, config), align="ll"))
+    facts = _facts(args.model, model, config)
+    if missing:
+        facts.append(["missing", f"{', '.join(missing)}: run.toml asks for it; copy the whole directory if it had it"])
+    print(table(facts, align="ll"))
     if classifier.rewirings:
         print(f"\n{count(len(classifier.rewirings), 'rewiring')}" + _shown(len(classifier.rewirings)))
         print(_rewiring_table(classifier.rewirings[-LAST_REWIRINGS:]))

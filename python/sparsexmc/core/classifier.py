@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._checks import require_choice, require_int
+from .._checks import ranked_labels, require_choice, require_int
+from .._files import check_output
 from ..errors import ArgumentError
 from ..interop import cuda
 from ..interop.dlpack import Place
@@ -37,8 +38,10 @@ from .step import StepResult
 class CoreClassifier:
     """A classifier's engine with its Python interface; `sparsexmc.Classifier` adds the constructor and training."""
 
+    engine: _core.Classifier  # the compiled classifier, for the modules of this package
+
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
-        self._engine = engine
+        self.engine = engine
         self._config: dict[str, Any] = json.loads(engine.config_json())
         self._label_names: list[str] | None = None
         self._stream: Any = None
@@ -101,10 +104,10 @@ class CoreClassifier:
         features = embeddings if known else self._features("embeddings", embeddings)
         options = {"skip": skip, "return_grad": return_grad, "exact_grad": exact_grad}
         if update:
-            return StepResult(*features.start_step(self._engine, positives, **options))
+            return StepResult(*features.start_step(self.engine, positives, **options))
         if isinstance(features, SparseFeatures):
             raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
-        return StepResult(*features.eval_step(self._engine, positives, dropout=dropout, **options))
+        return StepResult(*features.eval_step(self.engine, positives, dropout=dropout, **options))
 
     def _features(self, name: str, value: Any) -> Features:
         return features_input(name, value, self.in_features, self._place, sparse=self.sparse_input)
@@ -152,19 +155,19 @@ class CoreClassifier:
         features = self._features("embeddings", embeddings)
         out = np.empty((features.rows, hidden["features"]), np.float32)
         if features.rows:
-            features.hidden_activations(self._engine, out)
+            features.hidden_activations(self.engine, out)
         return out
 
     # ---- prediction ----
 
     def topk(
-        self, embeddings: Any, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+        self, embeddings: Any, k: int | None = None, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
     ) -> Ranking:
         """The k best labels of every row, for any number of rows; waits for them.
 
         Args:
             embeddings: [n, in_features] as in `train_step`, n >= 0.
-            k: number of labels, 1 <= k <= num_labels.
+            k: number of labels, 1 <= k <= num_labels; None: 5, or all if there are fewer.
             filter: scipy CSR [n, num_labels] whose nonzeros are never predicted, see `sparsexmc.data.read_filter`. It
                 takes time and memory for k plus the largest number of such labels of a row.
             label_weights: [num_labels] w > 0: ranks by logit + ln w (Menon et al., "Long-tail learning via logit
@@ -179,9 +182,7 @@ class CoreClassifier:
         Raises:
             ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
         """
-        require_int("k", k, 1)
-        if k > self.num_labels:
-            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        k = ranked_labels(k, self.num_labels)
         weights = None if label_weights is None else label_numbers("label_weights", label_weights, self.num_labels)
         features = self._features("embeddings", embeddings)
         if filter is None:
@@ -196,14 +197,14 @@ class CoreClassifier:
         scores = np.empty((features.rows, k), np.float32)
         ids = np.empty((features.rows, k), np.int64)
         if features.rows:
-            features.topk(self._engine, scores, ids, weights)
+            features.topk(self.engine, scores, ids, weights)
         return scores, ids
 
     # ---- state ----
 
     def _tensors(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
         """(dtype, shape) of every tensor of `state_dict` by name; `step` is none."""
-        return tensors_of(self._engine)
+        return tensors_of(self.engine)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class CoreClassifier:
     @property
     def label_counts(self) -> npt.NDArray[np.int64] | None:
         """[num_labels] training frequency of each label, if it was given together with `num_instances`."""
-        return read_label_counts(self._engine)
+        return read_label_counts(self.engine)
 
     @property
     def num_instances(self) -> int | None:
@@ -243,7 +244,7 @@ class CoreClassifier:
     @property
     def device(self) -> str:
         """The model's device: "cpu" or "cuda:<index>"."""
-        return self._engine.device
+        return self.engine.device
 
     @property
     def stream(self) -> Any:
@@ -261,16 +262,16 @@ class CoreClassifier:
     @property
     def trainable(self) -> bool:
         """False if it was loaded for prediction only: see `sparsexmc.load`."""
-        return self._engine.trainable
+        return self.engine.trainable
 
     @property
     def lr(self) -> float:
         """Base learning rate, before the schedule's factor; settable between steps."""
-        return self._engine.lr
+        return self.engine.lr
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._engine.lr = float(value)
+        self.engine.lr = float(value)
 
     @property
     def total_steps(self) -> int | None:
@@ -279,33 +280,33 @@ class CoreClassifier:
         What a `Schedule` or `Rewiring` leaves open follows from it. `fit` sets it; a loop of `train_step` sets it
         before its first step. Checkpoints keep it.
         """
-        return self._engine.total_steps or None
+        return self.engine.total_steps or None
 
     @total_steps.setter
     def total_steps(self, steps: int | None) -> None:
         if steps is not None:
             require_int("total_steps", steps, 1)
-        self._engine.total_steps = steps or 0
+        self.engine.total_steps = steps or 0
 
     @property
     def step(self) -> int:
         """Number of finished training steps; on a GPU this waits for them."""
-        return self._engine.step
+        return self.engine.step
 
     @property
     def skipped(self) -> int:
         """Number of batches that were skipped because of NaN or Inf."""
-        return self._engine.skipped
+        return self.engine.skipped
 
     @property
     def rewirings(self) -> list[_core.RewiringRecord]:
         """Records of the rewirings so far: step, segment, changed, score_dropped, score_grown."""
-        return self._engine.rewirings
+        return self.engine.rewirings
 
     @property
     def memory(self) -> Memory:
         """Planned and live bytes: `.planned`, `.current`, `.peak`, `.entries`, `.table()`."""
-        return Memory(self._engine)
+        return Memory(self.engine)
 
     @property
     def label_names(self) -> list[str] | None:
@@ -317,17 +318,20 @@ class CoreClassifier:
         self._label_names = None if names is None else check_label_names(names, self.num_labels)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies of all tensors under their checkpoint names, and `step`."""
-        return read_state(self._engine)
+        """Copies of all tensors under their checkpoint names, and `step` and `total_steps` (0: not known)."""
+        return read_state(self.engine)
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Replace all tensors and `step` by those of `state_dict()` of an equally configured classifier.
+        """Replace all tensors, `step` and `total_steps` by those of `state_dict()` of an equally configured classifier.
+
+        Rewiring and schedules that were left open then go on as there. A state of an earlier version has no
+        `total_steps`; the classifier's own stay then.
 
         Raises:
             ArgumentError, DTypeError: a name is missing or unknown, or an array has another shape or dtype; all are
                 checked before the first is written.
         """
-        write_state(self._engine, state)
+        write_state(self.engine, state)
 
     def save(self, path: str | PathLike[str], label_names: Sequence[str] | None = None, card: str = "") -> None:
         """Write a model directory; a kill at any moment leaves the old or the new one whole.
@@ -339,10 +343,12 @@ class CoreClassifier:
             card: text of the model card, README.md; empty: a short default.
 
         Raises:
+            ArgumentError: `path` is no place for a directory, or lies in a model directory.
             CheckpointError: something else is at `path`, or it cannot be written; what is there stays whole.
         """
+        check_output("path", path, directory=True)
         names = self._label_names if label_names is None else check_label_names(label_names, self.num_labels)
-        self._engine.save(fspath(path), names or [], card)
+        self.engine.save(fspath(path), names or [], card)
 
     @classmethod
     def load(

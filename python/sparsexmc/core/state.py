@@ -10,33 +10,34 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from .._checks import name_list
 from ..errors import ArgumentError, DTypeError
+
+_COUNTS = ("step", "total_steps")
 
 
 def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
-    """Copies of all tensors by name, and `step` (int64, no dimensions).
+    """Copies of all tensors by name, and `step` and `total_steps` (int64, no dimensions; 0: not known).
 
     bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
     rewiring are no part of it, only of checkpoints.
     """
     state = {name: _read(engine, name, dtype, shape) for name, (dtype, shape) in tensors_of(engine).items()}
-    state["step"] = np.asarray(engine.step, np.int64)
-    return state
+    return state | {name: np.asarray(getattr(engine, name), np.int64) for name in _COUNTS}
 
 
 def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
-    """Replace all tensors and the step; on any error the model is as before."""
+    """Replace all tensors and counts of steps; on any error the model is as before."""
     tensors = tensors_of(engine)
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
-    _check_names(arrays, [*tensors, "step"])
+    arrays.setdefault("total_steps", np.asarray(engine.total_steps, np.int64))  # earlier versions had none
+    _check_names(arrays, [*tensors, *_COUNTS])
     for name, (dtype, shape) in tensors.items():
         if arrays[name].shape != shape:
             raise ArgumentError(f"state[{name!r}] has shape {arrays[name].shape}, but the classifier has {shape}")
         if arrays[name].dtype != dtype:
             raise DTypeError(f"state[{name!r}] has dtype {arrays[name].dtype}, but the classifier has {dtype}")
-    step = arrays.pop("step")
-    if step.size != 1 or step.dtype.kind not in "iu" or int(step.item()) < 0:
-        raise ArgumentError(f"state['step'] is {step!r}; it must be one integer >= 0")
+    counts = {name: _count(name, arrays.pop(name)) for name in _COUNTS}
 
     replaced: dict[str, npt.NDArray[Any]] = {}
     # The engine checks what indices and label order hold, so they go first and can be put back.
@@ -49,7 +50,9 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
             for done, old in replaced.items():
                 engine.write(done, old)
             raise
-    engine.step = int(step.item())
+    engine.step = counts["step"]
+    if engine.trainable:  # of no use in prediction
+        engine.total_steps = counts["total_steps"]
 
 
 def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
@@ -69,7 +72,7 @@ def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
 
 def check_label_names(names: Sequence[str], num_labels: int) -> list[str]:
     """`names` as a list; ArgumentError unless there is one line of text per label, which UTF-8 can store."""
-    names = list(names)
+    names = list(name_list("label_names", names))
     if len(names) != num_labels:
         raise ArgumentError(f"label_names has {len(names)} names, but there are num_labels={num_labels}")
     for label, name in enumerate(names):
@@ -89,6 +92,12 @@ def tensors_of(engine: _core.Classifier) -> dict[str, tuple[np.dtype[Any], tuple
         for name, dtype, shape in engine.tensors()
         if not name.startswith("optimizer.kept.")
     }
+
+
+def _count(name: str, value: npt.NDArray[Any]) -> int:
+    if value.size != 1 or value.dtype.kind not in "iu" or not 0 <= int(value.item()) < 2**63:
+        raise ArgumentError(f"state[{name!r}] is {value!r}; it must be one integer >= 0")
+    return int(value.item())
 
 
 def _read(engine: _core.Classifier, name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from .. import _core
 from ..errors import ArgumentError, DTypeError
 from .dlpack import HOST, Place, borrow_matrix
 from .gradient import gradient_like
+from .streams import is_torch
 
 Indices = npt.NDArray[Any]  # int32 or int64
 Positives = tuple[Indices, Indices]  # (indptr [rows + 1], label ids)
@@ -120,6 +122,7 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
     Raises:
         ArgumentError, DTypeError: naming the argument, what came and the remedy.
     """
+    refuse_sparse_tensor(name, value)
     if not sparse:
         if scipy.sparse.issparse(value):
             raise DTypeError(
@@ -143,6 +146,7 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
     `value` is scipy CSR [rows, num_labels] (explicit zeros are dropped, other values count as 1), a tuple
     (indptr, indices), or an integer array [rows] with one label per instance. Ids are range-checked by the engine.
     """
+    refuse_sparse_tensor(name, value)
     if scipy.sparse.issparse(value):
         matrix = _require_csr(name, value, "")
         if matrix.shape != (rows, num_labels):
@@ -175,7 +179,7 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
 
 def label_array(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.int64]:
     """`value` as int64 [num_labels]."""
-    array = index_array(name, np.asarray(value))
+    array = index_array(name, number_array(name, value))
     if array.shape != (num_labels,):
         raise ArgumentError(f"{name} has {len(array)} entries, but there are num_labels={num_labels}")
     return array.astype(np.int64, copy=False)
@@ -183,7 +187,7 @@ def label_array(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray
 
 def label_numbers(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.float32]:
     """`value` as float32 [num_labels]; any real numbers are taken."""
-    array = np.asarray(value)
+    array = number_array(name, value)
     if array.dtype.kind not in "iuf":
         raise DTypeError(f"{name} has dtype {array.dtype}; give one real number per label, such as float32")
     if array.shape != (num_labels,):
@@ -191,8 +195,27 @@ def label_numbers(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArr
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def number_array(name: str, value: Any) -> npt.NDArray[Any]:
+    """`value` as an array of any dtype; DTypeError for what NumPy cannot read, such as lists of unequal lengths."""
+    refuse_sparse_tensor(name, value)
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DTypeError(f"{name} is a {type(value).__qualname__} that NumPy cannot read: {error}") from None
+
+
+def refuse_sparse_tensor(name: str, value: Any) -> None:
+    """Raise DTypeError for a sparse tensor of PyTorch."""
+    if is_torch(value) and value.layout is not sys.modules["torch"].strided:
+        raise DTypeError(
+            f"{name} is a torch tensor of layout {value.layout}, which is not read; pass scipy.sparse.csr_matrix, or "
+            f"{name}.to_dense() where dense rows are read"
+        )
+
+
 def index_array(name: str, value: Any) -> Indices:
     """`value` as a contiguous 1-D array of int32 or int64; other integers are widened, which loses nothing."""
+    refuse_sparse_tensor(name, value)
     if not hasattr(value, "__array__"):
         raise DTypeError(f"{name} is a {type(value).__qualname__}; pass a 1-D integer array, such as np.asarray(...)")
     array = np.asarray(value)

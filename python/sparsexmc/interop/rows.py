@@ -12,7 +12,16 @@ import scipy.sparse
 
 from ..errors import ArgumentError
 from .dlpack import HOST, Place
-from .inputs import DenseFeatures, Features, Indices, Positives, SparseFeatures, features_input, labels_input
+from .inputs import (
+    DenseFeatures,
+    Features,
+    Indices,
+    Positives,
+    SparseFeatures,
+    features_input,
+    labels_input,
+    refuse_sparse_tensor,
+)
 from .streams import is_torch
 
 _CHUNK_BYTES = 1 << 25
@@ -115,6 +124,7 @@ class LabelRows:
 
 def feature_rows(name: str, X: Any, width: int, place: Place, *, sparse: bool) -> DenseRows | CsrRows:
     """`X` as rows to gather for a classifier at `place`; the same checks as for a batch."""
+    refuse_sparse_tensor(name, X)
     if sparse or scipy.sparse.issparse(X):
         features_input(name, X, width, sparse=sparse)  # raises for a sparse matrix where dense rows are read
         return CsrRows(name, X, width, place)

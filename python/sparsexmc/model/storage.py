@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _core
+from .._files import check_output
 from .._npz import read_arrays
 from ..classifier import Classifier
 from ..core.description import describe
@@ -22,6 +25,8 @@ from . import toml
 from .card import default_card
 from .preparation import Preparation
 from .settings import Settings
+
+_log = logging.getLogger("sparsexmc")
 
 MANIFEST_FILE = "config.json"
 SETTINGS_FILE = "run.toml"
@@ -43,10 +48,11 @@ class Parts:
 
 
 def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
-    """Write all parts in one rename. Raises CheckpointError; what was at `path` stays then."""
+    """Write all parts in one rename. Raises ArgumentError, CheckpointError; what was at `path` stays then."""
+    check_output("path", path, directory=True)
     with ModelWriter(path) as writer:
         names = parts.classifier.label_names or []
-        writer.add_classifier(parts.classifier._engine, names, card or _card(parts))
+        writer.add_classifier(parts.classifier.engine, names, card or _card(parts))
         if parts.preparation.vectorizer is not None:
             writer.add_text(VOCABULARY_FILE, parts.preparation.vectorizer.to_json())
         if parts.preparation.tfidf is not None:
@@ -101,6 +107,9 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
     linear = neighbors = None
     try:
         settings = _settings(reader)
+        for missing in missing_parts(reader):
+            text = "%s has no %s, which its %s asks for; copy the whole directory if it had"
+            _log.warning(text, reader.path, missing, SETTINGS_FILE)
         preparation = _preparation(reader, settings)
         if LINEAR_FILE in reader.parts:
             with reader.open(LINEAR_FILE) as file:
@@ -136,11 +145,32 @@ def _card(parts: Parts) -> str:
     )
 
 
+def missing_parts(reader: ModelReader) -> list[str]:
+    """Files that a model of format 1 may have lost: its run.toml asks for them.
+
+    Whether they were ever there is not known: version 0.1 wrote what was asked for, also where tuning gave a part no
+    weight, or where the training ended before the parts were made. Later formats list their parts.
+    """
+    if SETTINGS_FILE not in reader.parts or reader.manifest.format_version > 1:
+        return []
+    table, missing = _settings_table(reader), []
+    for name, file in (("linear", LINEAR_FILE), ("neighbors", NEIGHBORS_FILE)):
+        section = table.get(name, {})
+        wanted = isinstance(section, Mapping) and section.get("enabled") is True and section.get("weight") != 0
+        if wanted and file not in reader.parts:
+            missing.append(file)
+    return missing
+
+
+def _settings_table(reader: ModelReader) -> toml.Table:
+    return toml.parse(reader.text(SETTINGS_FILE), f"{reader.path}/{SETTINGS_FILE}")
+
+
 def _settings(reader: ModelReader) -> Settings | None:
     """None for directories of earlier versions, whose run.toml left out what had its default."""
     if SETTINGS_FILE not in reader.parts:
         return None
-    table = toml.parse(reader.text(SETTINGS_FILE), f"{reader.path}/{SETTINGS_FILE}")
+    table = _settings_table(reader)
     if not table:
         return None
     try:
@@ -151,6 +181,8 @@ def _settings(reader: ModelReader) -> Settings | None:
 
 def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:
     vectorizer = tfidf = None
+    if VOCABULARY_FILE not in reader.parts and _reads_texts(reader):
+        raise DataError(f"{reader.path}/{VOCABULARY_FILE}: is missing, but {SETTINGS_FILE} says how texts are counted")
     if VOCABULARY_FILE in reader.parts:
         try:
             vectorizer = TextVectorizer.from_json(reader.text(VOCABULARY_FILE))
@@ -167,3 +199,11 @@ def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:
         there, says = ("is there", "asks for none") if tfidf is not None else ("is missing", "asks for its weights")
         raise DataError(f"{reader.path}/{FEATURES_FILE}: {there}, but {SETTINGS_FILE} {says}")
     return Preparation(vectorizer, tfidf)
+
+
+def _reads_texts(reader: ModelReader) -> bool:
+    """Whether a model of format 1 was trained on raw texts: only then its run.toml holds options of a vocabulary."""
+    if SETTINGS_FILE not in reader.parts or reader.manifest.format_version > 1:
+        return False
+    section = _settings_table(reader).get("data", {})
+    return isinstance(section, Mapping) and any(key != "tfidf" for key in section)

@@ -67,7 +67,7 @@ def usage(classifier: CoreClassifier) -> list[Usage]:
     hidden = classifier.config["hidden"]
     width = int(hidden["features"]) if hidden else classifier.in_features
     found = []
-    for segment, indices in read_indices(classifier._engine).items():
+    for segment, indices in read_indices(classifier.engine).items():
         counts = np.bincount(indices.ravel(), minlength=width)
         found.append(Usage(segment, indices.shape[0], indices.shape[1], counts))
     return found

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import require_int, require_number
+from .._files import check_output
 from ..core.classifier import CoreClassifier
 from ..core.step import StepResult
 from ..errors import ArgumentError
@@ -98,8 +99,12 @@ def fit(  # the method Classifier.fit
         ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, a label id out of range, an unwritable output.
         CheckpointError: the checkpoint could not be written.
     """
-    if not self._engine.trainable:
+    if not self.engine.trainable:
         raise ArgumentError("fit: this classifier was loaded for prediction only; load it with trainable=True")
+    if checkpoint is not None:
+        check_output("checkpoint", checkpoint, directory=True)
+    if metrics_file is not None:
+        check_output("metrics_file", metrics_file, model=checkpoint)
     if epochs is not None:
         require_int("epochs", epochs, 1)
     if patience is not None:

@@ -52,7 +52,7 @@ def regroup(  # the method Classifier.regroup
     """
     require_int("seed", seed, 0)
     if label_order is None:
-        order = self._engine.order_by_weights(seed)
+        order = self.engine.order_by_weights(seed)
     else:
         order = label_array("label_order", label_order, self.num_labels)
-    self._engine.regroup(order)
+    self.engine.regroup(order)
