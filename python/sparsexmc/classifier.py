@@ -6,14 +6,17 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from . import _core
-from ._sparse import label_matrix
+from ._sparse import label_matrix, sparse_features
 from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from .core.classifier import CoreClassifier
-from .errors import ArgumentError
+from .errors import ArgumentError, DTypeError
 from .interop import cuda
-from .interop.inputs import label_array
+from .interop.dlpack import HOST
+from .interop.inputs import label_array, refuse_sparse_tensor
+from .interop.rows import DenseRows
 from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
 from .training.defaults import network_for_data
@@ -144,17 +147,27 @@ class Classifier(CoreClassifier):
         `sparsexmc.data.TfIdf`), and adds linear classifiers and neighbors.
 
         Args:
-            X: [n, in_features] training features: scipy CSR or a NumPy array, float32.
+            X: [n, in_features] training features: scipy sparse, or a NumPy array of float32 or float16.
             Y: [n, num_labels] their labels, scipy sparse.
             options: arguments of `Classifier` that differ from those settings.
 
         Raises:
-            ArgumentError, DTypeError: X or Y is of another kind or shape, or as `Classifier`.
+            ArgumentError, DTypeError: X or Y is of another kind or shape, or holds NaN or Inf; or as `Classifier`.
         """
+        refuse_sparse_tensor("X", X)
         labels = label_matrix("Y", Y)
         if not hasattr(X, "shape") or len(X.shape) != 2 or X.shape[0] != labels.shape[0] or not X.shape[0]:
             raise ArgumentError(
                 f"X has shape {getattr(X, 'shape', None)} and Y {labels.shape}; pass a row of each for every instance"
+            )
+        if scipy.sparse.issparse(X):
+            X = sparse_features("X", X)
+        elif isinstance(X, np.ndarray):
+            DenseRows("X", X, X.shape[1], HOST).check_finite()
+        else:
+            raise DTypeError(
+                f"X is a {type(X).__qualname__}; pass a scipy sparse matrix or a NumPy array, such as "
+                "np.asarray(X, dtype=np.float32)"
             )
         arguments = network_for_data(X, labels) | {
             "label_counts": np.bincount(labels.indices, minlength=labels.shape[1])

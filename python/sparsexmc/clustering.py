@@ -15,7 +15,7 @@ from ._sparse import label_matrix, sparse_features
 from .config import ClassifierConfig
 from .errors import ArgumentError, DTypeError
 from .interop.dlpack import HOST, borrow_matrix
-from .interop.inputs import index_array
+from .interop.inputs import index_array, number_array
 
 Order = npt.NDArray[np.int64]
 
@@ -90,7 +90,7 @@ def cluster_ids(label_order: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
         [L] int64, by label id.
     """
     require_int("size", size, 1)
-    order = index_array("label_order", np.asarray(label_order))
+    order = index_array("label_order", number_array("label_order", label_order))
     if not np.array_equal(np.sort(order), np.arange(len(order))):
         raise ArgumentError(f"label_order must hold every id of 0..{len(order) - 1} once")
     clusters = np.empty(len(order), np.int64)

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from . import _core
 from ._sparse import label_matrix
 from .errors import ArgumentError, DTypeError
-from .interop.inputs import index_array, labels_input
+from .interop.inputs import index_array, labels_input, number_array
 
 __all__ = [
     "RankingMetrics",
@@ -78,7 +78,7 @@ def inverse_propensities(
         num_train = matrix.shape[0]
         counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
     else:
-        counts = index_array("train_labels", np.asarray(train_labels))
+        counts = index_array("train_labels", number_array("train_labels", train_labels))
         if num_train is None:
             raise ArgumentError("num_train is missing: counts alone do not say how many training instances there are")
     return _core.inverse_propensities(counts.astype(np.int64, copy=False), num_train, A, B)
@@ -268,20 +268,23 @@ def _compute(
 
 
 def _cutoffs(k: int | Sequence[int]) -> list[int]:
-    return index_array("k", np.atleast_1d(np.asarray(k))).tolist()
+    array = np.atleast_1d(number_array("k", k))
+    if not array.size:
+        raise ArgumentError("k is empty; pass a cut-off, or some of them")
+    return index_array("k", array).tolist()
 
 
 def _predicted(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
     if sp.issparse(ids):
         raise DTypeError("ids is a sparse matrix; pass the predicted label ids [n, width] first, then the true labels")
-    array = np.asarray(ids)
+    array = number_array("ids", ids)
     if array.ndim != 2:
         raise ArgumentError(f"ids has shape {array.shape}; pass predicted label ids [n, width]")
     return index_array("ids", array.reshape(-1)).astype(np.int64, copy=False).reshape(array.shape)
 
 
 def _weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = np.asarray(weights)
+    array = number_array("inverse_propensities", weights)
     if array.dtype.kind not in "iuf" or array.ndim != 1:
         raise DTypeError(f"inverse_propensities is {array.dtype} of shape {array.shape}; pass numbers [num_labels]")
     return np.ascontiguousarray(array, dtype=np.float64)

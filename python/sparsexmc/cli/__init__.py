@@ -113,9 +113,10 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _message(error: Exception) -> str:
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return str(error) or type(error).__name__
+        text = f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
 class _Version(argparse.Action):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import require_cutoffs
 from ..data import Dataset
 from ..model import Model
 from ..model.alignment import LabelMap, align, align_training_labels, count_unknown
@@ -110,9 +111,8 @@ def _task(args: argparse.Namespace, model: Model) -> Task:
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
         train_labels = align_training_labels(inputs.training_labels(args.train), dataset, args.train)
-    return Task(
-        dataset, own.label_names, X, Y, blanked, train_labels, args.k or [k for k in CUTOFFS if k <= model.num_labels]
-    )
+    cutoffs = require_cutoffs(args.k or [k for k in CUTOFFS if k <= model.num_labels], model.num_labels)
+    return Task(dataset, own.label_names, X, Y, blanked, train_labels, cutoffs)
 
 
 def _predict(

@@ -12,18 +12,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 
-from .._files import atomic_file
+from .._checks import DEFAULT_K, ranked_labels
+from .._files import atomic_file, check_output
 from ..core.filter import Ranking
+from ..model.evaluation import rankings
 from . import inputs, label_weights
 from .errors import UsageError
-
-DEFAULT_K = 5
-ROWS_AT_A_TIME = 4096  # lines appear while the rest is ranked
 
 Batches = Iterator[Ranking]
 
@@ -39,19 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.output is not None:
+        check_output("--output", args.output)
     model = inputs.load_model(args.model, args.threads, args.device)
     as_matrix = args.output is not None and args.output.endswith(".npz")
     names = None if args.ids or as_matrix else _printable(model.label_names)
     X, blanked = inputs.unlabelled(args.data, model, demo=args.demo, filter_file=args.filter)
     X = inputs.features_of(model, X, args.model)
-    k = min(DEFAULT_K, model.num_labels) if args.k is None else args.k
+    k = ranked_labels(args.k, model.num_labels)
     weights = label_weights.label_weights(args.label_weights, model)
-    batches = _batches(model.ranker(args.network_alone), X, k, blanked, weights)
+    batches = rankings(model.ranker(args.network_alone), X, k, blanked, label_weights=weights)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
         return 0
     try:
-        with atomic_file(args.output) as file:
+        with atomic_file(args.output, "--output") as file:
             if as_matrix:
                 _save_matrix(file, batches, model.num_labels)
             else:
@@ -60,13 +61,6 @@ def run(args: argparse.Namespace) -> int:
         why = (error.strerror or str(error)).lower()
         raise UsageError(f"{args.output}: cannot be written: {why}") from None
     return 0
-
-
-def _batches(ranker: Any, X: Any, k: int, blanked: Any, weights: Any) -> Batches:
-    for start in range(0, X.shape[0], ROWS_AT_A_TIME):
-        rows = slice(start, start + ROWS_AT_A_TIME)
-        filter = None if blanked is None else blanked[rows]
-        yield ranker.topk(X[rows], k, filter=filter, label_weights=weights)
 
 
 def _printable(names: list[str] | None) -> list[str] | None:

@@ -26,6 +26,7 @@ import resource
 import time
 from typing import Any
 
+from .._files import check_output
 from ..data import Dataset
 from ..memory import format_bytes
 from ..model import Model, TrainingRun, toml
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either DATA or --demo; `sparsexmc train --help` shows both")
     if args.output is None and not args.demo:
         raise UsageError("give -o MODEL, the directory where the model goes")
+    if args.metrics_file is not None:
+        check_output("--metrics-file", args.metrics_file, model=args.output)
     start = time.perf_counter()
     data = inputs.open_named(None, demo=True) if args.demo else args.data
     job = TrainingRun(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from .._checks import name_list
 from .._sparse import label_matrix, sparse_features
 from ..errors import ArgumentError, DTypeError
 
@@ -71,10 +72,14 @@ class Dataset:
                 object.__setattr__(self, name, label_matrix(name, getattr(self, name)))
                 _same_size(name, getattr(self, name).shape[0], y, getattr(self, y).shape[0], "rows")
                 _same_size(name, getattr(self, name).shape[1], y, getattr(self, y).shape[1], "columns (labels)")
-        _check_names("label_names", self.label_names, self.num_labels, "labels")
-        _check_names("instance_names", self.instance_names, self.Y.shape[0], "training instances")
         num_test = 0 if self.Y_test is None else self.Y_test.shape[0]
-        _check_names("test_instance_names", self.test_instance_names, num_test, "test instances")
+        for name, size, what in (
+            ("label_names", self.num_labels, "labels"),
+            ("instance_names", self.Y.shape[0], "training instances"),
+            ("test_instance_names", num_test, "test instances"),
+        ):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _names(name, getattr(self, name), size, what))
 
     @property
     def num_features(self) -> int:
@@ -127,9 +132,11 @@ def _same_size(first: str, size: int, second: str, other: int, what: str) -> Non
         raise ArgumentError(f"{first} has {size} {what} and {second} has {other}; they must agree")
 
 
-def _check_names(name: str, names: Sequence[str] | None, size: int, what: str) -> None:
-    if names is not None and len(names) != size:
+def _names(name: str, given: Sequence[str], size: int, what: str) -> Sequence[str]:
+    names = name_list(name, given)
+    if len(names) != size:
         raise ArgumentError(f"{name} holds {len(names)} names for {size} {what}; pass one each, or None")
-    for place, text in enumerate(names or ()):
+    for place, text in enumerate(names):
         if not isinstance(text, str):
             raise ArgumentError(f"{name}[{place}] is {text!r}, not text; pass str({text!r}) if that is the name")
+    return names

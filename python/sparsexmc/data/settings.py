@@ -29,7 +29,7 @@ class DataSettings:
     token_pattern: str = TOKEN_PATTERN
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.tfidf, bool) or self.tfidf == "auto"):
+        if not (isinstance(self.tfidf, bool) or (isinstance(self.tfidf, str) and self.tfidf == "auto")):
             raise ArgumentError(f'data.tfidf={self.tfidf!r} must be True, False or "auto"')
         check_text_options(self.ngrams, self.lowercase, self.token_pattern)
         require_int("min_df", self.min_df, 1)

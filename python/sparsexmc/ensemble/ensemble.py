@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._checks import require_int, require_number
+from .._checks import ranked_labels, require_cutoffs, require_int, require_number
 from .._sparse import label_matrix
 from ..config import Votes
 from ..core.classifier import CoreClassifier
@@ -107,7 +107,7 @@ class Ensemble:
     def topk(
         self,
         X: Any,
-        k: int = 5,
+        k: int | None = None,
         *,
         embeddings: Any = None,
         filter: Any = None,
@@ -117,7 +117,7 @@ class Ensemble:
 
         Args:
             X: [n, D] features as linear classifiers and neighbors read them.
-            k: number of labels.
+            k: number of labels; None: 5, or all if there are fewer.
             embeddings: what the classifier reads, where that is not X.
             filter: pairs that are never predicted, as in `Classifier.topk`.
             label_weights: [num_labels] w > 0 that multiply the scores of labels, as 1 / propensity does in
@@ -130,9 +130,7 @@ class Ensemble:
         Raises:
             ArgumentError, DTypeError: as the parts do, or k out of range.
         """
-        require_int("k", k, 1)
-        if k > self.num_labels:
-            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        k = ranked_labels(k, self.num_labels)
         embeddings = X if embeddings is None else embeddings
         if embeddings.shape[0] != X.shape[0]:
             raise ArgumentError(
@@ -170,6 +168,7 @@ class Ensemble:
         Returns:
             {Weights: mean of P@k}, shares. Of equally good weights the smallest are taken.
         """
+        cutoffs = require_cutoffs(cutoffs)
         truth = label_matrix("Y", Y)
         embeddings = X if embeddings is None else embeddings
         if truth.shape[0] > _MOST_TUNED:

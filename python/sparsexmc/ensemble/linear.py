@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .. import _core
-from .._checks import require_int, require_number
+from .._checks import ranked_labels, require_int, require_number
 from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..errors import ArgumentError
 from . import archive
@@ -86,12 +86,12 @@ class Linear:
         """Bytes of the weights that were kept."""
         return sum(getattr(self._postings, part).nbytes for part in _PARTS)
 
-    def topk(self, X: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def topk(self, X: Any, k: int | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """The labels with the largest margins.
 
         Args:
             X: [n, D] features like those of the training, scipy sparse.
-            k: labels per row, at most L.
+            k: labels per row, at most L; None: 5, or all if there are fewer.
 
         Returns:
             margins [n, k], descending, above -1, and ids [n, k] (equal ones: the smaller id first). Labels that share
@@ -100,9 +100,7 @@ class Linear:
         Raises:
             ArgumentError, DTypeError: rows of another width, k out of range, NaN, or dense rows.
         """
-        require_int("k", k, 1)
-        if k > self.num_labels:
-            raise ArgumentError(f"k={k} is more than num_labels={self.num_labels}; ask for at most that many")
+        k = ranked_labels(k, self.num_labels)
         queries = unit_rows(sparse_features("X", X))
         if queries.shape[1] != self.in_features:
             raise ArgumentError(

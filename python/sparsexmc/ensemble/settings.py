@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._checks import require_choice, require_int, require_number
+from .._checks import require_bool, require_choice, require_int, require_number
 from ..config import Votes
 from ..errors import ArgumentError
 
@@ -30,7 +30,7 @@ class LinearSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_bool("linear.enabled", self.enabled)
+        require_bool("linear.enabled", self.enabled)
         _require_tunable("linear.cost", self.cost, low_open=True)
         _require_tunable("linear.weight", self.weight)
         require_int("linear.negatives", self.negatives, 1)
@@ -65,7 +65,7 @@ class NeighborsSettings:
     space: str = TUNE
 
     def __post_init__(self) -> None:
-        _require_bool("neighbors.enabled", self.enabled)
+        require_bool("neighbors.enabled", self.enabled)
         require_int("neighbors.count", self.count, 1)
         _require_tunable("neighbors.power", self.power)
         _require_tunable("neighbors.weight", self.weight)
@@ -84,11 +84,6 @@ class NeighborsSettings:
             smoothing=self.smoothing,
             space=space,
         )
-
-
-def _require_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{name}={value!r} must be True or False")
 
 
 def _require_tunable(name: str, value: object, *, low_open: bool = False) -> None:

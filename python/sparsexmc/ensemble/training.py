@@ -50,6 +50,16 @@ class Tuning:
     held: int
 
 
+def check_enabled(linear: LinearSettings, neighbors: NeighborsSettings, *, sparse: bool, hidden: bool) -> None:
+    """Raise ArgumentError for parts that the features (`sparse` or not) or the network (`hidden` layer) cannot have."""
+    if linear.enabled and not sparse:
+        raise ArgumentError("linear.enabled = true needs sparse features, and this data has dense ones; write false")
+    if neighbors.enabled and neighbors.space == HIDDEN and not hidden:
+        raise ArgumentError(
+            'neighbors.space is "hidden", but the model has no hidden layer; write "features", or give it one'
+        )
+
+
 class EnsembleTraining:
     """The parts beside a classifier, on the way to their ensemble.
 
@@ -78,10 +88,7 @@ class EnsembleTraining:
     ) -> None:
         self.classifier, self.X, self.Y = classifier, X, Y
         self.linear, self.neighbors = linear, neighbors
-        if neighbors.enabled and neighbors.space == HIDDEN and classifier.config["hidden"] is None:
-            raise ArgumentError(
-                'neighbors.space is "hidden", but the model has no hidden layer; write "features", or give it one'
-            )
+        check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
         self._options: dict[str, Any] = {"num_threads": num_threads}
         self._training: LinearTraining | None = None
         self._rounds_done = 0

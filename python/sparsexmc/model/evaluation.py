@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import require_cutoffs
+from ..core.filter import Ranking
 from ..errors import ArgumentError
+from ..interop.rows import row_slices
 from ..metrics import inverse_propensities
 from ..report.scores import Scores, has_propensities, scores
 from ..training.validation import A, B
 
 CUTOFFS = (1, 3, 5)
-_ROWS_AT_A_TIME = 4096  # an evaluation's ranking keeps ids alone; scores of more rows would be held for nothing
 
 
 def measure(
@@ -38,6 +40,7 @@ def measure(
     Returns:
         {metric: {k: share}}
     """
+    cutoffs = require_cutoffs(cutoffs)
     if not len(ids):
         raise ArgumentError("there are no instances to measure on; pass data with at least one row")
     weights = inverse_propensities(train_labels, A=A, B=B) if has_propensities(train_labels) else None
@@ -47,7 +50,12 @@ def measure(
 def rank(ranker: Any, X: Any, k: int, blanked: Any = None, **options: Any) -> npt.NDArray[np.int64]:
     """The k best label ids [n, k] of every row of X by `ranker.topk`, without the pairs of the CSR matrix `blanked`."""
     ids = np.empty((X.shape[0], k), np.int64)
-    for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
-        ids[rows] = ranker.topk(X[rows], k, filter=None if blanked is None else blanked[rows], **options)[1]
+    for rows, (_, best) in zip(row_slices(X.shape[0]), rankings(ranker, X, k, blanked, **options), strict=True):
+        ids[rows] = best
     return ids
+
+
+def rankings(ranker: Any, X: Any, k: int, blanked: Any = None, **options: Any) -> Iterator[Ranking]:
+    """Scores and ids of `ranker.topk` for some rows of X after others; arguments as of `rank`."""
+    for rows in row_slices(X.shape[0]):
+        yield ranker.topk(X[rows], k, filter=None if blanked is None else blanked[rows], **options)

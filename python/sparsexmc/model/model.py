@@ -10,13 +10,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import ranked_labels, require_cutoffs
+from .._sparse import label_matrix
 from ..classifier import Classifier
 from ..core.filter import Ranking
 from ..data import TextVectorizer, TfIdf, opening
 from ..ensemble import Ensemble, Linear, Neighbors
 from ..ensemble.settings import LinearSettings, NeighborsSettings
 from ..ensemble.training import EnsembleTraining, Tuning
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CheckpointError
 from ..memory import format_bytes
 from ..metrics import inverse_propensities
 from ..report.scores import Scores
@@ -24,6 +26,7 @@ from ..training.history import History
 from ..training.validation import A, B
 from . import storage
 from .alignment import align
+from .consistency import check_parts
 from .evaluation import CUTOFFS, measure, rank
 from .preparation import Preparation
 from .settings import Settings
@@ -44,6 +47,7 @@ class Model:
         vectorizer: counts the tokens of raw texts, or None.
         tfidf: weighs token counts, or None.
         settings: those of the training, or None.
+        num_threads: worker threads of the ranking; None: the default.
 
     Attributes:
         classifier: the network alone; it reads features as they are after the preparation.
@@ -53,7 +57,7 @@ class Model:
         tuning: what tuning found then; not stored.
 
     Raises:
-        ArgumentError: parts that do not belong together.
+        ArgumentError: parts that do not belong together: other features, labels or label names, or a wrong type.
     """
 
     def __init__(
@@ -67,8 +71,15 @@ class Model:
         settings: Settings | None = None,
         num_threads: int | None = None,
     ) -> None:
-        if not isinstance(classifier, Classifier):
-            raise ArgumentError(f"classifier is a {type(classifier).__name__}; pass a sparsexmc.Classifier")
+        check_parts(
+            classifier,
+            linear=linear,
+            neighbors=neighbors,
+            vectorizer=vectorizer,
+            tfidf=tfidf,
+            settings=settings,
+            num_threads=num_threads,
+        )
         self.classifier = classifier
         self.preparation = Preparation(vectorizer, tfidf)
         if settings is not None:
@@ -125,17 +136,23 @@ class Model:
     # ---- prediction ----
 
     def predict(
-        self, X: Any, k: int = 5, *, filter: Any = None, label_weights: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        k: int | None = None,
+        *,
+        filter: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+        network_alone: bool = False,
     ) -> list[list[tuple[Label, float]]]:
         """The k best labels of every instance, by name.
 
         Args:
-            X, k, filter, label_weights: as in `topk`.
+            X, k, filter, label_weights, network_alone: as in `topk`.
 
         Returns:
             For every instance (name, score) pairs in descending order; without names, (id, score).
         """
-        scores, ids = self.topk(X, k, filter=filter, label_weights=label_weights)
+        scores, ids = self.topk(X, k, filter=filter, label_weights=label_weights, network_alone=network_alone)
         names = self.label_names
         return [
             [
@@ -149,7 +166,7 @@ class Model:
     def topk(
         self,
         X: Any,
-        k: int = 5,
+        k: int | None = None,
         *,
         filter: Any = None,
         label_weights: npt.ArrayLike | None = None,
@@ -160,7 +177,7 @@ class Model:
         Args:
             X: n texts (where the model was trained on texts), or [n, in_features] token counts, sparse features or
                 embeddings, like those of its training.
-            k: number of labels, 1 <= k <= num_labels.
+            k: number of labels, 1 <= k <= num_labels; None: 5, or all if there are fewer.
             filter: scipy CSR [n, num_labels] whose nonzeros are never predicted.
             label_weights: [num_labels] weights > 0 that favour labels, see `propensity_weights`.
             network_alone: leave out the linear classifiers and neighbors.
@@ -172,6 +189,7 @@ class Model:
         Raises:
             ArgumentError, DTypeError: data of another kind than the training's, or k out of range.
         """
+        k = ranked_labels(k, self.num_labels)
         features = self.features(X)
         return self.ranker(network_alone).topk(features, k, filter=filter, label_weights=label_weights)
 
@@ -212,17 +230,22 @@ class Model:
             data: a `Dataset`, `TextDataset` or path, whose test instances are taken if it has any, else all; labels are
                 matched by name where both have names, and those that the model does not know count as missed. Or
                 texts, counts or features X, with Y.
-            Y: [n, num_labels] the truth, scipy sparse, for an X.
+            Y: [n, num_labels] the truth, scipy sparse of any format, for an X.
             cutoffs: values of k; None: 1, 3 and 5, as far as there are labels.
-            filter: pairs that are never predicted; None: those of the data set.
-            train_labels: [N, L] from which propensities follow; None: the training labels of a data set with test
-                instances. Without any there is no PSP.
+            filter: pairs [n, num_labels] that are never predicted, scipy sparse; None: those of the data set.
+            train_labels: [N, L], scipy sparse, from which propensities follow; None: the training labels of a data
+                set with test instances. Without any there is no PSP.
             label_weights, network_alone: as in `topk`.
             A, B: of the propensities.
 
         Returns:
             {metric: {k: share}}
         """
+        if cutoffs is None:
+            cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
+        cutoffs = require_cutoffs(cutoffs, self.num_labels)
+        train_labels = None if train_labels is None else label_matrix("train_labels", train_labels)
+        filter = None if filter is None else label_matrix("filter", filter)
         if Y is None:
             dataset = align(self.preparation.dataset(opening.open_data(data)), self)
             X, Y, blanked = dataset.measured_split()
@@ -230,15 +253,19 @@ class Model:
                 train_labels = dataset.Y
             filter = blanked if filter is None else filter
         else:
-            X = data
-        if cutoffs is None:
-            cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
-        if not len(cutoffs):
-            raise ArgumentError("cutoffs is empty; pass values of k such as (1, 3, 5), or None")
+            X, Y = data, label_matrix("Y", Y)
         if filter is not None:
             filter = filter[:, : self.num_labels]
-        ranker = self.ranker(network_alone)
-        ids = rank(ranker, self.features(X), max(cutoffs), filter, label_weights=label_weights)
+        X = self.features(X)
+        for name, matrix in (("Y", Y), ("filter", filter)):
+            if matrix is not None and (matrix.shape[0] != X.shape[0] or matrix.shape[1] < self.num_labels):
+                raise ArgumentError(
+                    f"{name} has shape {matrix.shape}, but there are {X.shape[0]} instances and "
+                    f"{self.num_labels} labels; pass a row for each instance and a column for each label"
+                )
+        if train_labels is not None and train_labels.shape[1] != Y.shape[1]:
+            raise ArgumentError(f"train_labels has {train_labels.shape[1]} columns and Y {Y.shape[1]}; they must agree")
+        ids = rank(self.ranker(network_alone), X, max(cutoffs), filter, label_weights=label_weights)
         return measure(ids, Y, train_labels, cutoffs, A=A, B=B)
 
     def ranker(self, network_alone: bool = False) -> Classifier | Ensemble:
@@ -320,6 +347,7 @@ class Model:
             card: text of the model card, README.md; empty: a short default.
 
         Raises:
+            ArgumentError: `path` is no place for a directory, or lies in a model directory.
             CheckpointError: it cannot be written; what was there stays.
         """
         storage.save(path, self._parts(), card)
@@ -340,15 +368,18 @@ class Model:
 
     @classmethod
     def _of(cls, parts: storage.Parts, num_threads: int) -> Self:
-        return cls(
-            parts.classifier,
-            linear=parts.linear,
-            neighbors=parts.neighbors,
-            vectorizer=parts.preparation.vectorizer,
-            tfidf=parts.preparation.tfidf,
-            settings=parts.settings,
-            num_threads=num_threads or None,
-        )
+        try:
+            return cls(
+                parts.classifier,
+                linear=parts.linear,
+                neighbors=parts.neighbors,
+                vectorizer=parts.preparation.vectorizer,
+                tfidf=parts.preparation.tfidf,
+                settings=parts.settings,
+                num_threads=num_threads or None,
+            )
+        except ArgumentError as error:
+            raise CheckpointError(f"the model's parts do not belong together: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
         """The files of the model directory as bytes: copies and pickles hold what `save` writes."""

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from .._sparse import are_counts
+from .._sparse import are_counts, sparse_features
 from ..core.classifier import CoreClassifier
 from ..data import Dataset, TextDataset, TextVectorizer, TfIdf
 from ..data.settings import DataSettings
 from ..errors import ArgumentError, DTypeError
+from ..interop.inputs import refuse_sparse_tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Preparation:
         """
         if is_text(X) or (self.vectorizer is not None and isinstance(X, Sequence) and len(X) == 0):
             X = self.require_vectorizer("X").counts(list(X))
-        if not hasattr(X, "shape") or len(X.shape) != 2:
+        refuse_sparse_tensor("X", X)
+        readable = sp.issparse(X) or isinstance(X, np.ndarray) or hasattr(X, "__dlpack__")
+        if not readable or not hasattr(X, "shape") or len(X.shape) != 2:
             texts = ", or a list of texts" if self.vectorizer is not None else ""
             raise DTypeError(
                 f"X is a {type(X).__name__}{_shape_of(X)}; pass a scipy sparse matrix or an array "
@@ -72,7 +75,7 @@ class Preparation:
                 f"the data has {X.shape[1]} features and the model {classifier.in_features}; use data like its "
                 "training set"
             )
-        return self.weigh(sp.csr_matrix(X, dtype=np.float32) if sp.issparse(X) else X)
+        return self.weigh(sparse_features("X", X) if sp.issparse(X) else X)
 
     def dataset(self, data: Dataset | TextDataset, name: str = "the data") -> Dataset:
         """`data` with token counts in place of raw texts."""

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
+from .._files import atomic_file
 from ..config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
 from ..data.settings import DataSettings
 from ..ensemble.settings import LinearSettings, NeighborsSettings
@@ -41,7 +42,7 @@ class ModelSettings(ClassifierConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.label_order not in LABEL_ORDERS:
+        if not isinstance(self.label_order, str) or self.label_order not in LABEL_ORDERS:
             raise ArgumentError(f"model.label_order is {self.label_order!r}; write one of {', '.join(LABEL_ORDERS)}")
 
     def arguments(self) -> dict[str, Any]:
@@ -76,13 +77,24 @@ class Settings:
     linear: LinearSettings
     neighbors: NeighborsSettings
 
+    def __post_init__(self) -> None:
+        for name, kind in _SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ArgumentError(
+                    f"{name} is {getattr(self, name)!r}, but it is a section; make settings of tables with "
+                    "Settings.from_table"
+                )
+
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """Settings of nested tables such as those of a TOML file; what is missing has its default.
+        """Settings of nested tables such as those of a TOML file, shorthands too; what is missing has its default.
 
         Raises:
             ArgumentError: an unknown section or key, with the closest known one, or a value that cannot be meant.
         """
+        if not isinstance(table, Mapping):
+            raise ArgumentError(f"table is {table!r}; pass nested tables such as {{'model': {{'hidden': 512}}}}")
+        table = toml.normalise(table)
         check(table)
         made: dict[str, Any] = {}
         for name, kind in _SECTIONS.items():
@@ -104,9 +116,15 @@ class Settings:
         return toml.dump(self.to_table(concise=concise))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a TOML file, which `settings=path` and `sparsexmc train --config` read."""
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.to_toml())
+        """Write a TOML file, which `settings=path` and `sparsexmc train --config` read; whole, or not at all.
+
+        Raises:
+            ArgumentError: `path` is no place for a file, or lies in a model directory.
+            OSError: it cannot be written.
+        """
+        text = self.to_toml()
+        with atomic_file(path) as file:
+            file.write(text.encode())
 
 
 def check(table: Mapping[str, Any]) -> None:
@@ -136,7 +154,7 @@ def _kinds(model: Mapping[str, Any]) -> dict[str, type]:
     """The classes of the tables below [model]."""
     optimizer = model.get("optimizer", {})
     name = optimizer.get("name", "sgd") if isinstance(optimizer, Mapping) else "sgd"
-    if name not in _OPTIMIZERS:
+    if not isinstance(name, str) or name not in _OPTIMIZERS:
         raise ArgumentError(f'model.optimizer.name is {name!r}; write "sgd" or "adam"')
     return {"optimizer": _OPTIMIZERS[name], **_OBJECTS}
 

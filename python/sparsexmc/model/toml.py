@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from os import PathLike, fspath
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from ..errors import ArgumentError
@@ -40,6 +41,8 @@ def read(path: str | PathLike[str]) -> Table:
         ArgumentError: the file holds a syntax error; the message names the file and the place.
         OSError: it cannot be read.
     """
+    if not isinstance(path, str | PathLike):  # a number would be taken for an open file
+        raise ArgumentError(f"{path!r} is no path of a TOML file; pass text or pathlib.Path")
     with open(path, "rb") as file:
         content = file.read()
     try:
@@ -77,8 +80,11 @@ def parse_override(text: str) -> Table:
 
 
 def normalise(table: Mapping[str, Any]) -> Table:
-    """Write the shorthands of [model] out as tables, and earlier names as today's; `table` itself is left alone."""
-    table = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    """Write the shorthands of [model] out as tables, and earlier names as today's; `table` itself is left alone.
+
+    Numbers of NumPy become Python's. Raises ArgumentError for a key that is no text.
+    """
+    table = _plain(table, "")
     neighbors = table.get("neighbors")
     if isinstance(neighbors, dict) and "doubt" in neighbors:  # as it was called before version 0.2
         neighbors["smoothing"] = neighbors.pop("doubt")
@@ -90,7 +96,7 @@ def normalise(table: Mapping[str, Any]) -> Table:
     for key, name in SHORTHAND.items():
         value = model.get(key)
         if is_dataclass(value) and not isinstance(value, type):
-            model[key] = {field.name: getattr(value, field.name) for field in fields(value)}
+            model[key] = _plain({field.name: getattr(value, field.name) for field in fields(value)}, key)
             if key == "optimizer":
                 model[key]["name"] = type(value).__name__.lower()
         elif not (value is None or isinstance(value, Mapping) or (isinstance(value, str) and value in (NONE, AUTO))):
@@ -141,7 +147,23 @@ def given(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _plain(table: Mapping[Any, Any], prefix: str) -> Table:
+    """A copy with keys that are text and scalars of Python."""
+    plain: Table = {}
+    for key, value in table.items():
+        if not isinstance(key, str):
+            place = f"of {prefix}" if prefix else "of a section"
+            raise ArgumentError(f"the key {key!r} {place} in the configuration is no text; keys are names")
+        if isinstance(value, Mapping):
+            plain[key] = _plain(value, f"{prefix}.{key}" if prefix else key)
+        else:
+            plain[key] = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
 def _without_none(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {key: _without_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

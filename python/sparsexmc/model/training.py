@@ -11,14 +11,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import scipy.sparse as sp
+
+from .._files import check_output
 from ..classifier import Classifier
 from ..clustering import cluster_labels
 from ..core.lock import ModelLock
 from ..data import Dataset, TextDataset, TextVectorizer
 from ..data.opening import open_data
 from ..data.settings import DataSettings
-from ..ensemble.training import EnsembleTraining
-from ..errors import ArgumentError
+from ..ensemble.training import EnsembleTraining, check_enabled
+from ..errors import ArgumentError, Error
 from ..training.fit import steps_per_epoch
 from ..training.history import Callback, EpochInfo, History
 from ..training.validation import hold_out
@@ -27,6 +30,10 @@ from .model import Model
 from .preparation import Preparation
 from .settings import FREQUENCY, Settings, check
 from .storage import MANIFEST_FILE, check_place
+
+# What follows from the data alone, and what is reserved for it.
+_SIZES = ("in_features", "num_labels", "num_instances", "sparse_input")
+_RESERVES = ("labels_per_instance", "features_per_instance")
 
 Wanted = Settings | Mapping[str, Any] | str | PathLike[str] | None
 
@@ -54,7 +61,8 @@ def train(
         data: a `sparsexmc.data.Dataset` (`Dataset(X, Y)` of your arrays), a `TextDataset` of raw texts, or the path of
             either.
         settings: what is to differ from the defaults for the data: nested tables such as
-            {"model": {"hidden": 512}, "training": {"epochs": 3}}, a TOML file of them, or `Settings`.
+            {"model": {"hidden": 512}, "training": {"epochs": 3}}, a TOML file of them, or `Settings`. Of the settings
+            of a model that was trained on data of other sizes, the sizes and what is reserved for them are not taken.
         output: directory that the model is saved to at the end, in one rename; until then the best epoch so far stands
             beside it as `<output>.training`.
         force: replace a model at `output`.
@@ -66,17 +74,18 @@ def train(
         The model, of the best epoch by the validation metric.
 
     Raises:
-        ArgumentError, DTypeError, DataError: data or settings that cannot be meant.
+        ArgumentError, DTypeError, DataError: data, settings or paths that cannot be meant.
         MemoryPlanError: the plan is above model.memory_limit.
-        CheckpointError: `output` cannot be written, or another training writes to it.
+        CheckpointError: `output` cannot be written, or another training writes to it. The message of an error says
+            where the model of the best epoch so far stands, if there is one.
     """
+    _check_outputs(output, metrics_file)
     short: dict[str, dict[str, Any]] = {
         "training": {"epochs": epochs},
         "model": {"seed": seed, "device": device, "num_threads": num_threads},
     }
     over = {name: {key: value for key, value in table.items() if value is not None} for name, table in short.items()}
-    wanted = toml.merge(wanted_table(settings), over)
-    run = TrainingRun(data, wanted, output=output, force=force)
+    run = TrainingRun(data, settings, over=over, output=output, force=force)
     return run.train(metrics_file=metrics_file, callbacks=callbacks, progress=progress)
 
 
@@ -86,6 +95,7 @@ class TrainingRun:
     Args:
         data, settings, output, force: as in `train`.
         base: tables between the defaults for the data and `settings`.
+        over: tables on top of `settings`.
 
     Attributes:
         dataset: the data, raw texts counted.
@@ -104,8 +114,10 @@ class TrainingRun:
         output: str | PathLike[str] | None = None,
         force: bool = False,
         base: Mapping[str, Any] | None = None,
+        over: Mapping[str, Any] | None = None,
     ) -> None:
-        wanted = wanted_table(settings)
+        _check_outputs(output, None)
+        wanted = toml.merge(wanted_table(settings), wanted_table(over))
         self._lock: ModelLock | None = None
         self._output: Path | None = None
         if output is not None:
@@ -114,21 +126,31 @@ class TrainingRun:
             if output is not None:
                 self._output = check_place(output, replace=force)
                 check_place(_best_place(self._output), replace=force)
-            self._prepare(open_data(data), wanted, base or {})
+            self._prepare(open_data(data), wanted, base or {}, of_a_model=isinstance(settings, Settings))
             self.classifier = self._create()
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
             raise
 
-    def _prepare(self, opened: Dataset | TextDataset, wanted: toml.Table, base: Mapping[str, Any]) -> None:
-        """Set everything but the classifier."""
+    def _prepare(
+        self, opened: Dataset | TextDataset, wanted: toml.Table, base: Mapping[str, Any], *, of_a_model: bool
+    ) -> None:
+        """Set everything but the classifier. Settings `of_a_model` may be of other data."""
         self.dataset, vectorizer = _counted(opened, wanted)
         if not self.dataset.Y.shape[0]:
             raise ArgumentError("data has no training instances; pass data with at least one row")
         tables = toml.merge(defaults.for_data(self.dataset.X, self.dataset.Y).to_table(), toml.normalise(base))
+        if of_a_model and _differing(wanted["model"], tables["model"]):
+            wanted = wanted | {"model": {k: v for k, v in wanted["model"].items() if k not in (*_SIZES, *_RESERVES)}}
+        _check_sizes(wanted.get("model", {}), tables["model"])
         self.settings = Settings.from_table(toml.merge(tables, wanted))
-        self._check_sizes()
+        check_enabled(
+            self.settings.linear,
+            self.settings.neighbors,
+            sparse=sp.issparse(self.dataset.X),
+            hidden=self.settings.model.hidden is not None,
+        )
         self.preparation = Preparation.fit(vectorizer, self.dataset.X, self.settings.data)
         weighed = self.preparation.tfidf is not None
         self.settings = replace(self.settings, data=replace(self.settings.data, tfidf=weighed))
@@ -154,7 +176,9 @@ class TrainingRun:
 
         Raises:
             KeyboardInterrupt: it was interrupted; the output is as it was before, and the message says what is kept.
+                So does that of any other error after an epoch was saved, such as a full disk.
         """
+        _check_outputs(self._output, metrics_file)
         with ExitStack() as stack:
             if self._lock is not None:
                 stack.enter_context(self._lock)
@@ -165,23 +189,17 @@ class TrainingRun:
                 if self._output is not None:
                     model.save(self._output)
             except KeyboardInterrupt as interrupt:
-                self._explain(interrupt, best)
+                step = f" at step {self.classifier.step:,}" if hasattr(self, "classifier") else ""
+                kept = self._kept(best) or "no epoch was saved"
+                interrupt.args = (f"{str(interrupt) or 'interrupted'}{step}; {kept}",)
+                raise
+            except Exception as error:
+                if kept := self._kept(best):
+                    _add(error, kept)
                 raise
             if best is not None:
                 best.remove()
             return model
-
-    def _check_sizes(self) -> None:
-        dataset = self.dataset
-        sizes = {
-            "in_features": dataset.num_features,
-            "num_labels": dataset.num_labels,
-            "num_instances": dataset.Y.shape[0],
-        }
-        for name, size in sizes.items():
-            wanted = getattr(self.settings.model, name)
-            if wanted != size:
-                raise ArgumentError(f"model.{name} is {wanted}, but the data has {size}; leave it out")
 
     def _create(self) -> Classifier:
         settings = self.settings.model
@@ -226,13 +244,11 @@ class TrainingRun:
             **self.settings.training.arguments(),
         )
 
-    def _explain(self, interrupt: KeyboardInterrupt, best: _BestEpoch | None) -> None:
-        """Put into the interrupt's message where it came and what is kept."""
-        kept = "no epoch was saved"
-        if best is not None and self._output is not None and best.is_saved():
-            kept = f"{best.place} holds the model of the best epoch so far"
-        step = f" at step {self.classifier.step:,}" if hasattr(self, "classifier") else ""
-        interrupt.args = (f"{str(interrupt) or 'interrupted'}{step}; {kept}",)
+    def _kept(self, best: _BestEpoch | None) -> str:
+        """Where the best epoch so far stands, in words; empty if none was saved."""
+        if best is None or self._output is None or not best.is_saved():
+            return ""
+        return f"{best.place} holds the model of the best epoch so far"
 
     def _model(self, history: History, best: _BestEpoch | None) -> Model:
         """The best epoch, with what stands beside it."""
@@ -300,6 +316,38 @@ class _BestEpoch(Callback):
         shutil.rmtree(self.place, ignore_errors=True)
 
 
+def _add(error: Exception, text: str) -> None:
+    """Add to the message of an error: to the text of our own, as a note to any other."""
+    if isinstance(error, Error):
+        error.args = (f"{error}; {text}",)
+    else:
+        error.add_note(text)
+
+
+def _check_outputs(output: str | PathLike[str] | None, metrics_file: str | PathLike[str] | None) -> None:
+    """Raise ArgumentError for paths that nothing may be written to."""
+    if output is not None:
+        check_output("output", output, directory=True)
+    if metrics_file is not None:
+        check_output("metrics_file", metrics_file, model=output)
+
+
+def _differing(wanted: Mapping[str, Any], of_data: Mapping[str, Any]) -> list[str]:
+    """The sizes in a table [model] that are not those of the data."""
+    return [name for name in _SIZES if name in wanted and not _is_same(wanted[name], of_data[name])]
+
+
+def _is_same(value: Any, size: int) -> bool:
+    return isinstance(value, int) and value == size
+
+
+def _check_sizes(wanted: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:
+    """Raise ArgumentError unless the sizes in a table [model] are those of the data."""
+    if wrong := _differing(wanted, of_data):
+        said = ", ".join(f"model.{name} is {wanted[name]!r}, but the data has {of_data[name]!r}" for name in wrong)
+        raise ArgumentError(f"{said}; leave out {' and '.join(f'model.{name}' for name in wrong)}")
+
+
 def _best_place(output: Path) -> Path:
     """Where the best epoch so far stands until the output is written."""
     return output.with_name(f"{output.name}.training")
@@ -311,6 +359,11 @@ def wanted_table(settings: Wanted) -> toml.Table:
         return {}
     if isinstance(settings, Settings):
         return settings.to_table()
+    if not isinstance(settings, Mapping | str | PathLike):
+        raise ArgumentError(
+            f"settings is {settings!r}; pass nested tables such as {{'model': {{'hidden': 512}}}}, the path of a TOML "
+            "file, or sparsexmc.Settings"
+        )
     table = toml.normalise(settings) if isinstance(settings, Mapping) else toml.read(settings)
     check(table)
     return table
@@ -330,4 +383,5 @@ def _counted(data: Dataset | TextDataset, wanted: Mapping[str, Any]) -> tuple[Da
 
 
 def _is_default(key: str, value: Any) -> bool:
-    return bool(toml.given(value) == getattr(DataSettings, key))
+    value, default = toml.given(value), getattr(DataSettings, key)
+    return type(value) is type(default) and bool(value == default)

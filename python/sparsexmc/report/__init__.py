@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .. import _core
-from .._checks import require_int
+from .._checks import require_cutoffs
 from .._sparse import label_matrix
 from ..core.state import check_label_names
 from ..errors import ArgumentError
@@ -138,8 +138,7 @@ def _head(classifier: Classifier, known: Truth, data_name: str, facts: Sequence[
 
 
 def _cutoffs(cutoffs: Sequence[int], num_labels: int) -> list[int]:
-    for k in cutoffs:
-        require_int("cutoffs", k, 1)
+    cutoffs = require_cutoffs(cutoffs)
     kept = sorted({k for k in cutoffs if k <= num_labels})
     if not kept:
         raise ArgumentError(f"cutoffs={list(cutoffs)} holds none up to num_labels={num_labels}; pass some, such as [1]")
