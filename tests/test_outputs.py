@@ -145,6 +145,13 @@ def test_settings_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"run.toml": before}
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(sx.ArgumentError, match="is no regular file"), atomic_file(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

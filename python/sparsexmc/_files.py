@@ -71,11 +71,13 @@ def atomic_file(path: str | PathLike[str], name: str = "path") -> Iterator[Binar
     `path` is removed first.
 
     Raises:
-        ArgumentError: as `check_output`, which calls the path `name`.
+        ArgumentError: as `check_output`, which calls the path `name`; or something there is no regular file.
         OSError: it cannot be written.
     """
     check_output(name, path)
     target = Path(path)
+    if target.exists() and not target.is_file():  # a pipe, or a device such as /dev/null
+        raise ArgumentError(f"{name}={fspath(path)!r} is no regular file, and would be replaced; name a file")
     _remove_leftovers(target)
     temporary, descriptor = _make_temporary(target)
     try:
