@@ -41,20 +41,21 @@ def test_order_stays_and_extremes_are_no_certainty() -> None:
     found = calibration(scores)
     assert found.dtype == np.float32 and found.shape == scores.shape
     assert (np.diff(found) >= 0).all()
-    assert 0 < found[0] and found[-1] < 1
+    assert found[0] > 0 and found[-1] < 1
     assert calibration(np.array([-np.inf])) == 0
 
 
 def test_steps_by_hand() -> None:
-    # 100 labels of score 0, of which 20 are right, 100 of score 1 of which 10 are (pooled with them), 100 of score 2: 80.
+    # Of 100 labels of score 0 20 are right, of 100 of score 1 (pooled with them) 10, of 100 of score 2 80.
     ids = np.arange(300).reshape(1, 300)
     right = np.concatenate([np.arange(20), np.arange(100, 110), np.arange(200, 280)])
     labels = sp.csr_matrix((np.ones(110, np.float32), (np.zeros(110, int), right)), shape=(1, 310))
     calibration = Calibration.fit(np.repeat([[0.0, 1.0, 2.0]], 100, axis=1), ids, labels)
     mean = 110 / 300
-    np.testing.assert_allclose(calibration.scores, [0.5, 2.0])
-    np.testing.assert_allclose(calibration.probabilities, [(30 + mean) / 201, (80 + mean) / 101])
-    np.testing.assert_allclose(calibration([1.25]), [np.mean(calibration.probabilities)], rtol=1e-6)
+    low, high = (30 + mean) / 201, (80 + mean) / 101
+    np.testing.assert_allclose(calibration.scores, [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(calibration.probabilities, [low, low, high])
+    np.testing.assert_allclose(calibration([-1, 0.5, 1.5, 3]), [low, low, (low + high) / 2, high], rtol=1e-6)
 
 
 def test_threshold_has_the_best_micro_f1() -> None:

@@ -16,7 +16,7 @@ FLOORS = (
     ("_core",),
     ("errors",),
     ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
-    ("core", "label_options", "metrics"),
+    ("calibration", "core", "label_options", "metrics"),
     ("config",),
     ("training",),
     ("classifier", "clustering", "data"),

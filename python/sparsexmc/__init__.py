@@ -4,6 +4,7 @@ Importing touches no device and starts no thread.
 """
 
 from . import _core, data, errors, metrics, report
+from .calibration import Calibration
 from .classifier import Classifier, plan
 from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
@@ -21,6 +22,7 @@ __all__ = [
     "SGD",
     "Adam",
     "ArgumentError",
+    "Calibration",
     "Callback",
     "CheckpointError",
     "Classifier",

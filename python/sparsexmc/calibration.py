@@ -13,20 +13,23 @@ from scipy.optimize import isotonic_regression
 from ._checks import require_number
 from ._sparse import label_matrix
 from .errors import ArgumentError
+from .interop.rows import row_slices
 
 Floats = npt.NDArray[np.float64]
 LEAST_PAIRS = 100
 """Predicted labels that a calibration needs at least: of fewer it would repeat the noise."""
 LABELS = 20
 """Labels of an instance whose scores are calibrated."""
+INSTANCES = 10_000
+"""Instances that are enough; of more as many are taken, evenly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """The probability that a predicted label is right, given its score.
 
-    A rising step function by isotonic regression (Zadrozny and Elkan, KDD 2002), whose steps are joined by lines, so that
-    the order of labels stays what it was. It holds for the ranker whose scores it was learned from.
+    An ascending step function by isotonic regression (Zadrozny and Elkan, KDD 2002), with lines across the gaps between
+    steps. It holds for the ranker whose scores it was learned from.
 
     Attributes:
         scores: [m] ascending, strictly.
@@ -75,6 +78,25 @@ class Calibration:
         probability = np.interp(values, knots, probabilities)
         return cls(knots, probabilities, _best_threshold(probability, hits, truth.nnz))
 
+    @classmethod
+    def of(cls, ranker: Any, X: Any, Y: Any) -> Self | None:
+        """Learn the probabilities of a ranker; None if there are too few instances.
+
+        Args:
+            ranker: a `Classifier`, `Ensemble` or whatever has their `topk`.
+            X: [n, in_features] features that it has not been trained on.
+            Y: [n, num_labels] their labels, scipy CSR.
+        """
+        if X.shape[0] > INSTANCES:
+            rows = np.linspace(0, X.shape[0] - 1, INSTANCES).astype(np.int64)
+            X, Y = X[rows], Y[rows]
+        k = min(LABELS, Y.shape[1])
+        if X.shape[0] * k < LEAST_PAIRS:
+            return None
+        parts = [ranker.topk(X[rows], k) for rows in row_slices(X.shape[0])]
+        scores, ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return None if (ids >= 0).sum() < LEAST_PAIRS else cls.fit(scores, ids, Y)
+
     def __call__(self, scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Probabilities of scores of any shape; 0 for -inf, the score of no prediction."""
         values = np.asarray(scores, np.float64)
@@ -103,27 +125,25 @@ class Calibration:
         threshold = arrays[f"{prefix}.f1_threshold"]
         if np.shape(threshold) != ():
             raise ArgumentError(f"{prefix}.f1_threshold must be one number")
-        return cls(scores, probabilities, check_threshold(float(threshold)))
-
-
-def check_threshold(threshold: float) -> float:
-    """A threshold on probabilities. Raises ArgumentError unless it is a number in [0, 1]."""
-    require_number("threshold", threshold, 0, 1)
-    return float(threshold)
+        require_number(f"{prefix}.f1_threshold", float(threshold), 0, 1)
+        return cls(scores, probabilities, float(threshold))
 
 
 def _steps(scores: Floats, hits: Floats) -> tuple[Floats, Floats]:
-    """Middle score and probability of every step of the isotonic regression of 0/1 `hits` over ascending `scores`."""
+    """First and last score of every step of the isotonic regression of 0/1 `hits` over ascending `scores`, and its
+    probability for both."""
     # Equal scores are one observation, or their order would decide.
     distinct, starts, counts = np.unique(scores, return_index=True, return_counts=True)
     means = np.add.reduceat(hits, starts) / counts
     blocks = isotonic_regression(means, weights=counts).blocks
     n = np.add.reduceat(counts, blocks[:-1]).astype(np.float64)
     right = np.add.reduceat(means * counts, blocks[:-1])
-    middle = np.add.reduceat(distinct * counts, blocks[:-1]) / n
     # A step of few labels that are all right, or all wrong, is no certainty: one more label of the mean rate.
     probabilities = np.maximum.accumulate((right + hits.mean()) / (n + 1.0))
-    return middle, probabilities
+    first, last = blocks[:-1], blocks[1:] - 1
+    ends = np.stack([distinct[first], distinct[last]], axis=1)
+    there = np.stack([np.ones(len(first), np.bool_), last > first], axis=1)  # a step of one score has one end
+    return ends[there], np.repeat(probabilities, 2).reshape(-1, 2)[there]
 
 
 def _best_threshold(probabilities: Floats, hits: npt.NDArray[np.bool_], positives: int) -> float:

@@ -1,7 +1,8 @@
 """Write the best labels of every instance, one line an instance, best first.
 
 A line is name:score, name:score, ... separated by tabs; without names, or with --ids, id:score,id:score,... Scores are
-the sums of `sparsexmc.Ensemble`, or logits where the model is a network alone or --label-weights are given. A
+the sums of `sparsexmc.Ensemble`, or logits where the model is a network alone or --label-weights are given; with
+--probabilities or --threshold they are probabilities, learned from the instances that were held out of the training. A
 file that ends in .npz gets a scipy CSR matrix of scores [instances, labels] instead. DATA may also be one matrix of
 features (.npz or .npy) or, for a model of raw text, texts: .txt with one per line, .jsonl or .tsv. Pairs of the data's
 filter file or of --filter are blanked before ranking; a line is shorter where too few labels are left.
@@ -21,6 +22,7 @@ from .._checks import DEFAULT_K, ranked_labels
 from .._files import atomic_file, check_output
 from ..core.filter import Ranking
 from ..model.evaluation import rankings
+from ..model.probabilities import CalibratedRanker
 from . import inputs, label_weights
 from .errors import UsageError
 
@@ -35,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ids", action="store_true", help="label ids, even where the model knows names")
     inputs.add_model_arguments(parser)
     label_weights.add_argument(parser)
+    parser.add_argument("--probabilities", action="store_true", help="probabilities in place of scores")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="P",
+        help="leave out labels of a lower probability; best: that with the best micro-F1 on held-out instances",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
     X = inputs.features_of(model, X, args.model)
     k = ranked_labels(args.k, model.num_labels)
     weights = label_weights.label_weights(args.label_weights, model)
-    batches = rankings(model.ranker(args.network_alone), X, k, blanked, label_weights=weights)
+    ranker = model.ranker(args.network_alone)
+    if args.probabilities or args.threshold is not None:
+        if weights is not None:
+            raise UsageError("--label-weights rank by another quantity than probability; leave one of them out")
+        batches = rankings(CalibratedRanker(ranker, model.calibrations, args.threshold), X, k, blanked)
+    else:
+        batches = rankings(ranker, X, k, blanked, label_weights=weights)
     if args.output is None:
         sys.stdout.writelines(_lines(batches, names))
         return 0
@@ -61,6 +76,15 @@ def run(args: argparse.Namespace) -> int:
         why = (error.strerror or str(error)).lower()
         raise UsageError(f"{args.output}: cannot be written: {why}") from None
     return 0
+
+
+def _threshold(text: str) -> float | str:
+    if text == "best":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number in [0, 1] nor best") from None
 
 
 def _printable(names: list[str] | None) -> list[str] | None:

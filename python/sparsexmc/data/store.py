@@ -44,6 +44,8 @@ def save(path: str | PathLike[str], dataset: Dataset, *, form: str = "npz", over
         Error: writing failed midway; `path` is as before.
     """
     require_choice("form", form, FORMS)
+    if not isinstance(dataset, Dataset):
+        raise ArgumentError(f"dataset is a {type(dataset).__name__}; pass save(path, dataset) a sparsexmc.data.Dataset")
     _check_content(dataset, form)
     target = check_target(path, overwrite=overwrite)
     with _replaced(target) as directory:

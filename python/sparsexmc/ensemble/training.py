@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ..calibration import Calibration
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
 from .component_scores import Weights
@@ -74,6 +75,7 @@ class EnsembleTraining:
 
     Attributes:
         linear, neighbors: the settings, after `tune` with the chosen numbers.
+        calibration: probabilities of the ensemble that `tune` found best; None before, or if there was nothing to tune.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class EnsembleTraining:
         self.classifier, self.X, self.Y = classifier, X, Y
         self.linear, self.neighbors = linear, neighbors
         check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
+        self.calibration: Calibration | None = None
         self._options: dict[str, Any] = {"num_threads": num_threads}
         self._training: LinearTraining | None = None
         self._rounds_done = 0
@@ -118,14 +121,17 @@ class EnsembleTraining:
         best: Tuning | None = None
         voters = {space: self._voters(left, space) for space in spaces}
         for cost, linear in self._candidates(held):
-            trials = {space: self._try(cost, linear, space, found, held, grids) for space, found in voters.items()}
+            ensembles = {space: self._ensemble(linear, space, found) for space, found in voters.items()}
+            trials = {space: self._try(cost, space, parts, held, grids) for space, parts in ensembles.items()}
             if best is None:  # the best weights at other costs will not lie far from these, nor the best space
                 best = _better_space(trials)
                 voters = {best.space: voters[best.space]}
+                self._calibrate(ensembles[best.space], held)
                 for name in grids.keys() & {"linear_weights", "votes_weights"}:
                     grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
             elif trials[best.space].value > best.value:
                 best = replace(trials[best.space], network_alone=best.network_alone)
+                self._calibrate(ensembles[best.space], held)
         assert best is not None
         self._choose(best)
         return best
@@ -144,18 +150,15 @@ class EnsembleTraining:
         neighbors = self._voters(slice(None), self._spaces()[0])
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
-    def _try(
-        self,
-        cost: float | None,
-        linear: Linear | None,
-        space: str,
-        neighbors: Neighbors | None,
-        held: Rows,
-        grids: dict[str, Any],
-    ) -> Tuning:
+    def _ensemble(self, linear: Linear | None, space: str, neighbors: Neighbors | None) -> Ensemble:
         if neighbors is not None:
             neighbors.votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
-        ensemble = Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
+        return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
+
+    def _calibrate(self, ensemble: Ensemble, held: Rows) -> None:
+        self.calibration = Calibration.of(ensemble, self.X[held], self.Y[held])
+
+    def _try(self, cost: float | None, space: str, ensemble: Ensemble, held: Rows, grids: dict[str, Any]) -> Tuning:
         tried = ensemble.tune(self.X[held], self.Y[held], **grids)
         alone = [value for weights, value in tried.items() if weights.linear == weights.votes == 0]
         best = ensemble.weights

@@ -23,12 +23,13 @@ from ..memory import format_bytes
 from ..metrics import inverse_propensities
 from ..report.scores import Scores
 from ..training.history import History
-from ..training.validation import A, B
+from ..training.validation import A, B, hold_out
 from . import storage
 from .alignment import align
 from .consistency import check_parts
 from .evaluation import CUTOFFS, measure, rank
 from .preparation import Preparation
+from .probabilities import CalibratedRanker, Calibrations, Threshold
 from .settings import Settings
 
 Label = str | int
@@ -53,6 +54,8 @@ class Model:
         classifier: the network alone; it reads features as they are after the preparation.
         preparation: what inputs pass through first.
         settings: those of the training, with the numbers that tuning chose.
+        calibrations: the probabilities of network and ensemble, as far as instances were held out: `.network` and
+            `.ensemble`, each a `Calibration` or None.
         history: of the training that made the model; not stored.
         tuning: what tuning found then; not stored.
 
@@ -69,6 +72,7 @@ class Model:
         vectorizer: TextVectorizer | None = None,
         tfidf: TfIdf | None = None,
         settings: Settings | None = None,
+        calibrations: Calibrations | None = None,
         num_threads: int | None = None,
     ) -> None:
         check_parts(
@@ -85,6 +89,7 @@ class Model:
         if settings is not None:
             settings = replace(settings, data=replace(settings.data, tfidf=tfidf is not None))
         self.settings = settings
+        self.calibrations = Calibrations() if calibrations is None else calibrations
         self.history: History | None = None
         self.tuning: Tuning | None = None
         self._num_threads = num_threads
@@ -143,16 +148,29 @@ class Model:
         filter: Any = None,
         label_weights: npt.ArrayLike | None = None,
         network_alone: bool = False,
+        threshold: Threshold = None,
     ) -> list[list[tuple[Label, float]]]:
         """The k best labels of every instance, by name.
 
         Args:
             X, k, filter, label_weights, network_alone: as in `topk`.
+            threshold: leave out labels of a lower probability, a number in [0, 1]; "best": that with the best micro-F1
+                on the held-out instances. Not together with label_weights.
 
         Returns:
-            For every instance (name, score) pairs in descending order; without names, (id, score).
+            For every instance (name, score) pairs in descending order; without names, (id, score). With a threshold
+            (name, probability).
+
+        Raises:
+            ArgumentError: as `topk`, and with a threshold as `predict_proba`.
         """
-        scores, ids = self.topk(X, k, filter=filter, label_weights=label_weights, network_alone=network_alone)
+        if threshold is None:
+            scores, ids = self.topk(X, k, filter=filter, label_weights=label_weights, network_alone=network_alone)
+        else:
+            if label_weights is not None:
+                raise ArgumentError("label_weights rank by another quantity than probability; leave threshold out")
+            ranker = CalibratedRanker(self.ranker(network_alone), self.calibrations, threshold)
+            scores, ids = ranker.topk(self.features(X), ranked_labels(k, self.num_labels), filter=filter)
         names = self.label_names
         return [
             [
@@ -192,6 +210,26 @@ class Model:
         k = ranked_labels(k, self.num_labels)
         features = self.features(X)
         return self.ranker(network_alone).topk(features, k, filter=filter, label_weights=label_weights)
+
+    def predict_proba(
+        self, X: Any, k: int | None = None, *, filter: Any = None, network_alone: bool = False
+    ) -> Ranking:
+        """The k best labels of every instance and the probability of each to be right.
+
+        Probabilities come from instances that were held out of the training (see `Calibration`); they are those of
+        single labels and do not sum to 1.
+
+        Args:
+            X, k, filter, network_alone: as in `topk`.
+
+        Returns:
+            probabilities [n, k] in descending order and label ids [n, k]; 0 and -1 where fewer labels are left.
+
+        Raises:
+            ArgumentError: the model has none, because nothing was held out of its training; or as `topk`.
+        """
+        ranker = CalibratedRanker(self.ranker(network_alone), self.calibrations)
+        return ranker.topk(self.features(X), ranked_labels(k, self.num_labels), filter=filter)
 
     def features(self, X: Any) -> Any:
         """Prepare texts, token counts or features X as the classifier reads them; raises as `topk`."""
@@ -274,6 +312,24 @@ class Model:
 
     # ---- training ----
 
+    def calibrate(self, data: Any, Y: Any = None) -> None:
+        """Learn probabilities anew, of the network and of the ensemble, from instances of no training.
+
+        Args:
+            data, Y: as in `evaluate`.
+
+        Raises:
+            ArgumentError: fewer than 100 predicted labels; what the model had stays.
+        """
+        if Y is None:
+            dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+            data, Y, _ = dataset.measured_split()
+        X, Y = self.features(data), label_matrix("Y", Y)
+        found = Calibrations.learn(self.classifier, self._ensemble, X, Y)
+        if found.network is None:
+            raise ArgumentError(f"data has {X.shape[0]} instances, too few to calibrate on; pass more")
+        self.calibrations = found
+
     def fit(self, data: Any, epochs: int = 1, **options: Any) -> History:
         """Train the network further, then make what stands beside it anew from these instances.
 
@@ -312,7 +368,15 @@ class Model:
                 self._set_parts(self.linear, None)  # they compare by a hidden layer that is no more
             raise
         self.history = history
+        self._calibrate_network(X, dataset.Y, options.get("validation"), options.get("seed"))
         return history
+
+    def _calibrate_network(self, X: Any, Y: Any, validation: Any, seed: int | None) -> None:
+        """Learn the network's probabilities anew from what `fit` held out; the other parts have learned from all."""
+        if not isinstance(validation, tuple):
+            _, held = hold_out(X.shape[0], validation, self.classifier.config["seed"] if seed is None else seed)
+            validation = (X[held], Y[held])
+        self.calibrations = Calibrations.learn(self.classifier, None, *validation)
 
     def _require_rate(self) -> None:
         """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
@@ -364,7 +428,8 @@ class Model:
         return cls._of(storage.load(path, device, num_threads, trainable=trainable), num_threads)
 
     def _parts(self) -> storage.Parts:
-        return storage.Parts(self.classifier, self.preparation, self.linear, self.neighbors, self.settings)
+        parts = (self.classifier, self.preparation, self.linear, self.neighbors, self.settings)
+        return storage.Parts(*parts, self.calibrations)
 
     @classmethod
     def _of(cls, parts: storage.Parts, num_threads: int) -> Self:
@@ -376,6 +441,7 @@ class Model:
                 vectorizer=parts.preparation.vectorizer,
                 tfidf=parts.preparation.tfidf,
                 settings=parts.settings,
+                calibrations=parts.calibrations,
                 num_threads=num_threads or None,
             )
         except ArgumentError as error:

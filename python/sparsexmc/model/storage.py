@@ -24,6 +24,7 @@ from ..errors import ArgumentError, CheckpointError, DataError
 from . import toml
 from .card import default_card
 from .preparation import Preparation
+from .probabilities import Calibrations
 from .settings import Settings
 
 _log = logging.getLogger("sparsexmc")
@@ -33,7 +34,8 @@ SETTINGS_FILE = "run.toml"
 """The settings of the training; what makes a directory a model rather than a classifier alone."""
 FEATURES_FILE, VOCABULARY_FILE = "features.npz", "vocabulary.json"
 LINEAR_FILE, NEIGHBORS_FILE = "linear.npz", "neighbors.npz"
-_OF_A_MODEL = (SETTINGS_FILE, FEATURES_FILE, VOCABULARY_FILE, LINEAR_FILE, NEIGHBORS_FILE)
+CALIBRATION_FILE = "calibration.npz"
+_OF_A_MODEL = (SETTINGS_FILE, FEATURES_FILE, VOCABULARY_FILE, LINEAR_FILE, NEIGHBORS_FILE, CALIBRATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Parts:
     linear: Linear | None
     neighbors: Neighbors | None
     settings: Settings | None
+    calibrations: Calibrations
 
 
 def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
@@ -58,7 +61,12 @@ def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
         if parts.preparation.tfidf is not None:
             with writer.open(FEATURES_FILE) as file:
                 np.savez(file, idf=parts.preparation.tfidf.idf)
-        for name, part in ((LINEAR_FILE, parts.linear), (NEIGHBORS_FILE, parts.neighbors)):
+        calibrations = parts.calibrations or None
+        for name, part in (
+            (LINEAR_FILE, parts.linear),
+            (NEIGHBORS_FILE, parts.neighbors),
+            (CALIBRATION_FILE, calibrations),
+        ):
             if part is not None:
                 with writer.open(name) as file:
                     part.save(file)
@@ -105,6 +113,7 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
     """The parts in an open directory."""
     threads = num_threads or None
     linear = neighbors = None
+    calibrations = Calibrations()
     try:
         settings = _settings(reader)
         for missing in missing_parts(reader):
@@ -117,10 +126,13 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
         if NEIGHBORS_FILE in reader.parts:
             with reader.open(NEIGHBORS_FILE) as file:
                 neighbors = Neighbors.load(file, num_threads=threads)
+        if CALIBRATION_FILE in reader.parts:
+            with reader.open(CALIBRATION_FILE) as file:
+                calibrations = Calibrations.load(file)
     except (ArgumentError, DataError) as error:
         raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
     classifier = Classifier._read(reader, device, num_threads, trainable=trainable)
-    return Parts(classifier, preparation, linear, neighbors, settings)
+    return Parts(classifier, preparation, linear, neighbors, settings, calibrations)
 
 
 def pack(parts: Parts) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from .._files import check_output
+from ..calibration import Calibration
 from ..classifier import Classifier
 from ..clustering import cluster_labels
 from ..core.lock import ModelLock
@@ -28,6 +29,7 @@ from ..training.validation import hold_out
 from . import defaults, toml
 from .model import Model
 from .preparation import Preparation
+from .probabilities import Calibrations
 from .settings import FREQUENCY, Settings, check
 from .storage import MANIFEST_FILE, check_place
 
@@ -267,12 +269,15 @@ class TrainingRun:
         )
         training = self.settings.training
         seed = self.settings.model.seed if training.seed is None else training.seed
-        tuning = parts.tune(*hold_out(self.X.shape[0], training.validation, seed))
+        left, held = hold_out(self.X.shape[0], training.validation, seed)
+        tuning = parts.tune(left, held)
+        network = Calibration.of(self.classifier, self.X[held], self.dataset.Y[held])
         ensemble = parts.finish()
         self.settings = replace(self.settings, linear=parts.linear, neighbors=parts.neighbors)
         model = self.network(self.classifier)
         if ensemble is not None:
             model._set_parts(ensemble.linear, ensemble.neighbors)
+        model.calibrations = Calibrations(network, None if ensemble is None else parts.calibration)
         model.history, model.tuning = history, tuning
         return model
 

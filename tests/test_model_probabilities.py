@@ -1,0 +1,102 @@
+"""Probabilities and thresholds of a model: learned in training, kept on disk, the same from Python and the command
+line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sparsexmc as sx
+from cli_tools import failure, make_split, run
+
+X, Y = make_split(2_400, seed=0)
+X_TEST, Y_TEST = make_split(600, seed=1)
+SETTINGS: dict[str, Any] = {
+    "model": {"hidden": {"features": 64, "dropout": 0.1}, "optimizer": {"lr": 0.03}, "num_threads": 2},
+    "training": {"epochs": 3, "validation": 0.1},
+    "linear": {"weight": 0.8},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> sx.Model:
+    return sx.train(sx.data.Dataset(X, Y), settings=SETTINGS, progress=False)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["ensemble", "network"])
+def test_probabilities_are_those_of_unseen_instances(model: sx.Model, alone: bool) -> None:
+    probabilities, ids = model.predict_proba(X_TEST, 20, network_alone=alone)
+    assert np.array_equal(ids, model.topk(X_TEST, 20, network_alone=alone)[1])
+    assert (np.diff(probabilities, axis=1) <= 0).all()
+    hits = np.asarray(Y_TEST[np.arange(600)[:, None], ids].todense()) > 0
+    assert abs(probabilities.sum() / hits.sum() - 1) < 0.1
+    brier, of_the_mean = np.mean((probabilities - hits) ** 2), np.mean((hits.mean() - hits) ** 2)
+    assert brier < 0.8 * of_the_mean
+
+
+def test_a_threshold_leaves_out_labels(model: sx.Model) -> None:
+    probabilities, ids = model.predict_proba(X_TEST[:50], 10)
+    best = model.calibrations.ensemble.f1_threshold
+    for threshold, number in ((0.25, 0.25), (1, 1.0), (0.0, 0.0), ("best", best)):
+        expected = [
+            [(label, p) for label, p in zip(*row, strict=True) if p >= np.float32(number)]
+            for row in zip(ids.tolist(), probabilities.tolist(), strict=True)
+        ]
+        assert model.predict(X_TEST[:50], 10, threshold=threshold) == expected
+
+
+def test_saved_and_copied(model: sx.Model, tmp_path: Path) -> None:
+    expected = model.predict_proba(X_TEST, 3)
+    model.save(tmp_path / "model")
+    again = sx.load(tmp_path / "model")
+    for found in (again.predict_proba(X_TEST, 3), again.predict_proba(X_TEST, 3)):
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_command_line(model: sx.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model.save(tmp_path / "model")
+    sx.data.save(tmp_path / "data", sx.data.Dataset(X_TEST, Y_TEST))
+    assert run("predict", tmp_path / "model", tmp_path / "data", "-k", 4, "--threshold", "best") == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = model.predict(X_TEST, 4, threshold="best")
+    assert [len(line.split(",")) if line else 0 for line in lines] == [len(row) for row in expected]
+    assert run("predict", tmp_path / "model", tmp_path / "data", "-k", 1, "--probabilities") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "{}:{:.6g}".format(*model.predict(X_TEST[:1], 1, threshold=0.0)[0][0])
+    assert "threshold=7.0" in failure(capsys, "predict", tmp_path / "model", tmp_path / "data", "--threshold", 7)
+
+
+def test_calibrated_anew(model: sx.Model) -> None:
+    bare = sx.Model(model.classifier, linear=model.linear, neighbors=model.neighbors)
+    with pytest.raises(sx.ArgumentError, match="no probabilities for its ensemble; call model.calibrate"):
+        bare.predict_proba(X_TEST)
+    with pytest.raises(sx.ArgumentError, match="no probabilities for its network"):
+        bare.predict(X_TEST, threshold=0.5, network_alone=True)
+    with pytest.raises(sx.ArgumentError, match="2 instances, too few"):
+        bare.calibrate(X_TEST[:2], Y_TEST[:2])
+    bare.calibrate(X_TEST, Y_TEST)
+    probabilities, ids = bare.predict_proba(X_TEST, 20)
+    hits = np.asarray(Y_TEST[np.arange(600)[:, None], ids].todense())
+    assert abs(probabilities.mean() - hits.mean()) < 0.01
+    bare.calibrate(sx.data.Dataset(X, Y, X_test=X_TEST, Y_test=Y_TEST))
+
+
+def test_a_network_that_learned_on_has_other_probabilities() -> None:
+    model = sx.train(sx.data.Dataset(X, Y), settings=SETTINGS, progress=False)
+    before = model.calibrations.network
+    model.fit(sx.data.Dataset(X, Y), progress=False)
+    assert model.calibrations.ensemble is None
+    assert not np.array_equal(model.calibrations.network.scores, before.scores)
+    model.predict_proba(X_TEST, network_alone=True)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "auto", True])
+def test_thresholds_that_cannot_be_meant(model: sx.Model, threshold: Any) -> None:
+    with pytest.raises(sx.ArgumentError, match="threshold"):
+        model.predict(X_TEST[:1], threshold=threshold)
+    with pytest.raises(sx.ArgumentError, match="label_weights"):
+        model.predict(X_TEST[:1], threshold=0.5, label_weights=np.ones(40))
