@@ -1,5 +1,5 @@
-// The formulas of training, one definition for all devices: loss and its derivative, optimizer update, rewiring scores.
-// (Rounding is in float16.h, random numbers are in rng.h.) Loops are never shared.
+// The formulas of training, one definition for all devices: sums of losses (each loss is in losses.h), optimizer
+// update, rewiring scores. (Rounding is in float16.h, random numbers are in rng.h.) Loops are never shared.
 //
 // A template takes the arithmetic M of a device: M::Number is float or a vector of floats, and M has what every device
 // does in its own way: larger, negative_abs, exp_nonpositive, reciprocal, square_root, log1p_nonnegative and sum (over
@@ -7,42 +7,17 @@
 #pragma once
 
 #include "kernels.h"
-
-#if defined(__CUDACC__)
-#define SPARSEXMC_FORMULA __device__ __forceinline__  // M is device code
-#else
-#define SPARSEXMC_FORMULA SPARSEXMC_HD
-#endif
+#include "losses.h"
 
 namespace sparsexmc::formulas {
 
-/// The loss of one logit: log(1 + factor) + term, with a factor in [0, 1] (0 for losses without a logarithm).
-template <class M>
-struct LogitLoss {
-  typename M::Number slope;  // scale * dloss/dz
-  typename M::Number factor;
-  typename M::Number term;
-};
+using losses::LogitLoss;
+using losses::visit_loss;
 
-/// log(1 + e^u) with u = z, or -z for a positive, as log(1 + e^-|z|) + max(u, 0), which never overflows. Its derivative
-/// is sigma(u), or -sigma(u).
-template <class M>
-SPARSEXMC_FORMULA LogitLoss<M> logistic_loss(typename M::Number z, bool positive, float scale) {
-  const typename M::Number e = M::exp_nonpositive(M::negative_abs(z)), r = M::reciprocal(1.0f + e);
-  const typename M::Number u = positive ? -z : z;
-  return {(u > 0.0f ? r : e * r) * (positive ? -scale : scale), e, M::larger(u, typename M::Number{})};
-}
-
-/// max(0, 1 + u)^2 with u = z, or -z for a positive.
-template <class M>
-SPARSEXMC_FORMULA LogitLoss<M> squared_hinge_loss(typename M::Number z, bool positive, float scale) {
-  const typename M::Number margin = M::larger(1.0f + (positive ? -z : z), typename M::Number{});
-  return {margin * ((positive ? -2.0f : 2.0f) * scale), typename M::Number{}, margin * margin};
-}
-
+/// Slope and loss of a logit whose loss is known at run time.
 template <class M>
 SPARSEXMC_FORMULA LogitLoss<M> logit_loss(Loss loss, typename M::Number z, bool positive, float scale) {
-  return loss == Loss::bce ? logistic_loss<M>(z, positive, scale) : squared_hinge_loss<M>(z, positive, scale);
+  return visit_loss(loss, [&](auto formula) { return decltype(formula)::template of<M>(z, positive, scale); });
 }
 
 /// Sums the losses of many logits without a logarithm for each: a running q with 1 + q = product of (1 + factor), which
@@ -53,8 +28,13 @@ class LossSum {
  public:
   using Number = typename M::Number;
 
+  template <class Formula>
+  SPARSEXMC_FORMULA void add(const LogitLoss<M>& l) {
+    if constexpr (Formula::has_factor) add_factor(l.factor);
+    add_term(l.term);
+  }
   SPARSEXMC_FORMULA void add(Loss loss, const LogitLoss<M>& l) {
-    if (loss == Loss::bce) add_factor(l.factor);
+    if (visit_loss(loss, [](auto formula) { return decltype(formula)::has_factor; })) add_factor(l.factor);
     add_term(l.term);
   }
   SPARSEXMC_FORMULA void add_term(Number term) { sum_ = sum_ + term; }

@@ -1,7 +1,6 @@
-// From what is known at run time to a type: the switches on dtype, width of the indices and loss.
+// From what is known at run time to a type: the switches on dtype and width of the indices. (That on the loss is in
+// losses.h.)
 #pragma once
-
-#include <type_traits>
 
 #include "float16.h"
 #include "kernels.h"
@@ -36,15 +35,6 @@ SPARSEXMC_VISIT void visit_indices(const kernels::Segment& s, int64_t group, Bod
     body(static_cast<uint32_t*>(s.indices) + group * s.fan_in);
   else
     body(static_cast<uint16_t*>(s.indices) + group * s.fan_in);
-}
-
-/// Calls body(constant) with the loss as a std::integral_constant.
-template <class Body>
-SPARSEXMC_VISIT void visit_loss(Loss loss, Body&& body) {
-  if (loss == Loss::bce)
-    body(std::integral_constant<Loss, Loss::bce>{});
-  else
-    body(std::integral_constant<Loss, Loss::squared_hinge>{});
 }
 
 }  // namespace sparsexmc

@@ -127,6 +127,9 @@ def rewiring_for_total_steps(interval: int, start: int, stop: int, steps: int) -
     (interval, stop) of a rewiring for a training of so many steps; 0 leaves one open.
     """
 
+def loss_names() -> list[str]:
+    """Losses that a configuration may name."""
+
 class StepResult:
     """The outcome of a step; see sparsexmc.StepResult."""
 

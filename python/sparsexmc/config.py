@@ -246,7 +246,7 @@ class ClassifierConfig:
             require_int(name, getattr(self, name), 1)
         if self.fan_in is not None:
             require_int("fan_in", self.fan_in, 1)
-        require_choice("loss", self.loss, ["bce", "squared_hinge"])
+        require_choice("loss", self.loss, _core.loss_names())
         if not isinstance(self.hidden, Hidden | int | np.integer | None):
             raise ArgumentError(f"hidden={self.hidden!r} must be a number of units, sx.Hidden(...) or None")
         for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),

@@ -164,6 +164,7 @@ void bind_classifier(nb::module_& m) {
   m.def(
       "plan", [](const std::string& config) { return plan_and_table(plan(ClassifierConfig::from_json(config))); },
       nb::arg("config"), "Entries (name, bytes) and table of the memory plan.");
+  m.def("loss_names", &loss_names, "Losses that a configuration may name.");
 
   m.def(
       "schedule_for_total_steps",

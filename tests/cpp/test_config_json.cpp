@@ -110,6 +110,14 @@ TEST_SUITE("config_json") {
     CHECK(read.device == c.device);
   }
 
+  TEST_CASE("every loss goes by its name") {
+    CHECK(loss_names() == std::vector<std::string>{"bce", "squared_hinge"});
+    for (size_t i = 0; i < loss_names().size(); ++i) {
+      const ClassifierConfig read = ClassifierConfig::from_json(R"({"loss": ")" + loss_names()[i] + R"("})");
+      CHECK(read.loss == static_cast<Loss>(i));
+    }
+  }
+
   TEST_CASE("an initial bias is a number or the name of its kind") {
     using Kind = InitialBias::Kind;
     CHECK(ClassifierConfig::from_json(R"({"initial_bias": -2})").initial_bias.value == -2.0);

@@ -6,17 +6,22 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
 
 namespace sparsexmc {
 
+// What each of them is, the library knows from kernels/losses.h alone.
 /// The loss is summed over labels and averaged over the instances of the batch.
 enum class Loss {
   bce,           ///< log(1 + exp(-y z)), y in {-1, +1}
   squared_hinge  ///< max(0, 1 - y z)^2 (Schultheis and Babbar 2023)
 };
+
+/// Their names, which configurations read, in the order of their values.
+SPARSEXMC_API std::vector<std::string> loss_names();
 
 /// w <- w - lr (v), v <- momentum v + g + weight_decay w. Momentum 0 keeps no buffer. Biases are not decayed.
 struct Sgd {

@@ -125,7 +125,7 @@ inline void add_dx(const FanInStep& p, const Bf16Scratch& s, float* dx, int64_t 
   }
 }
 
-template <Loss loss>
+template <class Formula>
 inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16Batch& batch, int64_t first_group,
                             int64_t groups, float* dx, int64_t cursor, double& total) {
   const kernels::Segment& segment = p.segment;
@@ -154,8 +154,8 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
       for (int64_t i = 0; i < columns; i += width) store(s.z + g * strip_columns + i, bias);
     }
     multiply_panels(s.z, strip_columns, true, s.wt, depth, blocks16(labels), right, depth, blocks16(columns), depth);
-    group_loss<loss>(s.d, s.db, s.z, segment, labels, valid, first_row, b, columns, p.batch, p.positives,
-                     p.num_positives, cursor, scale, total);
+    group_loss<Formula>(s.d, s.db, s.z, segment, labels, valid, first_row, b, columns, p.batch, p.positives,
+                        p.num_positives, cursor, scale, total);
     pack_gradients(s, labels, columns);
     if (p.update)
       multiply_panels(s.dw, s.ldg, b > 0, left, left_depth, blocks16(fan_in), s.d_instances, blocks32(columns),

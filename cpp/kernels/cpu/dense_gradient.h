@@ -51,7 +51,7 @@ struct GradientScratch {
 
 /// Transposed loss gradients of `groups` groups for every kept batch, from the present weights; the mean over the
 /// instances of a batch and over the batches is in their scale.
-template <Loss loss>
+template <class Formula>
 inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, int64_t first_group, int64_t groups) {
   const int64_t size = p.segment.group_size, rows = groups * size, first_row = first_group * size;
   for (int64_t k = 0; k < p.num_kept; ++k) {
@@ -65,8 +65,8 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
       for (int64_t i = 0; i < groups; ++i)
         group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b,
                      kept.ldx, columns);
-      group_loss<loss>(s.d, s.db, s.z, p.segment, rows, smaller(rows, p.segment.rows - first_row), first_row, b,
-                       columns, kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
+      group_loss<Formula>(s.d, s.db, s.z, p.segment, rows, smaller(rows, p.segment.rows - first_row), first_row, b,
+                          columns, kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
       transpose_block(s.dt + (k * p.ldx + b) * s.ldg, s.ldg, s.d, strip_columns, rows, columns);
     }
   }
@@ -74,10 +74,10 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
 
 /// Growth keys of `groups` groups: sum over the rows of |gradient| for every feature, turned round so that the largest
 /// gradient has the smallest key.
-template <Loss loss>
+template <class Formula>
 inline void growth_keys(const RewireStep& p, const GradientScratch& s, int64_t first_group, int64_t groups) {
   const int64_t size = p.segment.group_size;
-  kept_loss_gradients<loss>(p, s, first_group, groups);
+  kept_loss_gradients<Formula>(p, s, first_group, groups);
   for (int64_t f = 0; f < p.segment.in_features; f += feature_block) {
     const int features = static_cast<int>(smaller<int64_t>(feature_block, p.segment.in_features - f));
     for (int64_t i = 0; i < features * s.ldg; i += width) store(s.dw + i, Vec{});

@@ -11,18 +11,18 @@ using namespace kernels;
 
 namespace {
 
-template <Loss loss>
+template <class Formula>
 void group_part(const FanInStep& p, const GroupScratch& scratch, int64_t first, int64_t last, float* dx,
                 double& total) {
   const int64_t rows = p.segment.group_size;
   int64_t cursor = first_positive(p.positives, p.num_positives, first * rows);
   for (int64_t group = first; group < last; ++group) {
-    group_step<loss>(p, scratch, group, dx, cursor, total);
+    group_step<Formula>(p, scratch, group, dx, cursor, total);
     while (cursor < p.num_positives && p.positives[cursor].row < (group + 1) * rows) ++cursor;
   }
 }
 
-template <Loss loss>
+template <class Formula>
 void bf16_group_part(const FanInStep& p, const Bf16Scratch& scratch, const Bf16Batch& batch, int64_t first,
                      int64_t last, float* dx, double& total) {
   const MatrixUnit unit;
@@ -30,19 +30,19 @@ void bf16_group_part(const FanInStep& p, const Bf16Scratch& scratch, const Bf16B
   int64_t cursor = first_positive(p.positives, p.num_positives, first * rows);
   for (int64_t group = first; group < last; group += together) {
     const int64_t end = smaller(group + together, last);
-    bf16_group_step<loss>(p, scratch, batch, group, end - group, dx, cursor, total);
+    bf16_group_step<Formula>(p, scratch, batch, group, end - group, dx, cursor, total);
     while (cursor < p.num_positives && p.positives[cursor].row < end * rows) ++cursor;
   }
 }
 
-template <Loss loss>
+template <class Formula>
 void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last, float* dx, double& total) {
   const int64_t tile = label_tile_rows(p.segment.fan_in, p.label_tile);
   const LabelScratch labels(scratch, p.segment.fan_in);
   for (int64_t l = first; l < last; l += tile) {
     const int64_t end = smaller(l + tile, last);
     visit_indices(p.segment, 0,
-                  [&](const auto* indices) { label_tile_step<loss>(p, labels, l, end, dx, indices, total); });
+                  [&](const auto* indices) { label_tile_step<Formula>(p, labels, l, end, dx, indices, total); });
   }
 }
 
@@ -50,15 +50,15 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
 bool per_label(const Segment& s) { return s.group_size == 1 && !s.dense; }
 bool in_bf16(const Segment& s, DType compute) { return compute == DType::bfloat16 && !per_label(s); }
 
-template <Loss loss>
+template <class Formula>
 void part(const FanInStep& p, float* scratch, const Bf16Batch& batch, int64_t first, int64_t last, float* dx,
           double& total) {
   if (per_label(p.segment))
-    label_part<loss>(p, scratch, first, last, dx, total);
+    label_part<Formula>(p, scratch, first, last, dx, total);
   else if (in_bf16(p.segment, p.compute))
-    bf16_group_part<loss>(p, Bf16Scratch(scratch, p.segment), batch, first, last, dx, total);
+    bf16_group_part<Formula>(p, Bf16Scratch(scratch, p.segment), batch, first, last, dx, total);
   else
-    group_part<loss>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
+    group_part<Formula>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
 }
 
 /// Floats of scratch of one worker, on cache lines of its own.
@@ -111,7 +111,8 @@ void fan_in_step(ThreadPool& threads, const FanInStep& p) {
     float* scratch = workers + worker * scratch_floats;
     const int64_t first = p.segment.groups * i / p.parts, last = p.segment.groups * (i + 1) / p.parts;
     double total = 0.0;
-    visit_loss(p.loss, [&](auto loss) { part<loss.value>(p, scratch, batch, first, last, dx, total); });
+    losses::visit_loss(p.loss,
+                       [&](auto formula) { part<decltype(formula)>(p, scratch, batch, first, last, dx, total); });
     p.loss_parts[i] += total;
   });
 }

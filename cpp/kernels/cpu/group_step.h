@@ -37,7 +37,7 @@ struct GroupScratch {
 /// D of one strip from its logits Z; loss and bias gradient are added to. Rows >= valid_rows and columns >= batch of D
 /// become zero.
 /// @param cursor first positive of this group
-template <Loss loss>
+template <class Formula>
 inline void group_loss(float* d, float* db, const float* z, const kernels::Segment& segment, int64_t rows,
                        int64_t valid_rows, int64_t first_row, int64_t first_column, int64_t columns, int64_t batch,
                        const Positive* positives, int64_t positives_end, int64_t cursor, float scale, double& total) {
@@ -54,13 +54,13 @@ inline void group_loss(float* d, float* db, const float* z, const kernels::Segme
     for (; c + lanes * width <= whole; c += lanes * width)
 #pragma GCC unroll 4
       for (int i = 0; i < lanes; ++i) {
-        const Vec dv = negative_vector<loss, false>(load(zg + c + i * width), scale, VecI{}, sums[i]);
+        const Vec dv = negative_vector<Formula, false>(load(zg + c + i * width), scale, VecI{}, sums[i]);
         store(dg + c + i * width, dv);
         bias_gradient[i] = bias_gradient[i] + dv;
       }
     for (; c < columns; c += width) {
-      const Vec dv = negative_vector<loss, true>(load(zg + c), scale,
-                                                 first_lanes(larger<int64_t>(batch - first_column - c, 0)), sums[0]);
+      const Vec dv = negative_vector<Formula, true>(load(zg + c), scale,
+                                                    first_lanes(larger<int64_t>(batch - first_column - c, 0)), sums[0]);
       store(dg + c, dv);
       bias_gradient[0] = bias_gradient[0] + dv;
     }
@@ -69,7 +69,7 @@ inline void group_loss(float* d, float* db, const float* z, const kernels::Segme
       const int64_t column = static_cast<int64_t>(positives[cursor].column) - first_column;
       if (column < 0 || column >= columns) continue;
       const float weight = positive_weight(segment, first_row + g);
-      const float right = positive_logit<loss>(zg[column], dg[column], scale, weight, total);
+      const float right = positive_logit<Formula>(zg[column], dg[column], scale, weight, total);
       row_gradient += right - dg[column];
       dg[column] = right;
     }
@@ -83,7 +83,7 @@ inline void group_loss(float* d, float* db, const float* z, const kernels::Segme
   for (int i = 0; i < lanes; ++i) total += static_cast<double>(sums[i].drain());
 }
 
-template <Loss loss>
+template <class Formula>
 inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group, float* dx, int64_t cursor,
                        double& total) {
   const kernels::Segment& segment = p.segment;
@@ -100,8 +100,8 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   for (int64_t b = 0; b < all_columns; b += strip_columns) {
     const int64_t columns = smaller(strip_columns, all_columns - b);
     group_logits(s.z, strip_columns, segment, group, xt + b, p.ldx, columns);
-    group_loss<loss>(s.d, s.db, s.z, segment, rows, valid_rows, first_row, b, columns, p.batch, p.positives,
-                     p.num_positives, cursor, scale, total);
+    group_loss<Formula>(s.d, s.db, s.z, segment, rows, valid_rows, first_row, b, columns, p.batch, p.positives,
+                        p.num_positives, cursor, scale, total);
     transpose_block(s.dt, s.ldg, s.d, strip_columns, rows, columns);
     int64_t offset[feature_block];
     for (int64_t f = 0; f < segment.fan_in; f += feature_block) {

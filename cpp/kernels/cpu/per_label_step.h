@@ -57,7 +57,7 @@ struct LabelScratch {
 };
 
 /// Logits, D and dW of one label over V vectors of instances.
-template <Loss loss, int V, class Index>
+template <class Formula, int V, class Index>
 SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* label_loss, const float* w, float bias,
                                   const Index* index, int64_t fan_in, const float* xt, int64_t ldx, int64_t valid,
                                   const Positive* begin, const Positive* end, float positive_weight,
@@ -75,12 +75,12 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
   LossSum losses[2];
   if (valid >= V * width) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) d[v] = negative_vector<loss, false>(z[v], scale, VecI{}, losses[v & 1]);
+    for (int v = 0; v < V; ++v) d[v] = negative_vector<Formula, false>(z[v], scale, VecI{}, losses[v & 1]);
   } else {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v)
-      d[v] =
-          negative_vector<loss, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)), losses[v & 1]);
+      d[v] = negative_vector<Formula, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)),
+                                            losses[v & 1]);
   }
   losses[0].add(losses[1]);
   *label_loss += static_cast<double>(losses[0].drain());
@@ -93,7 +93,7 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
     for (const Positive* p = begin; p != end; ++p) {
       const int64_t c = static_cast<int64_t>(p->column) - first_column;
       if (c >= 0 && c < V * width)
-        d_out[c] = positive_logit<loss>(logits[c], d_out[c], scale, positive_weight, *label_loss);
+        d_out[c] = positive_logit<Formula>(logits[c], d_out[c], scale, positive_weight, *label_loss);
     }
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) d[v] = load(d_out + v * width);
@@ -187,7 +187,7 @@ SPARSEXMC_INLINE void scattered_dx(float* dx, const LabelScratch& s, const float
 }
 
 /// All labels of [first, last), every strip, then their update.
-template <Loss loss, class Index>
+template <class Formula, class Index>
 inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t first, int64_t last, float* dx,
                             const Index* indices, double& total) {
   const kernels::Segment& segment = p.segment;
@@ -212,9 +212,9 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
     for (int64_t l = 0; l < labels; ++l) {
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
-      label_strip<loss, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
-                           segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
-                           p.positives + begin, p.positives + cursor, positive_weight(segment, first + l), b, scale);
+      label_strip<Formula, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
+                              segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
+                              p.positives + begin, p.positives + cursor, positive_weight(segment, first + l), b, scale);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

@@ -127,7 +127,8 @@ void rewire_range(const RewireStep& p, const RewireRanges& r, int64_t i, int wor
   for (int64_t first = r.first_group(i); first < r.first_group(i + 1); first += pack) {
     const int64_t groups = smaller(pack, s.groups - first);
     if (p.method == RewiringMethod::rigl)
-      visit_loss(p.loss, [&](auto loss) { growth_keys<loss.value>(p, r.gradient(worker), first, groups); });
+      losses::visit_loss(p.loss,
+                         [&](auto formula) { growth_keys<decltype(formula)>(p, r.gradient(worker), first, groups); });
     for (int64_t group = first; group < first + groups; ++group) {
       Index* index = indices + group * s.fan_in;
       drop_keys(keys, s, r.feature_scales(), group, index);

@@ -210,6 +210,15 @@ struct VectorMath {
   static SPARSEXMC_INLINE float sum(Vec x) { return SPARSEXMC_ISA::sum(x); }
 };
 
+/// The same for single numbers, and the exponential of any number.
+struct ScalarMath {
+  using Number = float;
+
+  static SPARSEXMC_INLINE float larger(float a, float b) { return sparsexmc::larger(a, b); }
+  static SPARSEXMC_INLINE float exp(float x) { return __builtin_expf(x); }
+  static SPARSEXMC_INLINE float log1p_nonnegative(float x) { return __builtin_log1pf(x); }
+};
+
 /// Transposes a width x width block: out[i] lane j = in[j] lane i. A perfect shuffle repeated log2(width) times.
 SPARSEXMC_INLINE void transpose(Vec (&rows)[width]) {
 #pragma GCC unroll 4

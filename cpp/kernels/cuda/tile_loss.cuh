@@ -75,7 +75,7 @@ class TileLoss {
 
   /// scale * dloss/dz of a logit, with its loss into `sum`.
   SPARSEXMC_DEVICE float gradient(float z, bool positive, LossSum& sum) const {
-    const formulas::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, z, positive, scale_);
+    const losses::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, z, positive, scale_);
     sum.add(loss_, l);
     return l.slope;
   }

@@ -1,5 +1,7 @@
 #include "checkpoint/card.h"
 
+#include "losses.h"
+
 namespace sparsexmc::checkpoint {
 namespace {
 
@@ -32,7 +34,7 @@ std::string default_card(const Manifest& manifest, int64_t parameters) {
          row("input", grouped(config.in_features) + (config.sparse_input ? " sparse" : " dense") + " features") +
          row("hidden layer", config.hidden ? grouped(config.hidden->features) + " features, ReLU" : "none") +
          row("output layer", output_layer(config)) + row("parameters", grouped(parameters)) +
-         row("loss", config.loss == Loss::bce ? "binary cross-entropy" : "squared hinge") +
+         row("loss", losses::visit_loss(config.loss, [](auto formula) { return decltype(formula)::words; })) +
          row("optimizer", config.optimizer.kind == OptimizerKind::adam ? "Adam" : "SGD") +
          row("training steps", grouped(manifest.progress.step)) +
          "\n## How to load\n\n```python\nimport sparsexmc as sx\n\n"

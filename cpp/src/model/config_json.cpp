@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "losses.h"
 #include "sparsexmc/config.h"
 #include "sparsexmc/error.h"
 
@@ -17,7 +18,19 @@ namespace {
 using Json = nlohmann::ordered_json;  // written in the order of the fields
 
 // Names of the enumerators, in order of their values.
-constexpr std::array<const char*, 2> names(Loss) { return {"bce", "squared_hinge"}; }
+constexpr const char* name_of(Loss loss) {
+  return losses::visit_loss(loss, [](auto formula) { return decltype(formula)::name; });
+}
+constexpr size_t num_losses = [] {
+  size_t number = 0;
+  while (name_of(static_cast<Loss>(number)) != nullptr) ++number;
+  return number;
+}();
+constexpr std::array<const char*, num_losses> names(Loss) {
+  std::array<const char*, num_losses> all{};
+  for (size_t i = 0; i < num_losses; ++i) all[i] = name_of(static_cast<Loss>(i));
+  return all;
+}
 constexpr std::array<const char*, 2> names(OptimizerKind) { return {"sgd", "adam"}; }
 constexpr std::array<const char*, 3> names(ScheduleKind) { return {"constant", "linear", "cosine"}; }
 constexpr std::array<const char*, 3> names(PositiveWeights) { return {"none", "propensity", "array"}; }
@@ -241,6 +254,11 @@ class Reader {
 };
 
 }  // namespace
+
+std::vector<std::string> loss_names() {
+  constexpr auto all = names(Loss{});
+  return {all.begin(), all.end()};
+}
 
 std::string ClassifierConfig::to_json() const {
   ClassifierConfig copy = *this;  // fields() hands out references that a reader could write to

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "losses.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/metrics.h"
 
@@ -80,8 +81,8 @@ std::vector<float> starting_biases(const ClassifierConfig& config, const LabelDa
     const double weight = weights.empty() ? 1.0 : static_cast<double>(weights[label]);
     const double present = weight * (static_cast<double>(labels.counts[label]) + 0.5);
     const double absent = static_cast<double>(config.num_instances - labels.counts[label]) + 0.5;
-    const double bias = config.loss == Loss::bce ? std::log(present / absent) : (present - absent) / (present + absent);
-    biases[label] = static_cast<float>(bias);
+    biases[label] = static_cast<float>(losses::visit_loss(
+        config.loss, [&](auto formula) { return decltype(formula)::best_constant(present, absent); }));
   }
   return biases;
 }

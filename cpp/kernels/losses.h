@@ -1,0 +1,114 @@
+// The losses: all that the library knows of a loss is in its struct here. Kernels, starting biases, names in
+// configurations and words of the model card follow from it.
+//
+// A new loss takes an enumerator of Loss (sparsexmc/config.h), a struct like these and its case in visit_loss().
+#pragma once
+
+#include "integers.h"
+#include "sparsexmc/config.h"
+
+#if defined(__CUDACC__)
+#define SPARSEXMC_FORMULA __device__ __forceinline__  // M is device code
+#else
+#define SPARSEXMC_FORMULA SPARSEXMC_HD
+#endif
+
+namespace sparsexmc::losses {
+
+/// The loss of one logit: log(1 + factor) + term, with a factor in [0, 1].
+/// @tparam M as in formulas.h
+template <class M>
+struct LogitLoss {
+  typename M::Number slope;  // scale * dloss/dz
+  typename M::Number factor;
+  typename M::Number term;
+};
+
+// Every struct has
+//   loss                 its enumerator
+//   name, words          in configurations and arguments; in model cards
+//   has_factor           whether LogitLoss::factor is used; without it a sum of losses needs no logarithm
+//   has_lossless_logit   whether a negative at `lossless_logit` has neither loss nor slope: what lanes that hold no
+//                        instance get. Without such a logit, their results are cleared
+//   of()                 slope and loss of a logit
+//   positive_slope()     the slope of a positive that of() took for a negative of slope d. A loop may take whole rows
+//                        for negatives and then mend the few positives. Adds the difference of the losses to `total`.
+//                        `weight` is the factor on the loss of a positive; 1 changes no bit. M::Number is float, and M
+//                        also has exp
+//   best_constant()      the logit of least loss of a label with `present` positives and `absent` negatives, both > 0
+
+/// log(1 + e^u) with u = z, or -z for a positive, as log(1 + e^-|z|) + max(u, 0), which never overflows. Its derivative
+/// is sigma(u), or -sigma(u).
+struct BinaryCrossEntropy {
+  static constexpr Loss loss = Loss::bce;
+  static constexpr const char* name = "bce";
+  static constexpr const char* words = "binary cross-entropy";
+  static constexpr bool has_factor = true;
+  static constexpr bool has_lossless_logit = false;
+
+  template <class M>
+  static SPARSEXMC_FORMULA LogitLoss<M> of(typename M::Number z, bool positive, float scale) {
+    const typename M::Number e = M::exp_nonpositive(M::negative_abs(z)), r = M::reciprocal(1.0f + e);
+    const typename M::Number u = positive ? -z : z;
+    return {(u > 0.0f ? r : e * r) * (positive ? -scale : scale), e, M::larger(u, typename M::Number{})};
+  }
+
+  template <class M>
+  static SPARSEXMC_FORMULA float positive_slope(float z, float d, float scale, float weight, double& total) {
+    total -= static_cast<double>(z);  // log(1 + e^-z) = log(1 + e^z) - z
+    if (weight != 1.0f) {
+      const float own = M::larger(-z, 0.0f) + M::log1p_nonnegative(M::exp(z > 0.0f ? -z : z));  // log(1 + e^-z)
+      total += (static_cast<double>(weight) - 1.0) * static_cast<double>(own);
+    }
+    // For large z the subtraction would cancel: -sigma(-z) is exact there.
+    return weight * (z > 0.0f ? -scale * (1.0f / (1.0f + M::exp(z))) : d - scale);
+  }
+
+  static double best_constant(double present, double absent) { return __builtin_log(present / absent); }
+};
+
+/// max(0, 1 + u)^2 with u = z, or -z for a positive.
+struct SquaredHinge {
+  static constexpr Loss loss = Loss::squared_hinge;
+  static constexpr const char* name = "squared_hinge";
+  static constexpr const char* words = "squared hinge";
+  static constexpr bool has_factor = false;
+  static constexpr bool has_lossless_logit = true;
+  static constexpr float lossless_logit = -1.0f;
+
+  template <class M>
+  static SPARSEXMC_FORMULA LogitLoss<M> of(typename M::Number z, bool positive, float scale) {
+    const typename M::Number margin = M::larger(1.0f + (positive ? -z : z), typename M::Number{});
+    return {margin * ((positive ? -2.0f : 2.0f) * scale), typename M::Number{}, margin * margin};
+  }
+
+  template <class M>
+  static SPARSEXMC_FORMULA float positive_slope(float z, float /*d*/, float scale, float weight, double& total) {
+    const float wrong = M::larger(1.0f + z, 0.0f), right = M::larger(1.0f - z, 0.0f);
+    total += static_cast<double>(weight) * right * right - static_cast<double>(wrong) * wrong;
+    return weight * (-2.0f * scale * right);
+  }
+
+  static double best_constant(double present, double absent) { return (present - absent) / (present + absent); }
+};
+
+// What is no loss has no case, and a loss without a case does not compile.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wswitch"
+
+/// Calls body(Struct{}) with the struct of a loss. In a constant expression a number that is no loss gives a zero.
+template <class Body>
+SPARSEXMC_FORMULA constexpr auto visit_loss(Loss loss, Body&& body) -> decltype(body(BinaryCrossEntropy{})) {
+  switch (loss) {
+    case Loss::bce:
+      return body(BinaryCrossEntropy{});
+    case Loss::squared_hinge:
+      return body(SquaredHinge{});
+  }
+  if (!__builtin_is_constant_evaluated()) __builtin_unreachable();
+  return decltype(body(BinaryCrossEntropy{}))();
+}
+
+#pragma GCC diagnostic pop
+
+}  // namespace sparsexmc::losses
