@@ -94,6 +94,13 @@ class Case:
         exponents = self.rng("positive weights").uniform(-2, 4, self.num_labels)
         return np.exp2(exponents).astype(np.float32) if self.weighted else None
 
+    def instance_weights(self, step: int = 0, rows: int | None = None) -> npt.NDArray[np.float32]:
+        """[rows] from 1/4 to 4, and 0 for every fifth row but the first."""
+        rows = self.batch if rows is None else rows
+        weights = np.exp2(self.rng("instance weights", step).uniform(-2, 2, rows)).astype(np.float32)
+        weights[(np.arange(rows) + step) % 5 == 4] = 0
+        return weights
+
     def label_clusters(self) -> npt.NDArray[np.int64] | None:
         """Cluster of every user label id."""
         return None if self.clusters is None else self.rng("clusters").permutation(self.num_labels) % self.clusters
@@ -123,6 +130,11 @@ class Case:
         """The batches of a short training."""
         for step, rows in enumerate(self.batches):
             yield self.features(step, rows), self.labels(step, rows)
+
+    def weighted_steps(self) -> Iterator[tuple[npt.NDArray[np.float32] | sp.csr_matrix, LabelRows, npt.NDArray]]:
+        """The same with weights of the instances."""
+        for step, (x, labels) in enumerate(self.steps()):
+            yield x, labels, self.instance_weights(step, len(labels))
 
 
 CASES = [

@@ -71,6 +71,19 @@ def agrees_with_the_cpu_in_bfloat16(case: Case, steps: int = 3) -> None:
     assert_follows_in_bfloat16(case, gpu, cpu, islice(case.steps(), steps))
 
 
+def weighs_instances(case: Case) -> None:
+    """In float32 as the oracle does, in bfloat16 as the CPU does; weights of 1 change no bit."""
+    classifier = on_gpu(case)
+    assert_follows(case, classifier, oracle(case, classifier), islice(case.weighted_steps(), 2))
+    cpu, gpu = build(case, device="cpu"), on_gpu(case, compute_dtype="bfloat16")
+    assert_follows_in_bfloat16(case, gpu, cpu, islice(case.weighted_steps(), 1))
+    plain, ones = on_gpu(case), on_gpu(case)
+    x, labels = case.features(), case.labels()
+    step(plain, x, labels)
+    step(ones, x, labels, np.ones(len(labels), np.float32))
+    assert_same_bits(tensors(ones), tensors(plain))
+
+
 def stores_bfloat16_weights(case: Case) -> None:
     """A step rounds each weight up or down to bfloat16, in the mean to what float32 would hold."""
     case = dataclasses.replace(case, optimizer=ref.Sgd(lr=0.02))

@@ -90,17 +90,19 @@ def csr(labels: LabelRows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     return indptr, np.array([label for row in labels for label in row], dtype=np.int64)
 
 
-def step(classifier: sx.Classifier, x: Any, labels: LabelRows) -> tuple[float, npt.NDArray | None]:
+def step(
+    classifier: sx.Classifier, x: Any, labels: LabelRows, instance_weights: npt.ArrayLike | None = None
+) -> tuple[float, npt.NDArray | None]:
     """Loss and gradient of one engine step; sparse features get no gradient."""
-    out = classifier.train_step(x, csr(labels))
+    out = classifier.train_step(x, csr(labels), instance_weights)
     return out.loss, None if out.grad is None else np.array(np.from_dlpack(out.grad))
 
 
-def train(classifier: sx.Classifier, batches: Iterable[tuple[Any, LabelRows]]) -> list[bytes]:
-    """Runs the batches; losses and gradients as bytes, for bitwise comparison."""
+def train(classifier: sx.Classifier, batches: Iterable[Any]) -> list[bytes]:
+    """Runs the batches, with weights of instances or without; losses and gradients as bytes, to compare bit by bit."""
     seen = []
-    for x, labels in batches:
-        loss, grad = step(classifier, x, labels)
+    for batch in batches:
+        loss, grad = step(classifier, *batch)
         seen.append(np.float64(loss).tobytes() + (b"" if grad is None else grad.tobytes()))
     return seen
 
@@ -143,9 +145,9 @@ def assert_same_bits(actual: Arrays, expected: Arrays) -> None:
 def assert_follows(case: Case, classifier: sx.Classifier, model: ref.Reference, batches: Iterable) -> None:
     """Engine and oracle take the same steps: loss, gradient and, at the end, every tensor agree."""
     start = tensors(classifier)
-    for number, (x, labels) in enumerate(batches):
-        expected_loss, expected_grad = model.train_step(x, labels)
-        loss, grad = step(classifier, x, labels)
+    for number, batch in enumerate(batches):
+        expected_loss, expected_grad = model.train_step(*batch)
+        loss, grad = step(classifier, *batch)
         assert loss == np.float64(loss) and abs(loss - expected_loss) <= case.tolerance.relative * abs(expected_loss)
         if case.nonzeros is None:
             assert_close(f"gradient of step {number}", grad, expected_grad, case.tolerance)
@@ -163,9 +165,9 @@ def assert_follows(case: Case, classifier: sx.Classifier, model: ref.Reference, 
 def assert_follows_in_bfloat16(case: Case, rounded: sx.Classifier, exact: sx.Classifier, batches: Iterable) -> None:
     """Loss, gradient and every trained tensor are as near to those of `exact` as products of bfloat16 can be."""
     start, tolerance = tensors(exact), case.bfloat16_tolerance
-    for number, (x, labels) in enumerate(batches):
-        expected_loss, expected = step(exact, x, labels)
-        loss, grad = step(rounded, x, labels)
+    for number, batch in enumerate(batches):
+        expected_loss, expected = step(exact, *batch)
+        loss, grad = step(rounded, *batch)
         assert abs(loss - expected_loss) <= tolerance.relative * abs(expected_loss)
         assert (grad is None) == (expected is None)
         if grad is not None and expected is not None:

@@ -220,19 +220,26 @@ class Reference:
         start, steps = self.auxiliary
         return start * 0.5 * (1.0 + math.cos(math.pi * self.step / steps)) if self.step < steps else 0.0
 
-    def gradients(self, x: Features, labels: Sequence[Sequence[int]]) -> tuple[float, State]:
-        """Total loss and its gradient by every trained tensor and by "x", at the present state and step."""
+    def gradients(
+        self, x: Features, labels: Sequence[Sequence[int]], instance_weights: npt.ArrayLike | None = None
+    ) -> tuple[float, State]:
+        """Total loss and its gradient by every trained tensor and by "x", at the present state and step.
+
+        `instance_weights` [batch] multiply the losses of the instances, whose mean divides by the size of the batch.
+        """
         dense = (x.toarray() if sp.issparse(x) else np.asarray(x)).astype(np.float64)
         h, slope = self.hidden(x, training=True)
         order = self.state["label_order"].astype(np.int64)
         positive = positives_matrix(labels, len(order))[:, order]
+        share = np.ones(len(h)) if instance_weights is None else np.asarray(instance_weights, dtype=np.float64)
+        share = share[:, None] / len(h)
         total, grads, dh = 0.0, {}, np.zeros_like(h)
         for i in self.segments:
             w = self.matrix(i)
             weights, truth = self.state.get(f"segments.{i}.positive_weights"), positive[:, self.rows(i)]
             loss, d = label_loss(self.loss, h @ w.T + self.state[f"segments.{i}.bias"], truth, weights)
-            d /= len(h)
-            total += loss.sum() / len(h)
+            d *= share
+            total += (share * loss).sum()
             dh += d @ w
             dw, indices = d.T @ h, self.state.get(f"segments.{i}.indices")
             if indices is not None:
@@ -244,8 +251,8 @@ class Reference:
             w, clusters = self.state["auxiliary.weights"], self.state["auxiliary.clusters"].astype(np.int64)
             truth = positives_matrix([clusters[list(ids)].tolist() for ids in labels], len(w))
             loss, d = label_loss("bce", h @ w.T + self.state["auxiliary.bias"], truth)
-            self.auxiliary_loss = loss.sum() / len(h)
-            d *= weight / len(h)
+            self.auxiliary_loss = (share * loss).sum()
+            d *= weight * share
             total += weight * self.auxiliary_loss
             dh += d @ w
             grads["auxiliary.weights"], grads["auxiliary.bias"] = d.T @ h, d.sum(axis=0)
@@ -256,9 +263,11 @@ class Reference:
         grads["x"] = dh
         return total, grads
 
-    def train_step(self, x: Features, labels: Sequence[Sequence[int]]) -> tuple[float, Array]:
+    def train_step(
+        self, x: Features, labels: Sequence[Sequence[int]], instance_weights: npt.ArrayLike | None = None
+    ) -> tuple[float, Array]:
         """Main loss and the gradient of the total by x, both with the parameters from before the update."""
-        loss, grads = self.gradients(x, labels)
+        loss, grads = self.gradients(x, labels, instance_weights)
         loss -= self.auxiliary_weight() * self.auxiliary_loss
         dx = grads.pop("x")
         lr = self.optimizer.lr * self.schedule.factor(self.step)

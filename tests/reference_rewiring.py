@@ -48,19 +48,21 @@ def dropped_connections(score: Array, fraction: float, scope: str, in_features: 
 
 
 def group_gradient_norms(
-    model: Reference, segment: int, kept: Sequence[tuple[Array, Sequence[Sequence[int]]]]
+    model: Reference, segment: int, kept: Sequence[tuple[Array, Sequence[Sequence[int]], Array | None]]
 ) -> Array:
     """[groups, in_features]: sum over a group's rows of |mean over the kept batches of D x^T|.
 
-    `kept`: inputs of the output layer and labels, newest last; logits are recomputed with the weights of `model`.
+    `kept`: inputs of the output layer, labels and weights of the instances (None: 1), newest last; logits are
+    recomputed with the weights of `model`.
     """
     order = model.state["label_order"].astype(np.int64)[model.rows(segment)]
     mean = np.zeros((len(order), model.in_features))
-    for h, labels in kept:
+    for h, labels, instance_weights in kept:
         z = h @ model.matrix(segment).T + model.state[f"segments.{segment}.bias"]
         positive = positives_matrix(labels, len(model.state["label_order"]))[:, order]
         weights = model.state.get(f"segments.{segment}.positive_weights")
-        mean += (label_loss(model.loss, z, positive, weights)[1] / len(h)).T @ h / len(kept)
+        share = np.full(len(h), 1 / len(h)) if instance_weights is None else instance_weights / len(h)
+        mean += (label_loss(model.loss, z, positive, weights)[1] * share[:, None]).T @ h / len(kept)
     size = model.group_size
     return np.stack([np.abs(mean[start : start + size]).sum(axis=0) for start in range(0, len(mean), size)])
 

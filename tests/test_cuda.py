@@ -47,6 +47,11 @@ def test_stores_bfloat16_weights(name: str) -> None:
     check.stores_bfloat16_weights(BY_NAME[name])
 
 
+@pytest.mark.parametrize("name", ["dense_hinge", "g1_adam", "g17_odd", "weighted_g17", "auxiliary_g3"])
+def test_weighs_instances(name: str) -> None:
+    check.weighs_instances(BY_NAME[name])
+
+
 @each_case
 @pytest.mark.parametrize("weight_dtype", ["float32", "bfloat16"])
 def test_repeats_itself(case: Case, weight_dtype: str) -> None:

@@ -45,6 +45,14 @@ def test_agrees_with_the_cpu_in_bfloat16(case: Case) -> None:
     check.agrees_with_the_cpu_in_bfloat16(case, steps(case))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["dense_hinge", "g1_adam", "g17_odd", "two_segments_hinge", "weighted_g17", "auxiliary_g3", "hidden_dropout"],
+)
+def test_weighs_instances(name: str) -> None:
+    check.weighs_instances(BY_NAME[name])
+
+
 @pytest.mark.parametrize("name", ["dense_odd", "g1_adam", "g3_padding", "g17_odd", "two_segments_hinge"])
 def test_stores_bfloat16_weights(name: str) -> None:
     check.stores_bfloat16_weights(BY_NAME[name])
@@ -53,13 +61,15 @@ def test_stores_bfloat16_weights(name: str) -> None:
 # The files of the CPU's tests with every classifier on the card; all of each is in the slow run.
 SUITE = {
     "topk": "exact_order and (g1_large or g17_odd or g64) or (many_more_rows and hidden) or two_segments_and_large",
-    "rewiring": "follows_the_oracle and (g1_adam or g17_odd or hidden_dropout) or (ties and g17_odd and layer)",
+    "rewiring": "follows_the_oracle and (g1_adam or g17_odd or hidden_dropout) or (ties and g17_odd and layer) "
+    "or rigl_weighs",
     "regrouping": "oracle and (g17_odd or hidden_dropout) or resumes or callback or users_ids",
     "determinism": "resume and (g17_odd or hidden_dropout) and not rewiring",
     "memory": "plan_is_peak and (hidden_dropout or sparse_adam or g17_odd) or limit or positives or larger_k",
     "checkpoint": "round_trip_and_continued and (g3_adam or hidden_small or sparse_small) or state_dict",
     "api": "not missing_gpu",
     "evaluation": "g1_adam or g17_odd or two_segments or hidden or without or overflow or nonfinite or rounding",
+    "instance_weights": "absent or twice or resumes or plan",
     "label_data": "g17_odd or between_steps or room or kept or propensities",
     "auxiliary": "",
     "fit": "",

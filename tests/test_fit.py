@@ -83,9 +83,9 @@ def test_every_instance_once_per_epoch_in_new_order(monkeypatch: pytest.MonkeyPa
     c = sx.Classifier(FEATURES, INSTANCES, fan_in=None, batch_size=BATCH, **ON_DEVICE)
     run_step = c._run_step
 
-    def spy(features: Any, positives: Any, **options: Any) -> sx.StepResult:
+    def spy(features: Any, positives: Any, weights: Any, **options: Any) -> sx.StepResult:
         seen.append(positives[1].tolist())
-        return run_step(features, positives, **options)
+        return run_step(features, positives, weights, **options)
 
     monkeypatch.setattr(c, "_run_step", spy)
     c.fit(X, np.arange(INSTANCES), 2, validation=None, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,12 +50,14 @@ each_case = pytest.mark.parametrize(
 PLACES = 12  # elements tried per tensor
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "instance_weights"])
 @each_case
-def test_gradients_match_finite_differences_of_the_oracle(case: Case) -> None:
+def test_gradients_match_finite_differences_of_the_oracle(case: Case, weighted: bool) -> None:
     """Uses only the oracle's loss, so a wrong derivative there cannot hide the same mistake here."""
     classifier, x, labels = build(case), case.features(), case.labels()
+    weights = case.instance_weights() if weighted else None
     model, before = oracle(case, classifier), tensors(classifier)
-    _, grad = step(classifier, x, labels)
+    _, grad = step(classifier, x, labels, weights)
     after = tensors(classifier)
     gradients = {
         name: before[name].astype(np.float64) - after[name]
@@ -69,17 +72,15 @@ def test_gradients_match_finite_differences_of_the_oracle(case: Case) -> None:
         scale = np.abs(gradient).max()
         flat = case.rng(name).choice(target.size, min(PLACES, target.size), replace=False)
         for place in zip(*np.unravel_index(flat, target.shape), strict=True):
-            expected = central_difference(model, inputs, labels, target, place)
+            expected = central_difference(model, (inputs, labels, weights), target, place)
             assert gradient[place] == pytest.approx(expected, abs=2e-5 * scale + 1e-6), (name, place)
 
 
-def central_difference(
-    model: ref.Reference, x: npt.NDArray, labels: list[list[int]], target: npt.NDArray, place
-) -> float:
+def central_difference(model: ref.Reference, batch: tuple[Any, ...], target: npt.NDArray, place: Any) -> float:
     value, losses = target[place], []
     for h in (1e-6, -1e-6):
         target[place] = value + h
-        losses.append(model.gradients(x, labels)[0])
+        losses.append(model.gradients(*batch)[0])
     target[place] = value
     return (losses[0] - losses[1]) / 2e-6
 

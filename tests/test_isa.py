@@ -45,8 +45,9 @@ def test_level_follows_the_oracle(level: str) -> None:
     done = run(level, "-c", "import sparsexmc._core as core; print(core.cpu_level())")
     assert ("AMX" if level == "amx" else f"x86-64-{level}") in done.stdout, done.stderr
     here = Path(__file__).parent
-    files = [str(here / f"test_{name}.py") for name in ("step", "topk", "rewiring", "neighbors")]
-    rewiring, neighbors = "rewiring_follows and layer and (g1_adam or g17_odd)", "dense_search_at_odd_sizes"
+    files = [str(here / f"test_{name}.py") for name in ("step", "instance_weights", "topk", "rewiring", "neighbors")]
+    rewiring = "(rewiring_follows and layer or rigl_weighs) and (g1_adam or g17_odd or weighted_g17)"
+    neighbors = "dense_search_at_odd_sizes"
     chosen = f"((steps_follow or in_bfloat16) and ({SUBSET})) or exact_order or ({rewiring}) or {neighbors}"
     done = run(level, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen)
     assert done.returncode == 0, done.stdout + done.stderr

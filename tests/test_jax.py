@@ -98,6 +98,20 @@ def test_gradient_is_scaled_by_what_comes_from_above() -> None:
     np.testing.assert_allclose(thrice, 3 * once, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_weights_of_instances(wrap: Any) -> None:
+    weights = np.array([0.5, 2, 0, 1, 3, 0.25], np.float32)
+    plain, layer, eager = classifier(), OutputLayer(classifier()), classifier()
+    expected = plain.train_step(np.asarray(X), np.arange(ROWS), weights)
+    loss, gradient = wrap(jax.value_and_grad(layer))(X, Y, jnp.asarray(weights))
+    result = train_step(eager, X, Y, jnp.asarray(weights))
+    assert float(loss) == np.float32(expected.loss) and result.loss == expected.loss
+    np.testing.assert_array_equal(gradient, expected.grad)
+    assert same_state(plain, layer.classifier) and same_state(plain, eager)
+    with pytest.raises(sx.ArgumentError, match=r"instance_weights have shape \(5,\)"):
+        layer(X, Y, weights[1:])
+
+
 def test_gradient_of_bfloat16_embeddings() -> None:
     layer = OutputLayer(classifier())
     gradient = jax.jit(jax.grad(layer))(X.astype(jnp.bfloat16), Y)

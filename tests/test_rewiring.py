@@ -23,6 +23,9 @@ CASES = ["g1_adam", "g1_large", "g3_padding", "g16_large", "g17_odd", "g32_adam"
 CASES += ["weighted_g17", "two_segments_large", "two_segments_hinge", "hidden_dropout", "sparse_dropout"]
 
 
+Kept = tuple[npt.NDArray, LabelRows, npt.NDArray | None]  # inputs, labels, weights of the instances
+
+
 @dataclass
 class Rewired:
     """A rewiring seen from outside: the model before and after, and what its growth could look at."""
@@ -33,7 +36,7 @@ class Rewired:
     after: Arrays
     record: Any
     segment: int
-    kept: list[tuple[npt.NDArray, LabelRows]] = field(repr=False)
+    kept: list[Kept] = field(repr=False)
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
@@ -47,11 +50,11 @@ class Rewired:
     def score(self) -> npt.NDArray[np.float64]:
         """Exact scores of the connections, from the weights just before the rewiring."""
         weights = self.before[f"segments.{self.segment}.weights"].astype(np.float64)
-        inputs = [h for h, _ in self.looked_at]
+        inputs = [h for h, _, _ in self.looked_at]
         return rw.connection_scores(weights, self.indices, inputs, self.case.group_size)
 
     @property
-    def looked_at(self) -> list[tuple[npt.NDArray, LabelRows]]:
+    def looked_at(self) -> list[Kept]:
         """The batches that count: the last ones kept for growth, or without growth by gradient the last one."""
         return self.kept[-self.rewiring.grow_batches if self.rewiring.method == "rigl" else -1 :]
 
@@ -77,6 +80,7 @@ def rewire(
     steps: int,
     start: Arrays | None = None,
     batches: list[tuple[Any, LabelRows]] | None = None,
+    instance_weights: list[npt.NDArray | None] | None = None,
 ) -> Rewired:
     """Trains two classifiers that differ in rewiring alone; bitwise reproducibility makes one the other's "before"."""
     plain, wired = build(case), build(case, rewiring=rewiring)
@@ -85,9 +89,10 @@ def rewire(
     kept = []
     for number in range(steps):
         x, labels = batches[number] if batches else (case.features(number), case.labels(number))
-        kept.append((oracle(case, plain, step=number).hidden(x, training=True)[0], labels))
-        assert not plain.train_step(x, csr(labels)).rewired
-        assert wired.train_step(x, csr(labels)).rewired == (number == steps - 1)
+        weights = instance_weights[number] if instance_weights else None
+        kept.append((oracle(case, plain, step=number).hidden(x, training=True)[0], labels, weights))
+        assert not plain.train_step(x, csr(labels), weights).rewired
+        assert wired.train_step(x, csr(labels), weights).rewired == (number == steps - 1)
     segment = 1 if case.dense_labels else 0
     (record,) = wired.rewirings
     assert (record.step, record.segment) == (steps, segment)
@@ -166,6 +171,20 @@ def test_rigl_averages_over_the_last_batches(grow_batches: int) -> None:
     assert_steepest_grown(result)
 
 
+@pytest.mark.parametrize("name", ["g1_adam", "weighted_g17", "two_segments_hinge", "hidden_dropout"])
+def test_rigl_weighs_instances(name: str) -> None:
+    """Of three kept batches two have weights, which decide what grows."""
+    case = BY_NAME[name]
+    batches = [(case.features(i, rows), case.labels(i, rows)) for i, rows in enumerate((case.batch, 3, case.batch))]
+    weights = [case.instance_weights(0), None, case.instance_weights(2)]
+    rewiring = sx.Rewiring(method="rigl", fraction=0.5, interval=3, scope="group", grow_batches=3)
+    result = rewire(case, rewiring, 3, batches=batches, instance_weights=weights)
+    assert_moved(result)
+    assert_steepest_grown(result)
+    plain = dataclasses.replace(result, kept=[(h, labels, None) for h, labels, _ in result.kept])
+    assert np.abs(result.norms() - plain.norms()).max() > 0.1 * plain.norms().max()
+
+
 def test_rigl_when_too_few_batches_have_been_seen() -> None:
     """The first rewiring may come before `grow_batches` steps: it averages over what there is."""
     case = BY_NAME["g17_odd"]
@@ -229,8 +248,8 @@ def test_no_more_growth_than_there_are_features(method: str, scope: str, fan_in:
 def rewire_or_not(case: Case, rewiring: sx.Rewiring) -> Rewired:
     """As `rewire` after two steps, when there may be nothing to do and so nothing to record."""
     plain, wired = build(case), build(case, rewiring=rewiring)
-    kept = [(case.features(number), case.labels(number)) for number in range(2)]
-    for x, labels in kept:
+    kept: list[Kept] = [(case.features(number), case.labels(number), None) for number in range(2)]
+    for x, labels, _ in kept:
         for classifier in (plain, wired):
             classifier.train_step(x, csr(labels))
     return Rewired(case, rewiring, tensors(plain), tensors(wired), None, 0, kept)

@@ -229,6 +229,33 @@ def test_refused_streams() -> None:
     np.testing.assert_array_equal(model.decision_function(X), before)
 
 
+@pytest.mark.parametrize("make", [estimator, fan_in_estimator])
+def test_sample_weight(make: Any) -> None:
+    """Instances of weight 0 teach nothing, whatever their class; weights of 1 change nothing."""
+    weights = (np.arange(ROWS) % 3 > 0).astype(np.float64)
+    wrong = np.where(weights > 0, ONE, "class 00")
+    assert make().fit(X, wrong, sample_weight=weights).score(X[weights > 0], ONE[weights > 0]) > 0.8
+    plain, ones, one = make().fit(X, ONE), make().fit(X, ONE, np.ones(ROWS)), make().fit(X, ONE, sample_weight=1.0)
+    for model in (ones, one):
+        np.testing.assert_array_equal(model.decision_function(X), plain.decision_function(X))
+
+
+def test_sample_weight_in_a_stream() -> None:
+    weights = RNG.uniform(0, 2, ROWS)
+    models = [estimator().partial_fit(X, ONE, np.unique(ONE), given) for given in (None, weights, weights)]
+    scores = [model.decision_function(X) for model in models]
+    assert not np.array_equal(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[1], scores[2])
+
+
+def test_refused_weights() -> None:
+    for given, message in ((-np.ones(ROWS), "sample_weight holds -1.0 for row 0"), (np.ones(3), "sample_weight.shape")):
+        with pytest.raises(ValueError, match=message):
+            estimator().fit(X, ONE, given)
+    with pytest.raises(sx.ArgumentError, match="sample_weight with ensemble=True"):
+        estimator(ensemble=True).fit(X, ONE, np.ones(ROWS))
+
+
 def test_squared_hinge_has_no_probabilities() -> None:
     assert not hasattr(estimator(loss="squared_hinge"), "predict_proba")
     assert estimator(loss="squared_hinge").fit(X, ONE).score(X, ONE) > 0.8

@@ -279,11 +279,16 @@ def _rank(rank: int, folder: str) -> None:
         model.zero_grad()
         loss = wrapped(X[PARTS[rank]], Y[PARTS[rank]])
         loss.backward()
+    if rank == 1:  # whose weights make those of the other rank 1
+        weighted = model.layer(X[PARTS[rank]], Y[PARTS[rank]], torch.tensor([3.0, 0.0]))
+    else:
+        weighted = model.layer(X[PARTS[rank]], Y[PARTS[rank]])
+    torch.save(weighted.item(), f"{folder}/weighted-{rank}.pt")
     torch.save((loss.item(), embeddings, [p.grad for p in model.parameters()]), f"{folder}/{rank}.pt")
     torch.save(model.layer.state_dict(), f"{folder}/state-{rank}.pt")
     if rank == 0:
         model.layer.load_state_dict(output_layer().state_dict())
-    with pytest.raises(sx.ArgumentError, match=r"at steps \[0, 3\]"):
+    with pytest.raises(sx.ArgumentError, match=r"at steps \[0, 4\]"):
         wrapped(X[PARTS[rank]], Y[PARTS[rank]])
     # The group joins its threads once nobody holds it. One that still lets go of a tensor while Python ends aborts.
     del wrapped, model, refusing
@@ -300,6 +305,8 @@ def test_two_ranks_train_as_one(tmp_path: Any) -> None:
     for embeddings in zip(*(made for _, made, _ in ranks), strict=True):
         model.zero_grad()
         loss = train_on(model.layer, list(embeddings), model.encoder)
+    weighted = model.layer(X, Y, torch.tensor([1.0, 1.0, 1.0, 1.0, 3.0, 0.0])).item()
+    assert [torch.load(tmp_path / f"weighted-{rank}.pt") for rank in range(2)] == [weighted] * 2
     for rank, (seen, _, gradients) in enumerate(ranks):
         reached = torch.load(tmp_path / f"state-{rank}.pt", weights_only=True)
         assert {name: tensor.numpy().tobytes() for name, tensor in reached.items()} == state(model.layer)

@@ -65,6 +65,7 @@ struct FanInStep {
   DType compute = DType::float32;
   const Positive* positives = nullptr;
   int64_t num_positives = 0;
+  const float* instance_weights = nullptr;  // [ldx]: factor >= 0 on the loss of an instance, 0 after them; null: 1
   int64_t batch = 0;
   int64_t ldx = 0;
   int64_t parts = 1;
@@ -297,6 +298,7 @@ struct KeptBatch {
   int64_t num_positives = 0;
   int64_t batch = 0;
   int64_t ldx = 0;
+  const float* instance_weights = nullptr;  // as FanInStep; rigl
 };
 struct RewireStep {
   int64_t* changed = nullptr;  // outputs, host scalars: the call returns when they are known

@@ -119,6 +119,9 @@ class RewiringRecord:
 def plan(config: str) -> tuple[list[tuple[str, int]], str]:
     """Entries (name, bytes) and table of the memory plan."""
 
+def loss_names() -> list[str]:
+    """Losses that a configuration may name."""
+
 def schedule_for_total_steps(warmup_steps: int, steps: int) -> int:
     """The total_steps of a schedule that leaves them open."""
 
@@ -126,9 +129,6 @@ def rewiring_for_total_steps(interval: int, start: int, stop: int, steps: int) -
     """
     (interval, stop) of a rewiring for a training of so many steps; 0 leaves one open.
     """
-
-def loss_names() -> list[str]:
-    """Losses that a configuration may name."""
 
 class StepResult:
     """The outcome of a step; see sparsexmc.StepResult."""
@@ -159,15 +159,15 @@ class Classifier:
 
     def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
 
-    def start_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool, stream: int, caller_stream: int | None) -> Step:
+    def start_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, gradient: Tensor | None, skip_nonfinite: bool, stream: int, caller_stream: int | None) -> Step:
         """
         Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.
         """
 
-    def eval_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], gradient: Tensor | None, skip_nonfinite: bool, dropout: bool, stream: int) -> Step:
+    def eval_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, gradient: Tensor | None, skip_nonfinite: bool, dropout: bool, stream: int) -> Step:
         """Updates nothing, and has run when it returns."""
 
-    def start_sparse_step(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], skip_nonfinite: bool, stream: int) -> Step: ...
+    def start_sparse_step(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, skip_nonfinite: bool, stream: int) -> Step: ...
 
     def topk(self, embeddings: Tensor, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], label_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, stream: int) -> None: ...
 

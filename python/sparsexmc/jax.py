@@ -30,15 +30,24 @@ __all__ = ["OutputLayer", "pad_labels", "train_step"]
 PADDING = -1
 
 
-def train_step(classifier: Classifier, embeddings: Any, labels: Any, *, on_nonfinite: str = "raise") -> StepResult:
+def train_step(
+    classifier: Classifier,
+    embeddings: Any,
+    labels: Any,
+    instance_weights: Any = None,
+    *,
+    on_nonfinite: str = "raise",
+) -> StepResult:
     """`Classifier.train_step` outside of `jit`, whose gradient is a `jax.Array` in the same memory.
 
     Args:
         embeddings: `jax.Array` [b, in_features] of float32, bfloat16 or float16 on the classifier's device.
         labels: as in `Classifier.train_step`, or a matrix of `pad_labels`.
+        instance_weights: [b] as in `Classifier.train_step`, or None.
     """
     _refuse_tracer(embeddings, "train_step", "use OutputLayer there")
-    result = classifier.train_step(embeddings, _positives(labels), on_nonfinite=on_nonfinite)
+    weights = None if instance_weights is None else np.asarray(instance_weights)
+    result = classifier.train_step(embeddings, _positives(labels), weights, on_nonfinite=on_nonfinite)
     return result.with_grad(jax.dlpack.from_dlpack(result.grad))
 
 
@@ -101,19 +110,27 @@ class OutputLayer:
         self.classifier = classifier
         self.on_nonfinite = on_nonfinite
 
-    def __call__(self, embeddings: Any, labels: Any) -> Any:
+    def __call__(self, embeddings: Any, labels: Any, instance_weights: Any = None) -> Any:
         """The loss, a float32 scalar: summed over the labels, averaged over the instances; before the update.
 
         Args:
             embeddings: [b, in_features] of float32, bfloat16 or float16, b at most the classifier's batch_size.
             labels: integers [b], one label per instance, or [b, m] of `pad_labels`: negative ones are none.
+            instance_weights: [b] finite factors >= 0 on the losses of the instances; None: all 1. The mean divides by
+                b, not by the sum of the weights. They have no gradient.
 
         Raises:
             ArgumentError, DTypeError: wrong shape or dtype, at once (under `jit` when it traces).
         """
         embeddings, labels = jnp.asarray(embeddings), jnp.asarray(labels)
         self._check(embeddings, labels)
-        return _loss(self, embeddings, labels)
+        if instance_weights is None:
+            return _loss(self, embeddings, labels, None)
+        weights = jnp.asarray(instance_weights, jnp.float32)
+        if weights.shape != embeddings.shape[:1]:
+            rows = embeddings.shape[0]
+            raise ArgumentError(f"instance_weights have shape {weights.shape}; for {rows} embeddings pass [{rows}]")
+        return _loss(self, embeddings, labels, jax.lax.stop_gradient(weights))
 
     def topk(self, embeddings: Any, k: int = 5) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """`Classifier.topk` after all steps that were started; outside of `jit`."""
@@ -135,24 +152,29 @@ class OutputLayer:
         if labels.ndim not in (1, 2) or labels.shape[0] != rows:
             raise ArgumentError(f"labels have shape {labels.shape}; for {rows} embeddings pass [{rows}] or [{rows}, m]")
 
-    def _step(self, embeddings: Any, labels: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    def _step(
+        self, embeddings: Any, labels: Any, instance_weights: Any
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
         """Runs in a thread of JAX."""
-        result = self.classifier.train_step(np.asarray(embeddings), _positives(labels), on_nonfinite=self.on_nonfinite)
+        weights = None if instance_weights is None else np.asarray(instance_weights)
+        result = self.classifier.train_step(
+            np.asarray(embeddings), _positives(labels), weights, on_nonfinite=self.on_nonfinite
+        )
         return np.asarray(result.loss, np.float32), result.grad
 
 
-def _evaluate(layer: OutputLayer, embeddings: Any, labels: Any) -> Any:
+def _evaluate(layer: OutputLayer, embeddings: Any, labels: Any, instance_weights: Any) -> Any:
     """The forward pass without a gradient, which is refused."""
     return io_callback(_refuse_evaluation, jax.ShapeDtypeStruct((), jnp.float32), ordered=True)
 
 
-def _forward(layer: OutputLayer, embeddings: Any, labels: Any) -> tuple[Any, Any]:
+def _forward(layer: OutputLayer, embeddings: Any, labels: Any, instance_weights: Any) -> tuple[Any, Any]:
     shapes = (jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct(embeddings.shape, embeddings.dtype))
-    return io_callback(layer._step, shapes, embeddings, labels, ordered=True)
+    return io_callback(layer._step, shapes, embeddings, labels, instance_weights, ordered=True)
 
 
-def _backward(layer: OutputLayer, gradient: Any, upstream: Any) -> tuple[Any, None]:
-    return (gradient * upstream).astype(gradient.dtype), None
+def _backward(layer: OutputLayer, gradient: Any, upstream: Any) -> tuple[Any, None, None]:
+    return (gradient * upstream).astype(gradient.dtype), None, None
 
 
 _loss = jax.custom_vjp(_evaluate, nondiff_argnums=(0,))

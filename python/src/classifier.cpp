@@ -210,15 +210,17 @@ void bind_classifier(nb::module_& m) {
           },
           nb::arg("path"), nb::arg("label_names"), nb::arg("card"))
       .def("start_step", &start_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
-           nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
-           nb::arg("stream"), nb::arg("caller_stream").none(),
+           nb::arg("label_indices").noconvert(), nb::arg("instance_weights").noconvert().none(),
+           nb::arg("gradient").none(), nb::arg("skip_nonfinite"), nb::arg("stream"), nb::arg("caller_stream").none(),
            "Runs on `stream`; `caller_stream` waits for the gradient. Zeros in it: the batch was skipped.")
       .def("eval_step", &eval_step, nb::arg("embeddings"), nb::arg("label_indptr").noconvert(),
-           nb::arg("label_indices").noconvert(), nb::arg("gradient").none(), nb::arg("skip_nonfinite"),
-           nb::arg("dropout"), nb::arg("stream"), "Updates nothing, and has run when it returns.")
+           nb::arg("label_indices").noconvert(), nb::arg("instance_weights").noconvert().none(),
+           nb::arg("gradient").none(), nb::arg("skip_nonfinite"), nb::arg("dropout"), nb::arg("stream"),
+           "Updates nothing, and has run when it returns.")
       .def("start_sparse_step", &start_sparse_step, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
            nb::arg("values").noconvert(), nb::arg("cols"), nb::arg("label_indptr").noconvert(),
-           nb::arg("label_indices").noconvert(), nb::arg("skip_nonfinite"), nb::arg("stream"))
+           nb::arg("label_indices").noconvert(), nb::arg("instance_weights").noconvert().none(),
+           nb::arg("skip_nonfinite"), nb::arg("stream"))
       .def("topk", &topk, nb::arg("embeddings"), nb::arg("scores").noconvert(), nb::arg("ids").noconvert(),
            nb::arg("label_weights").noconvert().none(), nb::arg("stream"))
       .def("topk_sparse", &topk_sparse, nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),

@@ -78,17 +78,19 @@ StepResult Step::result() {
 }
 
 Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
-                const Tensor* gradient, bool skip, StreamHandle stream, std::optional<StreamHandle> caller_stream) {
+                const std::optional<Values>& instance_weights, const Tensor* gradient, bool skip, StreamHandle stream,
+                std::optional<StreamHandle> caller_stream) {
   const TensorView x = embeddings.matrix();
   const TensorView dx = gradient ? gradient->matrix() : TensorView{};
   const LabelsView labels = labels_view(label_indptr, label_indices);
+  const float* weights = instance_weights_view(instance_weights, labels.rows);
   const bool on_caller_stream = caller_stream == stream;
   Started started = engine.call_on(stream, [&](Classifier& c) {
     Context& context = c.context();
     Started s;
     s.x = reachable_copy(c, "embeddings", x);
     if (gradient) s.dx = reachable(c, "gradient", dx);
-    s.ticket = c.start_step(s.x.view, labels, gradient ? &s.dx.view : nullptr, on_nonfinite(skip));
+    s.ticket = c.start_step(s.x.view, labels, gradient ? &s.dx.view : nullptr, on_nonfinite(skip), weights);
     if (!on_caller_stream) s.done = Event(context.device(), context.stream());
     if (gradient && caller_stream) s.done.hold_back(to_stream(*caller_stream));
     return finish_if_done(c, std::move(s));
@@ -110,14 +112,17 @@ Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_i
 }
 
 Step eval_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
-               const Tensor* gradient, bool skip, bool dropout, StreamHandle stream) {
+               const std::optional<Values>& instance_weights, const Tensor* gradient, bool skip, bool dropout,
+               StreamHandle stream) {
   const TensorView x = embeddings.matrix();
   const TensorView dx = gradient ? gradient->matrix() : TensorView{};
   const LabelsView labels = labels_view(label_indptr, label_indices);
+  const float* weights = instance_weights_view(instance_weights, labels.rows);
   const StepResult result = engine.call_on(stream, [&](Classifier& c) {
     const Reachable from = reachable_copy(c, "embeddings", x);
     const Reachable to = gradient ? reachable(c, "gradient", dx) : Reachable{};
-    const StepResult r = c.eval_step(from.view, labels, gradient ? &to.view : nullptr, on_nonfinite(skip), dropout);
+    const StepResult r =
+        c.eval_step(from.view, labels, gradient ? &to.view : nullptr, on_nonfinite(skip), dropout, weights);
     if (to.pages) std::memcpy(dx.data, to.view.data, to.pages->bytes());
     return r;
   });
@@ -127,13 +132,14 @@ Step eval_step(Engine& engine, const Tensor& embeddings, const Indices& label_in
 }
 
 Step start_sparse_step(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values,
-                       int64_t cols, const Indices& label_indptr, const Indices& label_indices, bool skip,
-                       StreamHandle stream) {
+                       int64_t cols, const Indices& label_indptr, const Indices& label_indices,
+                       const std::optional<Values>& instance_weights, bool skip, StreamHandle stream) {
   const CsrView features = features_view(indptr, indices, values, cols);
   const LabelsView labels = labels_view(label_indptr, label_indices);
+  const float* weights = instance_weights_view(instance_weights, labels.rows);
   return to_step(engine, engine.call_on(stream, [&](Classifier& c) {
     Started s;
-    s.ticket = c.start_step(features, labels, on_nonfinite(skip));
+    s.ticket = c.start_step(features, labels, on_nonfinite(skip), weights);
     return finish_if_done(c, std::move(s));
   }));
 }

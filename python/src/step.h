@@ -53,12 +53,14 @@ class Step {
 /// @param stream to run on  @param caller_stream the one that is current where the embeddings come from: if it is
 ///        another, it waits for the gradient
 Step start_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
-                const Tensor* gradient, bool skip, StreamHandle stream, std::optional<StreamHandle> caller_stream);
+                const std::optional<Values>& instance_weights, const Tensor* gradient, bool skip, StreamHandle stream,
+                std::optional<StreamHandle> caller_stream);
 /// A step that updates nothing; has run when it returns. See Classifier::eval_step.
 Step eval_step(Engine& engine, const Tensor& embeddings, const Indices& label_indptr, const Indices& label_indices,
-               const Tensor* gradient, bool skip, bool dropout, StreamHandle stream);
+               const std::optional<Values>& instance_weights, const Tensor* gradient, bool skip, bool dropout,
+               StreamHandle stream);
 Step start_sparse_step(Engine& engine, const Indices& indptr, const Indices& indices, const Values& values,
-                       int64_t cols, const Indices& label_indptr, const Indices& label_indices, bool skip,
-                       StreamHandle stream);
+                       int64_t cols, const Indices& label_indptr, const Indices& label_indices,
+                       const std::optional<Values>& instance_weights, bool skip, StreamHandle stream);
 
 }  // namespace sparsexmc::python

@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <optional>
 #include <string>
 
 #include "sparsexmc/error.h"
@@ -46,6 +47,15 @@ inline CsrView features_view(const Indices& indptr, const Indices& indices, cons
   if (values.size() != indices.size()) throw ArgumentError("features: indices and values differ in length");
   return {checked_rows("features", indptr, offsets, indices), cols, offsets, index_view("features: indices", indices),
           values.data()};
+}
+
+/// One weight per row, or null for None.
+inline const float* instance_weights_view(const std::optional<Values>& weights, int64_t rows) {
+  if (!weights) return nullptr;
+  if (static_cast<int64_t>(weights->size()) != rows)
+    throw ArgumentError("instance_weights: " + std::to_string(weights->size()) + " numbers for " +
+                        std::to_string(rows) + " rows; give one per instance");
+  return weights->data();
 }
 
 }  // namespace sparsexmc::python

@@ -116,3 +116,22 @@ TEST_CASE("an evaluation refuses what a step refuses") {
   CHECK(classifier.progress().skipped == 0);
   CHECK(room == std::vector<float>(room.size(), 7.0f));
 }
+
+TEST_CASE("instances have weights") {
+  Batch b;
+  const std::vector<float> ones(batch, 1.0f), halves(batch, 0.5f);
+  Classifier plain = make(OptimizerKind::sgd, std::nullopt), weighted = make(OptimizerKind::sgd, std::nullopt);
+  const auto loss = [&](const float* weights) {
+    return plain.eval_step(b.x(), b.labels(), nullptr, OnNonfinite::raise, false, weights).loss;
+  };
+  CHECK(loss(halves.data()) == doctest::Approx(0.5 * loss(nullptr)));
+  plain.train_step(b.x(), b.labels());
+  weighted.train_step(b.x(), b.labels(), nullptr, OnNonfinite::raise, ones.data());
+  CHECK(state(weighted) == state(plain));
+  for (const float wrong : {-1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    const std::vector<float> weights = {1.0f, 0.0f, wrong, 1.0f};
+    CHECK_THROWS_WITH_AS(weighted.train_step(b.x(), b.labels(), nullptr, OnNonfinite::raise, weights.data()),
+                         doctest::Contains("for row 2; use finite numbers >= 0"), ArgumentError);
+  }
+  CHECK(state(weighted) == state(plain));
+}

@@ -41,7 +41,7 @@ struct RewiringRecord {
 };
 
 struct StepResult {
-  double loss = 0.0;            ///< summed over labels, averaged over the instances
+  double loss = 0.0;            ///< summed over labels, averaged over the instances, also of weighted ones
   double auxiliary_loss = 0.0;  ///< of the meta-classifier, before its weight; 0 without it and when its weight is 0
   bool skipped = false;         ///< the batch held NaN or Inf and on_nonfinite was skip: nothing changed
   bool rewired = false;
@@ -53,6 +53,7 @@ enum class OnNonfinite { raise, skip };
 struct KeptBatchSize {
   int64_t batch;
   int64_t positives;
+  bool weighted = false;  ///< its instances have weights
 };
 
 /// Where training stands; with the tensors it is the whole state of a classifier. On CUDA `step` counts a queued step
@@ -64,7 +65,8 @@ struct Progress {
   double lr = 0.0;          ///< base learning rate
   int64_t total_steps = 0;  ///< of the whole training, see set_total_steps(); 0: not known
   std::vector<RewiringRecord> rewirings;
-  std::vector<KeptBatchSize> kept;  ///< their contents are tensors, "optimizer.kept.<i>.inputs" and ".positives"
+  /// Their contents are tensors: "optimizer.kept.<i>.inputs", ".positives" and, of a weighted one, ".instance_weights".
+  std::vector<KeptBatchSize> kept;
 };
 
 /// A tensor of the model as the checkpoint names it.
@@ -107,32 +109,39 @@ class SPARSEXMC_API Classifier {
   /// @param embeddings [b, in_features], 1 <= b <= batch_size, float32 / float16 / bfloat16
   /// @param labels b rows
   /// @param gradient null, or [b, in_features] of the embeddings' dtype or float32: receives dloss/dembeddings
+  /// @param instance_weights null: all 1; or b finite numbers >= 0 in host memory, factors s on the losses of the
+  ///        instances, the meta-classifier's included: the loss is sum_i s_i (sum over labels) / b. It is divided by
+  ///        the size of the batch, not by the sum of the weights, so that the learning rate of an instance is the same
+  ///        in every batch
   /// @throws ArgumentError, TypeError; the model is as before the call
   StepResult train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
-                        OnNonfinite on_nonfinite = OnNonfinite::raise);
+                        OnNonfinite on_nonfinite = OnNonfinite::raise, const float* instance_weights = nullptr);
   /// The same for sparse features; needs a hidden layer. Only rows of the hidden weight whose feature occurs in the
   /// batch are updated (their momentum and decay rest meanwhile).
   StepResult train_step(const CsrView& features, const LabelsView& labels,
-                        OnNonfinite on_nonfinite = OnNonfinite::raise);
+                        OnNonfinite on_nonfinite = OnNonfinite::raise, const float* instance_weights = nullptr);
 
   /// The same without waiting: on CUDA it only queues the step (one at which a rewiring is due waits for all before
-  /// it). Labels, features and, in the order of the stream, embeddings and gradient are read and written as in
-  /// train_step. A NaN or Inf in a batch with OnNonfinite::raise changes nothing either; it is thrown by finish_step(),
-  /// or by the next call of any kind that finds it.
+  /// it). Labels, weights, features and, in the order of the stream, embeddings and gradient are read and written as
+  /// in train_step. A NaN or Inf in a batch with OnNonfinite::raise changes nothing either; it is thrown by
+  /// finish_step(), or by the next call of any kind that finds it.
   /// @returns a ticket for finish_step(): the number of the step call, from 1
   int64_t start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
-                     OnNonfinite on_nonfinite = OnNonfinite::raise);
-  int64_t start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite = OnNonfinite::raise);
+                     OnNonfinite on_nonfinite = OnNonfinite::raise, const float* instance_weights = nullptr);
+  int64_t start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite = OnNonfinite::raise,
+                     const float* instance_weights = nullptr);
   /// Waits for a started step. The last 65536 results can be asked for.
   /// @throws ArgumentError for an unknown ticket, or for a NaN or Inf in this step or an earlier one (once)
   StepResult finish_step(int64_t ticket);
 
   /// Loss and gradient of the embeddings as a step would give them, without the meta-classifier; nothing is updated.
   /// Waits for the result.
-  /// @param gradient as in train_step  @param dropout also drop units of the hidden layer, as the next step would
+  /// @param gradient, instance_weights as in train_step
+  /// @param dropout also drop units of the hidden layer, as the next step would
   /// @throws ArgumentError, TypeError
   StepResult eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
-                       OnNonfinite on_nonfinite = OnNonfinite::raise, bool dropout = false);
+                       OnNonfinite on_nonfinite = OnNonfinite::raise, bool dropout = false,
+                       const float* instance_weights = nullptr);
 
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, descending  @param ids [n, k] int64 user label ids

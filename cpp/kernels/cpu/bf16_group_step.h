@@ -155,7 +155,7 @@ inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16
     }
     multiply_panels(s.z, strip_columns, true, s.wt, depth, blocks16(labels), right, depth, blocks16(columns), depth);
     group_loss<Formula>(s.d, s.db, s.z, segment, labels, valid, first_row, b, columns, p.batch, p.positives,
-                        p.num_positives, cursor, scale, total);
+                        p.num_positives, cursor, p.instance_weights, scale, total);
     pack_gradients(s, labels, columns);
     if (p.update)
       multiply_panels(s.dw, s.ldg, b > 0, left, left_depth, blocks16(fan_in), s.d_instances, blocks32(columns),

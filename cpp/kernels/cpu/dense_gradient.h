@@ -66,7 +66,8 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
         group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b,
                      kept.ldx, columns);
       group_loss<Formula>(s.d, s.db, s.z, p.segment, rows, smaller(rows, p.segment.rows - first_row), first_row, b,
-                          columns, kept.batch, kept.positives, kept.num_positives, cursor, scale, total);
+                          columns, kept.batch, kept.positives, kept.num_positives, cursor, kept.instance_weights, scale,
+                          total);
       transpose_block(s.dt + (k * p.ldx + b) * s.ldg, s.ldg, s.d, strip_columns, rows, columns);
     }
   }

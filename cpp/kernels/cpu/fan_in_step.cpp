@@ -53,7 +53,9 @@ bool in_bf16(const Segment& s, DType compute) { return compute == DType::bfloat1
 template <class Formula>
 void part(const FanInStep& p, float* scratch, const Bf16Batch& batch, int64_t first, int64_t last, float* dx,
           double& total) {
-  if (per_label(p.segment))
+  if (per_label(p.segment) && p.instance_weights != nullptr)
+    label_part<Weighted<Formula>>(p, scratch, first, last, dx, total);
+  else if (per_label(p.segment))
     label_part<Formula>(p, scratch, first, last, dx, total);
   else if (in_bf16(p.segment, p.compute))
     bf16_group_part<Formula>(p, Bf16Scratch(scratch, p.segment), batch, first, last, dx, total);

@@ -57,11 +57,12 @@ struct LabelScratch {
 };
 
 /// Logits, D and dW of one label over V vectors of instances.
+/// @param instance_weights of the strip; read if the loss is Weighted
 template <class Formula, int V, class Index>
 SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* label_loss, const float* w, float bias,
                                   const Index* index, int64_t fan_in, const float* xt, int64_t ldx, int64_t valid,
                                   const Positive* begin, const Positive* end, float positive_weight,
-                                  int64_t first_column, float scale) {
+                                  [[maybe_unused]] const float* instance_weights, int64_t first_column, float scale) {
   Vec z[V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) z[v] = broadcast(bias);
@@ -73,7 +74,11 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
   }
   Vec d[V];
   LossSum losses[2];
-  if (valid >= V * width) {
+  if constexpr (is_weighted<Formula>) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v)
+      d[v] = weighted_negative_vector<Formula>(z[v], scale, load(instance_weights + v * width), losses[v & 1]);
+  } else if (valid >= V * width) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) d[v] = negative_vector<Formula, false>(z[v], scale, VecI{}, losses[v & 1]);
   } else {
@@ -92,7 +97,11 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
     for (int v = 0; v < V; ++v) store(logits + v * width, z[v]);
     for (const Positive* p = begin; p != end; ++p) {
       const int64_t c = static_cast<int64_t>(p->column) - first_column;
-      if (c >= 0 && c < V * width)
+      if (c < 0 || c >= V * width) continue;
+      if constexpr (is_weighted<Formula>)
+        d_out[c] = weighted_positive_logit<Formula>(logits[c], d_out[c], scale, positive_weight, instance_weights[c],
+                                                    *label_loss);
+      else
         d_out[c] = positive_logit<Formula>(logits[c], d_out[c], scale, positive_weight, *label_loss);
     }
 #pragma GCC unroll 8
@@ -209,12 +218,14 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   const int64_t first_cursor = first_positive(p.positives, p.num_positives, first);
   const auto strip = [&]<int V>(int64_t b) {
     int64_t cursor = first_cursor;
+    const float* strip_weights = is_weighted<Formula> ? p.instance_weights + b : nullptr;
     for (int64_t l = 0; l < labels; ++l) {
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<Formula, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
                               segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
-                              p.positives + begin, p.positives + cursor, positive_weight(segment, first + l), b, scale);
+                              p.positives + begin, p.positives + cursor, positive_weight(segment, first + l),
+                              strip_weights, b, scale);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

@@ -90,7 +90,8 @@ class DenseGradient {
                                                           LogitGrid::column(), chunk_features);
       }
       loss.apply(z, loader.bias(), positives, tile,
-                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)), s_.positive_weights);
+                 static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)), s_.positive_weights,
+                 weights_from(kept.instance_weights, first_column));
       __syncthreads();
       copy_gradients<true>(loss.gradients(), gradients_of(k) + first_column, Rows, a_.ldx);
     }

@@ -95,6 +95,7 @@ void fan_in_step(Cuda, Context& context, const FanInStep& p) {
   a.batch = p.batch;
   a.positives = p.positives;
   a.num_positives = p.num_positives;
+  a.instance_weights = p.instance_weights;
   a.dx_parts = p.dx_parts;
   a.loss_parts = p.loss_parts;
   a.parts = layout.parts;

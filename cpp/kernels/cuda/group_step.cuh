@@ -26,8 +26,9 @@ struct GroupStepArguments {
   int64_t ldx, batch;
   const Positive* positives;
   int64_t num_positives;
-  float* dx_parts;     // [parts, H, ldx]
-  double* loss_parts;  // [parts * column_tiles]
+  const float* instance_weights;  // [ldx], or null: 1
+  float* dx_parts;                // [parts, H, ldx]
+  double* loss_parts;             // [parts * column_tiles]
   int64_t parts, column_tiles;
   int64_t window;  // features whose dX a block holds: all, or those from blockIdx.y * window on
   bool zero_dx, zero_loss;
@@ -115,6 +116,11 @@ class InputGradient {
   int64_t first_, features_;
 };
 
+/// Weights of the instances from a column on; null stays null.
+SPARSEXMC_DEVICE const float* weights_from(const float* instance_weights, int64_t first_column) {
+  return instance_weights == nullptr ? nullptr : instance_weights + first_column;
+}
+
 /// @tparam with_update a cluster of column_tiles blocks holds the batch and updates the weights; else only dX is made
 template <class Types, bool with_update>
 SPARSEXMC_KERNEL(block_threads, 1)
@@ -157,7 +163,8 @@ group_step_kernel(const GroupStepArguments p) {
         warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                         LogitGrid::column(), chunk_features);
     }
-    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights);
+    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights,
+               weights_from(p.instance_weights, first_column));
     __syncthreads();
 
     for (int chunk = loader.chunks() - 1; chunk >= 0; --chunk) {

@@ -93,7 +93,7 @@ group_update_kernel(const GroupUpdateArguments arguments) {
                                                           LogitGrid::column(), chunk_features);
       }
       loss.apply(z, loader.bias(), positives, tile, static_cast<int>(smaller<int64_t>(Columns, p.batch - first_column)),
-                 p.segment.positive_weights);
+                 p.segment.positive_weights, weights_from(p.instance_weights, first_column));
       __syncthreads();
       if (threadIdx.x < Rows) bias_gradient += loss.bias_gradient(static_cast<int>(threadIdx.x));
       if (!one_chunk)

@@ -26,28 +26,18 @@ class TileLoss {
 
   /// D of this warp's logits, and the loss. Rows that are no labels and columns from `columns` on become zero.
   /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
+  /// @param instance_weights [columns]: factor on the loss of an instance; null: 1
   SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
                               const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
-                              const float* positive_weights) {
+                              const float* positive_weights, const float* instance_weights) {
     if (!Grid::active()) return;
-    const int valid = tile.valid;
-    const Gradients to = gradients();
     float row_sum[2] = {};
-#pragma unroll
-    for (int n = 0; n < Grid::width; ++n)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
-        float d[2];
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const bool inside = row < valid && column + j < columns;
-          d[j] = inside ? gradient(z[n][2 * half + j] + bias[row], positives.has(row, column + j), sum_) : 0.0f;
-          row_sum[half] += d[j];
-        }
-        store_pair(to.at(row, column), d[0], d[1]);
-      }
-    if (positive_weights != nullptr) weigh(z, bias, positives, tile, columns, positive_weights, row_sum);
+    if (instance_weights == nullptr)
+      apply_plain(z, bias, positives, tile, columns, row_sum);
+    else
+      apply_weighted(z, bias, positives, tile, columns, instance_weights, row_sum);
+    if (positive_weights != nullptr)
+      weigh_positives(z, bias, positives, tile, columns, positive_weights, instance_weights, row_sum);
     total_ += static_cast<double>(sum_.drain());
     // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
 #pragma unroll
@@ -80,21 +70,70 @@ class TileLoss {
     return l.slope;
   }
 
-  /// Gives the few positives their weights, in D, its row sums and the loss: a pass of its own, so that models without
-  /// weights do not pay for it.
-  SPARSEXMC_DEVICE void weigh(const float (&z)[Grid::width][4], const float* bias,
-                              const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
-                              const float* positive_weights, float (&row_sum)[2]) {
+  SPARSEXMC_DEVICE void apply_plain(const float (&z)[Grid::width][4], const float* bias,
+                                    const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                                    float (&row_sum)[2]) {
+    const int valid = tile.valid;
+    const Gradients to = gradients();
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
+        float d[2];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const bool inside = row < valid && column + j < columns;
+          d[j] = inside ? gradient(z[n][2 * half + j] + bias[row], positives.has(row, column + j), sum_) : 0.0f;
+          row_sum[half] += d[j];
+        }
+        store_pair(to.at(row, column), d[0], d[1]);
+      }
+  }
+
+  /// The same for instances with weights. A weight of 1 changes no bit of D; where it is 0, D is 0 whatever the logits.
+  /// Passes of their own, this and the next, so that models without weights do not pay for them.
+  SPARSEXMC_DEVICE void apply_weighted(const float (&z)[Grid::width][4], const float* bias,
+                                       const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                                       const float* instance_weights, float (&row_sum)[2]) {
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = Grid::row() + fragment_row(2 * half), column = Grid::column() + 8 * n + fragment_column(0);
+        float d[2];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const float weight = row < tile.valid && column + j < columns ? instance_weights[column + j] : 0.0f;
+          d[j] = 0.0f;
+          if (weight > 0.0f) {
+            LossSum own;
+            d[j] = weight * gradient(z[n][2 * half + j] + bias[row], positives.has(row, column + j), own);
+            sum_.add_term(weight * own.drain());
+          }
+          row_sum[half] += d[j];
+        }
+        store_pair(gradients().at(row, column), d[0], d[1]);
+      }
+  }
+
+  /// Gives the few positives their weights, in D, its row sums and the loss.
+  SPARSEXMC_DEVICE void weigh_positives(const float (&z)[Grid::width][4], const float* bias,
+                                        const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                                        const float* positive_weights, const float* instance_weights,
+                                        float (&row_sum)[2]) {
 #pragma unroll
     for (int n = 0; n < Grid::width; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int row = Grid::row() + fragment_row(i), column = Grid::column() + 8 * n + fragment_column(i);
         if (row >= tile.valid || column >= columns || !positives.has(row, column)) continue;
+        const float of_instance = instance_weights == nullptr ? 1.0f : instance_weights[column];
+        if (!(of_instance > 0.0f)) continue;
         LossSum own;
-        const float d = gradient(z[n][i] + bias[row], true, own);
+        const float d = of_instance * gradient(z[n][i] + bias[row], true, own);
         const float weight = positive_weights[tile.first_row + row];
-        sum_.add_term((weight - 1.0f) * own.drain());
+        sum_.add_term((weight - 1.0f) * of_instance * own.drain());
         row_sum[i / 2] += (weight - 1.0f) * d;
         store(gradients().at(row, column), weight * d);
       }

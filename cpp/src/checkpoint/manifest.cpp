@@ -32,8 +32,10 @@ nlohmann::ordered_json encode(const Progress& progress) {
                          {"score_dropped", record.score_dropped},
                          {"score_grown", record.score_grown}});
   nlohmann::ordered_json kept = nlohmann::ordered_json::array();
-  for (const KeptBatchSize& size : progress.kept)
+  for (const KeptBatchSize& size : progress.kept) {
     kept.push_back({{"batch", size.batch}, {"positives", size.positives}});
+    if (size.weighted) kept.back()["weighted"] = true;
+  }
   return {{"step", progress.step},
           {"skipped", progress.skipped},
           {"lr", progress.lr},
@@ -58,7 +60,8 @@ Progress parse_progress(const Json& json, const std::string& origin) {
          number_member(record, "score_dropped", origin), number_member(record, "score_grown", origin)});
   }
   for (const Json& size : array_member(json, "kept", origin))
-    progress.kept.push_back({count_member(size, "batch", origin), count_member(size, "positives", origin)});
+    progress.kept.push_back({count_member(size, "batch", origin), count_member(size, "positives", origin),
+                             size.value("weighted", Json()) == true});
   return progress;
 }
 

@@ -118,6 +118,7 @@ kernels::FanInStep FanInLayer::common_step(const OutputBatch& batch, const kerne
   p.scratch = step_scratch_;
   p.xt = batch.inputs;
   p.compute = compute_;
+  p.instance_weights = batch.instance_weights;
   p.batch = batch.sizes.batch;
   p.ldx = batch.sizes.ldx;
   p.parts = parts_;

@@ -33,7 +33,10 @@ std::vector<KeptTensors> kept_tensors(const ClassifierConfig& config, const std:
     TensorSpec inputs{name + ".inputs", DType::float32, {config.layer_features(), size.batch}};
     TensorSpec positives{name + ".positives", DType::uint32, {size.positives, 2}, Layout::host_table};
     inputs.predicts = positives.predicts = false;
-    list.push_back({std::move(inputs), std::move(positives)});
+    list.push_back({std::move(inputs), std::move(positives), std::nullopt});
+    if (!size.weighted) continue;
+    list.back().instance_weights = TensorSpec{name + ".instance_weights", DType::float32, {size.batch}};
+    list.back().instance_weights->predicts = false;
   }
   return list;
 }
@@ -44,12 +47,14 @@ KeptBatches::KeptBatches(const ClassifierConfig& config, Context& context, Buffe
       rewiring_(config.rewiring),
       stored_(stored),
       features_(config.layer_features()),
-      slot_bytes_(features_ * leading_dimension(context.device(), config.batch_size) *
-                  static_cast<int64_t>(dtype_size(stored))),
+      largest_ldx_(leading_dimension(context.device(), config.batch_size)),
+      slot_bytes_(features_ * largest_ldx_ * static_cast<int64_t>(dtype_size(stored))),
       inputs_(nullptr),
+      weights_(nullptr),
       positives_(nullptr) {
   if (!rewiring_ || rewiring_->kept_batches() == 0) return;
   inputs_ = buffers.get<char>(kept_inputs_name);
+  weights_ = buffers.get<float>(kept_weights_name);
   positives_ = buffers.host_table<Positive>(kept_positives_name);
 }
 
@@ -78,8 +83,9 @@ void KeptBatches::reserve(const std::vector<SegmentPositives>& positives) {
   grow(used, used + total(positives));
 }
 
-void KeptBatches::keep(const void* inputs, int64_t batch, int64_t ldx, const std::vector<SegmentPositives>& positives,
-                       const std::vector<SegmentShape>& segments, const LabelOrder& labels) {
+void KeptBatches::keep(const void* inputs, const BatchSizes& sizes, const std::vector<SegmentPositives>& positives,
+                       const float* instance_weights, const std::vector<SegmentShape>& segments,
+                       const LabelOrder& labels) {
   if (static_cast<int64_t>(entries_.size()) >= rewiring_->kept_batches())
     throw std::logic_error("more batches are kept for a rewiring than the plan has room for");
   const int64_t used = used_positives();
@@ -87,10 +93,15 @@ void KeptBatches::keep(const void* inputs, int64_t batch, int64_t ldx, const std
   for (size_t s = 0; s < positives.size(); ++s)
     for (int64_t i = 0; i < positives[s].count; ++i)
       *place++ = {labels.ids()[segments[s].first_row + positives[s].host[i].row], positives[s].host[i].column};
-  entries_.push_back({batch, ldx, used, total(positives)});
+  const size_t i = entries_.size();
+  const bool weighted = instance_weights != nullptr;
+  entries_.push_back({sizes.batch, sizes.ldx, used, total(positives), weighted});
   visit_device(context_.device(), [&](auto tag) {
-    kernels::copy_on_device(tag, context_, inputs_of(entries_.size() - 1), inputs,
-                            static_cast<size_t>(features_ * row_bytes(entries_.back())));
+    kernels::copy_on_device(tag, context_, inputs_of(i), inputs,
+                            static_cast<size_t>(features_ * row_bytes(entries_[i])));
+    if (weighted)
+      kernels::copy_on_device(tag, context_, weights_of(i), instance_weights,
+                              static_cast<size_t>(sizes.ldx) * sizeof(float));
   });
 }
 
@@ -115,13 +126,13 @@ std::vector<std::vector<kernels::KeptBatch>> KeptBatches::sorted(const LabelOrde
   for (size_t i = 0; i < entries_.size(); ++i)
     for (size_t s = 0; s < segments.size(); ++s)
       batches[s].push_back({inputs_of(i), uploaded + (lists[i][s].host - positives_), lists[i][s].count,
-                            entries_[i].batch, entries_[i].ldx});
+                            entries_[i].batch, entries_[i].ldx, entries_[i].weighted ? weights_of(i) : nullptr});
   return batches;
 }
 
 std::vector<KeptBatchSize> KeptBatches::sizes() const {
   std::vector<KeptBatchSize> list;
-  for (const Entry& entry : entries_) list.push_back({entry.batch, entry.num_positives});
+  for (const Entry& entry : entries_) list.push_back({entry.batch, entry.num_positives, entry.weighted});
   return list;
 }
 
@@ -129,7 +140,8 @@ void KeptBatches::restore(const std::vector<KeptBatchSize>& sizes) {
   entries_.clear();
   int64_t used = 0;
   for (const KeptBatchSize& size : sizes) {
-    entries_.push_back({size.batch, leading_dimension(context_.device(), size.batch), used, size.positives});
+    entries_.push_back(
+        {size.batch, leading_dimension(context_.device(), size.batch), used, size.positives, size.weighted});
     used += size.positives;
   }
   if (entries_.empty()) return;
@@ -147,6 +159,20 @@ void KeptBatches::read_inputs(size_t i, float* out) const {
         for (int64_t b = 0; b < batch; ++b) out[(first + h) * batch + b] = static_cast<float>(rows[h * ldx + b]);
     };
     read_in_pieces(context_, inputs_of(i), features_, row_bytes(entries_[i]), copy);
+  });
+}
+
+void KeptBatches::read_weights(size_t i, float* out) const {
+  visit_device(context_.device(), [&](auto tag) {
+    kernels::read_device(tag, context_, out, weights_of(i), static_cast<size_t>(entries_[i].batch) * sizeof(float));
+  });
+}
+
+void KeptBatches::write_weights(size_t i, const float* in) {
+  std::vector<float> padded(static_cast<size_t>(entries_[i].ldx));
+  std::copy_n(in, entries_[i].batch, padded.begin());
+  visit_device(context_.device(), [&](auto tag) {
+    kernels::write_device(tag, context_, weights_of(i), padded.data(), padded.size() * sizeof(float));
   });
 }
 

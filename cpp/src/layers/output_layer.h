@@ -15,11 +15,15 @@
 
 namespace sparsexmc {
 
+/// Buffer of the weights of a batch's instances.
+inline constexpr const char* instance_weights_name = "batch.instance_weights";
+
 /// A batch in front of the output layer.
 struct OutputBatch {
   const void* inputs;  // [H, ldx]
   BatchSizes sizes;
   std::vector<SegmentPositives> positives;  // as stage() made them
+  const float* instance_weights;            // [ldx] on the device, 0 after the batch; null: 1
   std::optional<AuxiliaryStep> auxiliary;   // the meta-classifier's part, or none
 };
 

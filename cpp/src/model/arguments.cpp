@@ -47,12 +47,20 @@ void check_gradient(const TensorView* gradient, const TensorView& x) {
                     "; it must be that of the embeddings, or float32");
 }
 
+void check_instance_weights(const float* weights, int64_t count) {
+  for (int64_t i = 0; weights != nullptr && i < count; ++i)
+    if (!(weights[i] >= 0.0f && std::isfinite(weights[i])))
+      throw ArgumentError("instance_weights: " + std::to_string(weights[i]) + " for row " + std::to_string(i) +
+                          "; use finite numbers >= 0");
+}
+
 void check_dense_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
-                      const ClassifierConfig& config, Device device) {
+                      const float* instance_weights, const ClassifierConfig& config, Device device) {
   check_embeddings(embeddings, config, device);
   check_batch(embeddings.rows, labels.rows, config.batch_size);
   check_labels(labels, config.num_labels);
   check_gradient(gradient, embeddings);
+  check_instance_weights(instance_weights, embeddings.rows);
 }
 
 void check_sparse(const CsrView& features, const ClassifierConfig& config) {

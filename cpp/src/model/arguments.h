@@ -11,9 +11,11 @@ void check_batch(int64_t rows, int64_t label_rows, int64_t batch_size);
 void check_embeddings(const TensorView& embeddings, const ClassifierConfig& config, Device device);
 /// @param gradient of the embeddings, or null
 void check_gradient(const TensorView* gradient, const TensorView& embeddings);
+/// @param weights [count], or null
+void check_instance_weights(const float* weights, int64_t count);
 /// All of these, and the labels.
 void check_dense_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
-                      const ClassifierConfig& config, Device device);
+                      const float* instance_weights, const ClassifierConfig& config, Device device);
 void check_sparse(const CsrView& features, const ClassifierConfig& config);
 void check_k(int64_t k, int64_t num_labels);
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "layers/tensor_io.h"
+#include "model/arguments.h"
 #include "model/classifier_impl.h"
 #include "model/inventory.h"
 
@@ -13,7 +14,7 @@ namespace {
 /// A tensor of the layers, or of a kept batch.
 struct Found {
   TensorSpec spec;
-  enum class Kind { of_layers, kept_inputs, kept_positives } kind = Kind::of_layers;
+  enum class Kind { of_layers, kept_inputs, kept_positives, kept_weights } kind = Kind::of_layers;
   size_t kept = 0;  // number of the batch
 };
 
@@ -24,7 +25,9 @@ std::vector<Found> list_tensors(const Model& model, const std::optional<Trainer>
   size_t number = 0;
   for (const KeptTensors& batch : kept_tensors(model.config, trainer->kept().sizes())) {
     list.push_back({batch.inputs, Found::Kind::kept_inputs, number});
-    list.push_back({batch.positives, Found::Kind::kept_positives, number++});
+    list.push_back({batch.positives, Found::Kind::kept_positives, number});
+    if (batch.instance_weights) list.push_back({*batch.instance_weights, Found::Kind::kept_weights, number});
+    ++number;
   }
   return list;
 }
@@ -65,6 +68,9 @@ void Classifier::read(const std::string& name, void* out, std::optional<DType> d
         return m.trainer->kept().read_inputs(found.kept, static_cast<float*>(out));
       case Found::Kind::kept_positives:
         std::memcpy(out, m.trainer->kept().positives(found.kept), named(found.spec).bytes());
+        return;
+      case Found::Kind::kept_weights:
+        return m.trainer->kept().read_weights(found.kept, static_cast<float*>(out));
     }
   });
 }
@@ -84,6 +90,10 @@ void Classifier::write(const std::string& name, const void* data, std::optional<
       case Found::Kind::kept_positives:
         check_kept(static_cast<const kernels::Positive*>(data), found.spec.lines(), m.model.config);
         std::memcpy(m.trainer->kept().positives(found.kept), data, named(found.spec).bytes());
+        return;
+      case Found::Kind::kept_weights:
+        check_instance_weights(static_cast<const float*>(data), found.spec.lines());
+        return m.trainer->kept().write_weights(found.kept, static_cast<const float*>(data));
     }
   });
 }

@@ -38,6 +38,7 @@ std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, cons
   for (const KeptTensors& batch : kept_tensors(config, kept)) {
     list.push_back(named(batch.inputs));
     list.push_back(named(batch.positives));
+    if (batch.instance_weights) list.push_back(named(*batch.instance_weights));
   }
   return list;
 }

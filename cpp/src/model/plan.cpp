@@ -12,6 +12,7 @@
 #include "layers/kept_batches.h"
 #include "layers/label_clusters.h"
 #include "layers/label_order.h"
+#include "layers/output_layer.h"
 #include "layers/segment_tensors.h"
 #include "model/inventory.h"
 #include "model/step_results.h"
@@ -123,6 +124,7 @@ void plan_step(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>
   b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
   b.add(outcome_name, 1, sizeof(StepOutcome));
   b.add("batch.positives", target.positives(config), sizeof(kernels::Positive));
+  b.add(instance_weights_name, target.ldx, sizeof(float));
   b.add("scratch.step", step.scratch_bytes, 1);
 }
 
@@ -137,6 +139,7 @@ void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<
   const int64_t positives = kept * config.batch_size * config.labels_per_instance;
   b.add("scratch.rewiring", scratch, 1);
   b.add(kept_inputs_name, kept * config.layer_features() * target.ldx, dtype_size(target.stored));
+  b.add(kept_weights_name, kept * target.ldx, sizeof(float));
   b.add(kept_positives_name, positives, sizeof(kernels::Positive));
   if (!target.is_cpu) b.add_host_table(kept_positives_name, positives, sizeof(kernels::Positive));
 }

@@ -1,5 +1,6 @@
 #include "model/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -56,14 +57,21 @@ bool Trainer::settle_one(bool wait) {
   return settled != StepResults::Settled::none;
 }
 
-OutputBatch Trainer::prepare(const LabelsView& labels, int64_t rows, bool dropout) {
-  OutputBatch batch{m_.inputs, m_.sizes_of(rows), {}, std::nullopt};
+OutputBatch Trainer::prepare(const Targets& targets, int64_t rows, bool dropout) {
+  OutputBatch batch{m_.inputs, m_.sizes_of(rows), {}, nullptr, std::nullopt};
   if (m_.config.hidden && dropout) batch.sizes.dropout = static_cast<float>(m_.config.hidden->dropout);
   batch.sizes.step = static_cast<uint64_t>(m_.progress.step);
   if (!m_.on_cpu() && !m_.config.sparse_input) batch.sizes.skip = &m_.outcome->nonfinite;
-  batch.positives = m_.output->stage(labels);
+  batch.positives = m_.output->stage(targets.labels);
+  if (targets.weights != nullptr) batch.instance_weights = stage(targets.weights, batch.sizes);
   m_.clear_outcome();
   return batch;
+}
+
+const float* Trainer::stage(const float* weights, const BatchSizes& sizes) {
+  auto* padded = m_.buffers.host<float>(instance_weights_name, sizes.ldx);
+  std::fill(std::copy_n(weights, sizes.batch, padded), padded + sizes.ldx, 0.0f);
+  return m_.buffers.upload<float>(instance_weights_name, padded, sizes.ldx);
 }
 
 float* Trainer::output_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) {
@@ -73,7 +81,7 @@ float* Trainer::output_step(const OutputBatch& batch, const kernels::OptimizerSt
 }
 
 template <class Forward, class Backward>
-int64_t Trainer::start(const LabelsView& labels, int64_t rows, OnNonfinite on_nonfinite, Forward&& forward,
+int64_t Trainer::start(const Targets& targets, int64_t rows, OnNonfinite on_nonfinite, Forward&& forward,
                        Backward&& backward) {
   Progress& progress = m_.progress;
   settle(false);
@@ -83,8 +91,8 @@ int64_t Trainer::start(const LabelsView& labels, int64_t rows, OnNonfinite on_no
   const bool keep = kept_.wanted(progress.step + 1, progress.total_steps);
 
   // Until the first kernel that updates, whatever fails leaves the model as it was: all memory is taken here.
-  OutputBatch batch = prepare(labels, rows, true);
-  if (clusters_) batch.auxiliary = clusters_->stage(labels, progress.step);
+  OutputBatch batch = prepare(targets, rows, true);
+  if (clusters_) batch.auxiliary = clusters_->stage(targets.labels, progress.step);
   if (keep) kept_.reserve(batch.positives);
   if (!m_.on_cpu()) results_.reserve();
   if (!forward(std::as_const(batch.sizes))) {
@@ -96,7 +104,9 @@ int64_t Trainer::start(const LabelsView& labels, int64_t rows, OnNonfinite on_no
   float* dx = output_step(batch, &optimizer);
   backward(std::as_const(batch.sizes), dx, optimizer);
   ++progress.step;
-  if (keep) kept_.keep(m_.inputs, rows, batch.sizes.ldx, batch.positives, m_.output->shapes(), m_.output->labels());
+  if (keep)
+    kept_.keep(m_.inputs, batch.sizes, batch.positives, batch.instance_weights, m_.output->shapes(),
+               m_.output->labels());
   const auto instances = static_cast<double>(rows);
   const int64_t ticket = m_.on_cpu()
                              ? results_.add(StepResult{.loss = m_.outcome->loss / instances,
@@ -138,20 +148,20 @@ void Trainer::backward(const TensorView* gradient, const BatchSizes& sizes, floa
   visit_device(m_.context->device(), [&](auto tag) { kernels::scatter_columns(tag, *m_.context, p); });
 }
 
-int64_t Trainer::start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+int64_t Trainer::start_step(const TensorView& embeddings, const Targets& targets, const TensorView* gradient,
                             OnNonfinite on_nonfinite) {
   return start(
-      labels, embeddings.rows, on_nonfinite,
+      targets, embeddings.rows, on_nonfinite,
       [&](const BatchSizes& sizes) { return m_.forward(embeddings, 0, on_nonfinite, sizes); },
       [&](const BatchSizes& sizes, float* dx, const kernels::OptimizerStep& optimizer) {
         backward(gradient, sizes, dx, &optimizer);
       });
 }
 
-int64_t Trainer::start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
+int64_t Trainer::start_step(const CsrView& features, const Targets& targets, OnNonfinite on_nonfinite) {
   SparseBatch batch{};
   return start(
-      labels, features.rows, on_nonfinite,
+      targets, features.rows, on_nonfinite,
       [&](const BatchSizes& sizes) {
         batch = m_.stage(features, 0, sizes.batch, true);
         return m_.forward(batch, on_nonfinite, sizes);
@@ -166,10 +176,10 @@ StepResult Trainer::finish_step(int64_t ticket) {
   return results_.result(ticket);
 }
 
-StepResult Trainer::eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+StepResult Trainer::eval_step(const TensorView& embeddings, const Targets& targets, const TensorView* gradient,
                               OnNonfinite on_nonfinite, bool dropout) {
   settle(true);
-  const OutputBatch batch = prepare(labels, embeddings.rows, dropout);
+  const OutputBatch batch = prepare(targets, embeddings.rows, dropout);
   if (!m_.forward(embeddings, 0, on_nonfinite, batch.sizes)) return StepResult{.skipped = true};
   float* dx = output_step(batch, nullptr);
   if (gradient != nullptr) backward(gradient, batch.sizes, dx, nullptr);

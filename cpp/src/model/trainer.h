@@ -10,17 +10,23 @@
 
 namespace sparsexmc {
 
+/// What the instances of a batch are to be, and how much each counts.
+struct Targets {
+  const LabelsView& labels;
+  const float* weights;  // of the instances, in host memory; null: 1
+};
+
 class Trainer {
  public:
   /// @param model trainable; must outlive this  @param labels empty: their tensors are written next
   Trainer(Model& model, const LabelData& labels);
 
   /// See Classifier, after its checks.
-  int64_t start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+  int64_t start_step(const TensorView& embeddings, const Targets& targets, const TensorView* gradient,
                      OnNonfinite on_nonfinite);
-  int64_t start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite);
+  int64_t start_step(const CsrView& features, const Targets& targets, OnNonfinite on_nonfinite);
   StepResult finish_step(int64_t ticket);
-  StepResult eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
+  StepResult eval_step(const TensorView& embeddings, const Targets& targets, const TensorView* gradient,
                        OnNonfinite on_nonfinite, bool dropout);
 
   /// Takes over the outcomes of pending steps. @param wait also for those that run still
@@ -33,16 +39,17 @@ class Trainer {
   const KeptBatches& kept() const { return kept_; }
 
  private:
-  /// The beginning of a step and of an evaluation: sizes and positives, and an outcome of zero.
-  OutputBatch prepare(const LabelsView& labels, int64_t rows, bool dropout);
+  /// The beginning of a step and of an evaluation: sizes, positives and weights, and an outcome of zero.
+  OutputBatch prepare(const Targets& targets, int64_t rows, bool dropout);
+  /// Weights of the instances on the device, with zeros after them.
+  const float* stage(const float* weights, const BatchSizes& sizes);
   /// Loss and dX. @param optimizer null: nothing is updated
   float* output_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer);
   /// Queues a step on an input that `forward` puts into the model's `inputs`: the part after the features.
   /// @param forward is told the sizes; false: the batch holds NaN or Inf and is to be skipped
   /// @returns its ticket
   template <class Forward, class Backward>
-  int64_t start(const LabelsView& labels, int64_t rows, OnNonfinite on_nonfinite, Forward&& forward,
-                Backward&& backward);
+  int64_t start(const Targets& targets, int64_t rows, OnNonfinite on_nonfinite, Forward&& forward, Backward&& backward);
   /// @param gradient null, or receives that of the embeddings  @param dx of the output layer's input; overwritten
   /// @param optimizer null: nothing is updated
   void backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,

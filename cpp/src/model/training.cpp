@@ -15,18 +15,20 @@ Trainer& Classifier::Impl::training(const char* call) {
 }
 
 int64_t Classifier::start_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
-                               OnNonfinite on_nonfinite) {
+                               OnNonfinite on_nonfinite, const float* instance_weights) {
   Trainer& trainer = impl_->training("a training step");
-  check_dense_step(embeddings, labels, gradient, config(), context().device());
-  return impl_->run([&] { return trainer.start_step(embeddings, labels, gradient, on_nonfinite); });
+  check_dense_step(embeddings, labels, gradient, instance_weights, config(), context().device());
+  return impl_->run([&] { return trainer.start_step(embeddings, {labels, instance_weights}, gradient, on_nonfinite); });
 }
 
-int64_t Classifier::start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
+int64_t Classifier::start_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite,
+                               const float* instance_weights) {
   Trainer& trainer = impl_->training("a training step");
   check_sparse(features, config());
   check_batch(features.rows, labels.rows, config().batch_size);
   check_labels(labels, config().num_labels);
-  return impl_->run([&] { return trainer.start_step(features, labels, on_nonfinite); });
+  check_instance_weights(instance_weights, features.rows);
+  return impl_->run([&] { return trainer.start_step(features, {labels, instance_weights}, on_nonfinite); });
 }
 
 StepResult Classifier::finish_step(int64_t ticket) {
@@ -35,19 +37,21 @@ StepResult Classifier::finish_step(int64_t ticket) {
 }
 
 StepResult Classifier::train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
-                                  OnNonfinite on_nonfinite) {
-  return finish_step(start_step(embeddings, labels, gradient, on_nonfinite));
+                                  OnNonfinite on_nonfinite, const float* instance_weights) {
+  return finish_step(start_step(embeddings, labels, gradient, on_nonfinite, instance_weights));
 }
 
-StepResult Classifier::train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite) {
-  return finish_step(start_step(features, labels, on_nonfinite));
+StepResult Classifier::train_step(const CsrView& features, const LabelsView& labels, OnNonfinite on_nonfinite,
+                                  const float* instance_weights) {
+  return finish_step(start_step(features, labels, on_nonfinite, instance_weights));
 }
 
 StepResult Classifier::eval_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient,
-                                 OnNonfinite on_nonfinite, bool dropout) {
+                                 OnNonfinite on_nonfinite, bool dropout, const float* instance_weights) {
   Trainer& trainer = impl_->training("eval_step");
-  check_dense_step(embeddings, labels, gradient, config(), context().device());
-  return impl_->run([&] { return trainer.eval_step(embeddings, labels, gradient, on_nonfinite, dropout); });
+  check_dense_step(embeddings, labels, gradient, instance_weights, config(), context().device());
+  return impl_->run(
+      [&] { return trainer.eval_step(embeddings, {labels, instance_weights}, gradient, on_nonfinite, dropout); });
 }
 
 void Classifier::regroup(const int64_t* order) {

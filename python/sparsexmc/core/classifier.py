@@ -20,9 +20,11 @@ from ..interop.dlpack import Place
 from ..interop.inputs import (
     DenseFeatures,
     Features,
+    InstanceWeights,
     Positives,
     SparseFeatures,
     features_input,
+    instance_numbers,
     label_numbers,
     labels_input,
 )
@@ -52,7 +54,13 @@ class CoreClassifier:
     # ---- training ----
 
     def train_step(
-        self, embeddings: Any, labels: Any, *, on_nonfinite: str = "raise", return_grad: bool = True
+        self,
+        embeddings: Any,
+        labels: Any,
+        instance_weights: npt.ArrayLike | None = None,
+        *,
+        on_nonfinite: str = "raise",
+        return_grad: bool = True,
     ) -> StepResult:
         """One fused training step on a batch: forward, loss, gradients, update, and rewiring when due.
 
@@ -62,6 +70,9 @@ class CoreClassifier:
                 written to. NumPy arrays are copied to a GPU.
             labels: the positives: scipy CSR [b, num_labels] (nonzeros count as 1), `(indptr, indices)`, or for one
                 label per instance an integer array [b]. A label twice in a row counts once; rows may be empty.
+            instance_weights: [b] finite factors s >= 0 on the losses of the instances, the meta-classifier's included,
+                in host memory; None: all 1. The loss is sum_i s_i (sum over the labels) / b: divided by the size of the
+                batch, not by the sum of the weights, so that an instance counts the same in every batch.
             on_nonfinite: on NaN or Inf in the embeddings "raise" ArgumentError, or "skip" the batch and count it.
             return_grad: False leaves out the gradient, which saves time when nothing in front of the layer trains.
 
@@ -78,12 +89,14 @@ class CoreClassifier:
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
         positives = labels_input("labels", labels, features.rows, self.num_labels)
-        return self._run_step(features, positives, skip=on_nonfinite == "skip", return_grad=return_grad)
+        weights = self._instance_weights(instance_weights, features.rows)
+        return self._run_step(features, positives, weights, skip=on_nonfinite == "skip", return_grad=return_grad)
 
     def _run_step(
         self,
         embeddings: Any,
         positives: Positives,
+        instance_weights: InstanceWeights | None = None,
         *,
         update: bool = True,
         skip: bool,
@@ -96,6 +109,7 @@ class CoreClassifier:
         Args:
             embeddings: as in `train_step`, or what `_features` made of them.
             positives: their labels, checked.
+            instance_weights: checked.
             update: False: see `eval_step`, with `dropout`.
             skip: batches with NaN or Inf.
             exact_grad: see `gradient_like`.
@@ -104,10 +118,14 @@ class CoreClassifier:
         features = embeddings if known else self._features("embeddings", embeddings)
         options = {"skip": skip, "return_grad": return_grad, "exact_grad": exact_grad}
         if update:
-            return StepResult(*features.start_step(self.engine, positives, **options))
+            return StepResult(*features.start_step(self.engine, positives, instance_weights, **options))
         if isinstance(features, SparseFeatures):
             raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
-        return StepResult(*features.eval_step(self.engine, positives, dropout=dropout, **options))
+        return StepResult(*features.eval_step(self.engine, positives, instance_weights, dropout=dropout, **options))
+
+    @staticmethod
+    def _instance_weights(value: npt.ArrayLike | None, rows: int) -> InstanceWeights | None:
+        return None if value is None else instance_numbers("instance_weights", value, rows)
 
     def _features(self, name: str, value: Any) -> Features:
         return features_input(name, value, self.in_features, self._place, sparse=self.sparse_input)
@@ -116,6 +134,7 @@ class CoreClassifier:
         self,
         embeddings: Any,
         labels: Any,
+        instance_weights: npt.ArrayLike | None = None,
         *,
         on_nonfinite: str = "raise",
         return_grad: bool = True,
@@ -124,8 +143,8 @@ class CoreClassifier:
         """Loss and gradient as `train_step` would give them, without the meta-classifier; nothing is updated. Waits.
 
         Args:
-            embeddings, labels, on_nonfinite, return_grad: as in `train_step`; no sparse features. Nothing is counted as
-                skipped.
+            embeddings, labels, instance_weights, on_nonfinite, return_grad: as in `train_step`; no sparse features.
+                Nothing is counted as skipped.
             dropout: also drop units of the hidden layer, the same as the next step would.
 
         Raises:
@@ -135,7 +154,8 @@ class CoreClassifier:
         features = self._features("embeddings", embeddings)
         positives = labels_input("labels", labels, features.rows, self.num_labels)
         options = {"skip": on_nonfinite == "skip", "return_grad": return_grad, "dropout": dropout}
-        return self._run_step(features, positives, update=False, **options)
+        weights = self._instance_weights(instance_weights, features.rows)
+        return self._run_step(features, positives, weights, update=False, **options)
 
     def hidden_activations(self, embeddings: Any) -> npt.NDArray[np.float32]:
         """Activations of the hidden layer in prediction, for any number of rows; waits for them.

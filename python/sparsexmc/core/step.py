@@ -17,7 +17,8 @@ class StepResult:
     call of the classifier.
 
     Attributes:
-        loss: summed over the labels, averaged over the instances; before the update.
+        loss: summed over the labels, times the weights of the instances if there are any, averaged over the instances;
+            before the update.
         grad: gradient of `loss` with respect to the embeddings, of their shape, dtype and kind (NumPy array, torch
             tensor, CuPy array, else an array with `__dlpack__`), zeros if the batch was skipped; None for sparse
             features or if it was not asked for.

@@ -18,6 +18,7 @@ from .streams import is_torch
 
 Indices = npt.NDArray[Any]  # int32 or int64
 Positives = tuple[Indices, Indices]  # (indptr [rows + 1], label ids)
+InstanceWeights = npt.NDArray[np.float32]  # [rows]
 Scores = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 _INDEX_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))
@@ -36,6 +37,7 @@ class DenseFeatures:
         self,
         engine: _core.Classifier,
         positives: Positives,
+        instance_weights: InstanceWeights | None,
         *,
         skip: bool,
         return_grad: bool,
@@ -44,12 +46,14 @@ class DenseFeatures:
         """A step of the engine and the gradient: None, or like the source; see `gradient_like`."""
         b = self._borrowed
         gradient, target = self._gradient(engine, exact_grad) if return_grad else (None, None)
-        return engine.start_step(b.tensor, *positives, target, skip, b.stream, b.caller_stream), gradient
+        targets = (*positives, instance_weights)
+        return engine.start_step(b.tensor, *targets, target, skip, b.stream, b.caller_stream), gradient
 
     def eval_step(
         self,
         engine: _core.Classifier,
         positives: Positives,
+        instance_weights: InstanceWeights | None,
         *,
         skip: bool,
         return_grad: bool,
@@ -59,7 +63,8 @@ class DenseFeatures:
         """Loss and gradient as `start_step` would give them, without an update."""
         b = self._borrowed
         gradient, target = self._gradient(engine, exact_grad) if return_grad else (None, None)
-        return engine.eval_step(b.tensor, *positives, target, skip, dropout, b.stream), gradient
+        targets = (*positives, instance_weights)
+        return engine.eval_step(b.tensor, *targets, target, skip, dropout, b.stream), gradient
 
     def _gradient(self, engine: _core.Classifier, exact: bool) -> tuple[Any, _core.Tensor]:
         return gradient_like(self._source, self._borrowed, self._place, engine, exact=exact)
@@ -92,6 +97,7 @@ class SparseFeatures:
         self,
         engine: _core.Classifier,
         positives: Positives,
+        instance_weights: InstanceWeights | None,
         *,
         skip: bool,
         return_grad: bool,
@@ -100,7 +106,7 @@ class SparseFeatures:
         """A step of the engine; sparse features have no gradient."""
         del return_grad, exact_grad
         features = (self.indptr, self.indices, self.values, self.cols)
-        return engine.start_sparse_step(*features, *positives, skip, self.stream), None
+        return engine.start_sparse_step(*features, *positives, instance_weights, skip, self.stream), None
 
     def topk(self, engine: _core.Classifier, scores: Scores, ids: Ids, label_weights: Scores | None) -> None:
         """Fill `scores` and `ids`, both [rows, k]; `label_weights` [num_labels]."""
@@ -175,6 +181,23 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
     if len(indptr) != rows + 1:
         raise ArgumentError(f"{name} has {max(len(indptr) - 1, 0)} rows, but there are {rows} instances")
     return indptr, indices
+
+
+def instance_numbers(name: str, value: npt.ArrayLike, rows: int) -> InstanceWeights:
+    """`value` as float32 [rows], finite and at least 0; any real numbers are taken."""
+    array = number_array(name, value)
+    if array.dtype.kind not in "iuf":
+        raise DTypeError(f"{name} has dtype {array.dtype}; give one real number per instance, such as float32")
+    if array.shape != (rows,):
+        raise ArgumentError(f"{name} has shape {array.shape}, but there are {rows} instances; give one number for each")
+    with np.errstate(over="ignore"):
+        numbers = np.ascontiguousarray(array, dtype=np.float32)
+    wrong = np.flatnonzero(~((numbers >= 0) & np.isfinite(numbers)))
+    if len(wrong):
+        raise ArgumentError(
+            f"{name} holds {array[wrong[0]]} for row {wrong[0]}; use finite numbers >= 0 that fit into float32"
+        )
+    return numbers
 
 
 def label_array(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .._sparse import are_counts, sparse_features
 from ..classifier import Classifier
@@ -18,6 +18,7 @@ from ..data.prepare import TfIdf
 from ..ensemble import Ensemble
 from ..ensemble.training import EnsembleTraining
 from ..errors import ArgumentError
+from ..interop.inputs import instance_numbers
 from ..model import defaults
 from ..training.validation import hold_out
 from . import _outputs, _settings
@@ -123,17 +124,26 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- training ----
 
-    def fit(self, X: Any, y: Any) -> SparseXMCClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None) -> SparseXMCClassifier:
         """Train anew.
 
         Args:
             X: [n, d] features, an array or scipy sparse; read as float32.
             y: [n] classes; or an indicator matrix [n, L], an array of 0 and 1 or scipy sparse (nonzeros count as 1).
+            sample_weight: [n] finite factors >= 0 on the losses of the instances; None: all 1. A batch divides by its
+                size, not by the sum of the weights, so weights with a mean of 1 suit the learning rate. Not with
+                `ensemble`, whose linear classifiers and neighbors have no weights.
 
         Raises:
             ArgumentError, DTypeError, MemoryPlanError: as `sx.Classifier`; ValueError: as scikit-learn.
         """
+        if self.ensemble and sample_weight is not None:
+            raise ArgumentError(
+                "sample_weight with ensemble=True: linear classifiers and neighbors take no weights of instances; fit "
+                "without one of the two"
+            )
         X, y = self._checked(X, y, reset=True)
+        instance_weights = _instance_weights(sample_weight, X)
         targets = Targets.learn(y)
         Y = targets.encode(y)
         weights = self._tfidf_of(X)
@@ -143,7 +153,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         validation = _settings.validation(parameters, X, Y)
         arguments, epochs = _settings.for_fit(parameters, X, Y, validation)
         classifier = Classifier(**arguments)
-        classifier.fit(X, Y, epochs, validation=validation, progress=None if self.verbose else False)
+        progress = None if self.verbose else False
+        classifier.fit(X, Y, epochs, validation=validation, instance_weights=instance_weights, progress=progress)
         ensemble = self._ensemble(classifier, X, Y, validation) if self.ensemble else None
         return self._fitted(targets, weights, arguments, classifier, ensemble)
 
@@ -153,7 +164,9 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         parts.tune(*hold_out(Y.shape[0], validation, classifier.config["seed"]))
         return parts.finish()
 
-    def partial_fit(self, X: Any, y: Any, classes: npt.ArrayLike | None = None) -> SparseXMCClassifier:
+    def partial_fit(
+        self, X: Any, y: Any, classes: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+    ) -> SparseXMCClassifier:
         """One pass over these instances in shuffled order, with what was learned before as the start.
 
         The learning rate stays constant. The first call fixes the model, with defaults for its number of instances and
@@ -162,11 +175,13 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X, y: as in `fit`, with the same columns in every call.
             classes: all classes that may come; the first call needs them unless `y` is an indicator matrix.
+            sample_weight: as in `fit`.
         """
         if self.ensemble or getattr(self, "ensemble_", None) is not None:
             raise ArgumentError("ensemble=True needs all data at once; call fit, or leave it out for partial_fit")
         first = not hasattr(self, "classifier_")
         X, y = self._checked(X, y, reset=first)
+        instance_weights = _instance_weights(sample_weight, X)
         if first:
             self._start_stream(X, y, classes)
         elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
@@ -175,7 +190,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         if self._arguments["schedule"] != Schedule():
             self._leave_schedule()
         X = _like_model(X, self.classifier_, self.tfidf_)
-        self.classifier_.fit(X, Y, 1, validation=None, progress=None if self.verbose else False)
+        progress = None if self.verbose else False
+        self.classifier_.fit(X, Y, 1, validation=None, instance_weights=instance_weights, progress=progress)
         return self
 
     def _start_stream(self, X: Any, y: Any, classes: npt.ArrayLike | None) -> None:
@@ -308,6 +324,13 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
             if state.get("ensemble_") is not None:
                 linear, neighbors = state["ensemble_"]
                 self.ensemble_ = Ensemble(classifier, linear=linear, neighbors=neighbors, num_threads=self.num_threads)
+
+
+def _instance_weights(sample_weight: npt.ArrayLike | None, X: Any) -> npt.NDArray[Any] | None:
+    """As scikit-learn checks them: [n], a number stands for all, finite and at least 0."""
+    if sample_weight is None:
+        return None
+    return instance_numbers("sample_weight", _check_sample_weight(sample_weight, X), X.shape[0])
 
 
 def _like_model(X: Any, classifier: Classifier, weights: TfIdf | None) -> Any:

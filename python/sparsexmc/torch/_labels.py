@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..errors import ArgumentError, DTypeError
-from ..interop.inputs import Positives, labels_input
+from ..interop.inputs import InstanceWeights, Positives, instance_numbers, labels_input
+
+
+class Targets(NamedTuple):
+    """What the instances of a batch are to be, and how much each counts; None: all the same."""
+
+    positives: Positives
+    instance_weights: InstanceWeights | None
+
+
+def targets(labels: Any, instance_weights: Any, embeddings: torch.Tensor, num_labels: int) -> Targets:
+    """The targets of a batch in host memory.
+
+    Args:
+        labels: as `positives`.
+        instance_weights: tensor or array [rows], finite and at least 0, on the CPU or beside the embeddings; None.
+
+    Raises:
+        ArgumentError, DTypeError: naming what came and the remedy.
+    """
+    found = positives(labels, embeddings, num_labels)
+    if instance_weights is None:
+        return Targets(found, None)
+    value = _host("instance_weights", instance_weights, embeddings)
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return Targets(found, instance_numbers("instance_weights", value, embeddings.shape[0]))
 
 
 def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> Positives:
@@ -66,7 +93,7 @@ def _host(name: str, value: Any, embeddings: torch.Tensor) -> Any:
         return value
     if value.device != embeddings.device:
         raise ArgumentError(
-            f"{name} is on {value.device}, but the embeddings are on {embeddings.device}; positives are sorted in host "
+            f"{name} is on {value.device}, but the embeddings are on {embeddings.device}; they are read in host "
             f"memory: pass {name}.cpu()"
         )
     return value.cpu()

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from ..errors import ArgumentError
-from ..interop.inputs import Positives
+from ._labels import Targets
 
 
 def world_size() -> int:
@@ -15,8 +15,10 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def gather(embeddings: torch.Tensor, positives: Positives, step: int) -> tuple[torch.Tensor, Positives, slice]:
+def gather(embeddings: torch.Tensor, targets: Targets, step: int) -> tuple[torch.Tensor, Targets, slice]:
     """The batches of all ranks, one after the other, and which rows are this rank's.
+
+    If one rank has weights of its instances, those of ranks without are 1.
 
     Args:
         step: that the layer is at.
@@ -24,19 +26,26 @@ def gather(embeddings: torch.Tensor, positives: Positives, step: int) -> tuple[t
     Raises:
         ArgumentError: the layers of the ranks are not at the same step.
     """
-    indptr, indices = (torch.from_numpy(part.astype(np.int64, copy=False)) for part in positives)
-    sizes = _all(torch.tensor([len(embeddings), len(indices), step], device=embeddings.device)).tolist()
-    if len({at for _, _, at in sizes}) > 1:
+    indptr, indices = (torch.from_numpy(part.astype(np.int64, copy=False)) for part in targets.positives)
+    own = targets.instance_weights
+    facts = [len(embeddings), len(indices), step, int(own is not None)]
+    sizes = _all(torch.tensor(facts, device=embeddings.device)).tolist()
+    if len({at for _, _, at, _ in sizes}) > 1:
         raise ArgumentError(
-            f"the OutputLayers of the ranks are at steps {[at for _, _, at in sizes]}; they stay equal only if all "
+            f"the OutputLayers of the ranks are at steps {[at for _, _, at, _ in sizes]}; they stay equal only if all "
             "start equal, with the same arguments and the same loaded state, and train together"
         )
-    counts = [rows for rows, _, _ in sizes], [number for _, number, _ in sizes]
+    counts = [rows for rows, _, _, _ in sizes], [number for _, number, _, _ in sizes]
     everyone = _rows(embeddings.detach().contiguous().view(torch.uint8), counts[0]).view(embeddings.dtype)
     lengths = _rows(indptr.diff().to(embeddings.device), counts[0]).cpu().numpy()
     labels = _rows(indices.to(embeddings.device), counts[1]).cpu().numpy()
+    weights = None
+    if any(weighted for _, _, _, weighted in sizes):
+        here = torch.ones(len(embeddings)) if own is None else torch.from_numpy(own)
+        weights = _rows(here.to(embeddings.device), counts[0]).cpu().numpy()
     first = sum(counts[0][: dist.get_rank()])
-    return everyone, (np.concatenate([[0], np.cumsum(lengths)]), labels), slice(first, first + len(embeddings))
+    found = Targets((np.concatenate([[0], np.cumsum(lengths)]), labels), weights)
+    return everyone, found, slice(first, first + len(embeddings))
 
 
 def _rows(own: torch.Tensor, counts: list[int]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ..classifier import Classifier
-from ..interop.inputs import Positives
+from ._labels import Targets
 
 
 class Outcome(NamedTuple):
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 def run(
     classifier: Classifier,
     embeddings: torch.Tensor,
-    positives: Positives,
+    targets: Targets,
     *,
     update: bool,
     gradient: bool,
@@ -35,5 +35,5 @@ def run(
     """A training step, or with `update=False` only what it would give; `dropout` then says whether units drop out."""
     source = embeddings.detach().contiguous()
     options = {"update": update, "skip": skip, "return_grad": gradient, "exact_grad": True, "dropout": dropout}
-    result = classifier._run_step(source, positives, **options)
+    result = classifier._run_step(source, targets.positives, targets.instance_weights, **options)
     return Outcome(math.nan if result.skipped else result.loss, result.grad, result.skipped)

@@ -13,11 +13,10 @@ from .._checks import require_choice
 from ..classifier import Classifier
 from ..config import Hidden
 from ..errors import ArgumentError, DeviceError, DTypeError
-from ..interop.inputs import Positives
 from ._buffer import Buffer
 from ._checkpointing import OpenStep, Steps
 from ._function import Loss
-from ._labels import positives
+from ._labels import Targets, targets
 from ._module import ClassifierModule
 from ._ranks import gather, world_size
 from ._step import Outcome, run
@@ -120,24 +119,26 @@ class OutputLayer(ClassifierModule):
 
     # ---- training ----
 
-    def forward(self, embeddings: torch.Tensor, labels: Any) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, labels: Any, instance_weights: Any = None) -> torch.Tensor:
         """The loss, summed over the labels and averaged over the instances; float32, no dimensions.
 
         Args:
             embeddings: [b, in_features], 1 <= b <= batch_size, float32, float16 or bfloat16, on the layer's device.
             labels: the positives: an integer tensor [b], or [b, p] with -1 (any negative) as padding; a sparse tensor
                 or scipy CSR [b, num_labels]; or `(indptr, indices)`. On the CPU or beside the embeddings.
+            instance_weights: [b] finite factors >= 0 on the losses of the instances, a tensor or array; None: all 1.
+                The mean divides by b, not by the sum of the weights. They have no gradient.
 
         Raises:
             ArgumentError, DTypeError: naming the argument and the remedy; the layer is as before.
         """
         if torch.compiler.is_compiling():  # a decorator would import the compiler, which takes seconds
-            return torch.compiler.disable(self._forward)(embeddings, labels)
-        return self._forward(embeddings, labels)
+            return torch.compiler.disable(self._forward)(embeddings, labels, instance_weights)
+        return self._forward(embeddings, labels, instance_weights)
 
-    def _forward(self, embeddings: torch.Tensor, labels: Any) -> torch.Tensor:
+    def _forward(self, embeddings: torch.Tensor, labels: Any, instance_weights: Any) -> torch.Tensor:
         _require_tensor(embeddings)
-        found = positives(labels, embeddings, self.classifier.num_labels)
+        found = targets(labels, instance_weights, embeddings, self.classifier.num_labels)
         grad_mode = torch.is_grad_enabled()
         if not (self.training and grad_mode):
             return self._evaluate(embeddings, found, with_gradient=grad_mode and embeddings.requires_grad)
@@ -151,13 +152,13 @@ class OutputLayer(ClassifierModule):
             step = self._runner(found, self._keep)
         return Loss.apply(embeddings, anchor, step, None, OpenStep(self._steps))
 
-    def _runner(self, found: Positives, method: Callable[..., Outcome]) -> Callable[[torch.Tensor, bool], Outcome]:
+    def _runner(self, found: Targets, method: Callable[..., Outcome]) -> Callable[[torch.Tensor, bool], Outcome]:
         return lambda embeddings, gradient: method(embeddings, found, gradient)
 
-    def _run(self, embeddings: torch.Tensor, found: Positives, gradient: bool, **options: Any) -> Outcome:
+    def _run(self, embeddings: torch.Tensor, found: Targets, gradient: bool, **options: Any) -> Outcome:
         return run(self.classifier, embeddings, found, gradient=gradient, skip=self.on_nonfinite == "skip", **options)
 
-    def _step(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+    def _step(self, embeddings: torch.Tensor, found: Targets, gradient: bool) -> Outcome:
         lr = self.fused_optimizer.lr
         if lr != self.classifier.lr:
             self.classifier.lr = lr
@@ -170,10 +171,10 @@ class OutputLayer(ClassifierModule):
             return outcome
         return outcome._replace(gradient=outcome.gradient[own] * ranks)  # DDP will take the mean over the ranks
 
-    def _look(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+    def _look(self, embeddings: torch.Tensor, found: Targets, gradient: bool) -> Outcome:
         return self._run(embeddings, found, gradient, update=False, dropout=self.training)
 
-    def _keep(self, embeddings: torch.Tensor, found: Positives, gradient: bool) -> Outcome:
+    def _keep(self, embeddings: torch.Tensor, found: Targets, gradient: bool) -> Outcome:
         outcome = self._look(embeddings, found, gradient)
         if outcome.skipped:
             self._skipped += 1
@@ -181,7 +182,7 @@ class OutputLayer(ClassifierModule):
             self._buffer.add(embeddings, found)
         return outcome
 
-    def _evaluate(self, embeddings: torch.Tensor, found: Positives, *, with_gradient: bool) -> torch.Tensor:
+    def _evaluate(self, embeddings: torch.Tensor, found: Targets, *, with_gradient: bool) -> torch.Tensor:
         if with_gradient:
             return Loss.apply(embeddings, None, self._runner(found, self._look), None, None)
         loss = self._look(embeddings, found, False).loss

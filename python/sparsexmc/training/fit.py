@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .._checks import require_int, require_number
 from .._files import check_output
 from ..core.classifier import CoreClassifier
 from ..core.step import StepResult
 from ..errors import ArgumentError
+from ..interop.inputs import InstanceWeights
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
 from .defaults import epochs_for_data
 from .history import Callback, EpochInfo, History, StepInfo
@@ -52,6 +54,7 @@ def fit(  # the method Classifier.fit
     batch_size: int | None = TrainingSettings.batch_size,
     validation: float | tuple[Any, Any] | None = TrainingSettings.validation,
     validation_metric: str = TrainingSettings.validation_metric,
+    instance_weights: npt.ArrayLike | None = None,
     filter: Any = None,
     patience: int | None = TrainingSettings.patience,
     callbacks: Sequence[Any] = (),
@@ -82,6 +85,8 @@ def fit(  # the method Classifier.fit
         validation_metric: what makes an epoch the best: P@k, nDCG@k, R@k, PSP@k, PSnDCG@k, coverage@k or macro-F1@k.
             P and PSP at 1, 3, 5 and macro-F1@5 are reported beside it. Propensities come from the training rows with
             A = 0.55, B = 1.5.
+        instance_weights: [n] finite factors >= 0 on the losses of the instances, as in `train_step`; None: all 1.
+            Validation does not weigh.
         filter: scipy CSR [n, num_labels], pairs that validation does not predict (`sparsexmc.data.read_filter`); for a
             pair (X, Y) as `validation` its rows are those of that X.
         patience: stop after this many epochs without a better metric; None: never. The weights stay those of the last
@@ -124,6 +129,7 @@ def fit(  # the method Classifier.fit
             raise ArgumentError(f"callbacks: {callback!r} has neither on_step(clf, info) nor on_epoch(clf, info)")
 
     features, labels = _checked_rows(self, "X", X, "Y", Y)
+    weights = self._instance_weights(instance_weights, features.count)
     rows, judge = _validation(self, features, labels, validation, validation_metric, seed, filter)
     _check_reserve(self, "labels_per_instance", labels.lengths[rows], batch_size)
     if isinstance(features, CsrRows):
@@ -143,7 +149,7 @@ def fit(  # the method Classifier.fit
         for epoch in range(first, first + epochs):
             order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
             start = time.perf_counter()
-            loss = _train_epoch(self, epoch, order, batch_size, features, labels, callbacks, log, bar)
+            loss = _train_epoch(self, epoch, order, batch_size, features, labels, weights, callbacks, log, bar)
             seconds = time.perf_counter() - start
             scores = judge.evaluate(self) if judge else {}
             value = scores[judge.metric] if judge else None
@@ -174,6 +180,7 @@ def _train_epoch(
     batch_size: int,
     features: DenseRows | CsrRows,
     labels: LabelRows,
+    weights: InstanceWeights | None,
     callbacks: Sequence[Any],
     log: MetricsFile,
     bar: Progress,
@@ -185,7 +192,8 @@ def _train_epoch(
     total, step = 0.0, classifier.step
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        result = classifier._run_step(features.take(batch), labels.take(batch), skip=False, return_grad=False)
+        own = None if weights is None else weights[batch]
+        result = classifier._run_step(features.take(batch), labels.take(batch), own, skip=False, return_grad=False)
         step += 1
         started.append((step, len(batch), result))
         last = start + batch_size >= len(order)
