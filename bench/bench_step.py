@@ -154,6 +154,7 @@ def main() -> None:
     gpu.add_argument("--fan-in", type=int, help="F (default: the grid)")
     gpu.add_argument("--group-size", type=int, help="G (default: the grid)")
     gpu.add_argument("--optimizer", choices=["SGD", "Adam"], help="(default: both)")
+    gpu.add_argument("--goal", action="store_true", help="the goal's shape alone, also with the step in two kernels")
     gpu.add_argument("--quick", action="store_true", help="the telling part of the grid")
     gpu.add_argument("--seconds", type=float, default=1e9, help="starts no measurement after this time")
     gpu.add_argument("--resume", action="store_true", help="leaves out what the results already hold")

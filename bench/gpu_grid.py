@@ -14,6 +14,7 @@ FAN_INS, GROUP_SIZES, OPTIMIZERS = (64, 32, 128), (32, 1, 16), ("SGD", "Adam")
 GOAL = Sizes(labels=670_091, features=768, batch=256, fan_in=64, group_size=32, optimizer="SGD")
 ROUND_LABELS = (131_072, 670_080, 2_812_288)  # nothing to pad: odd sizes must not cost more
 OURS = "sparsexmc"
+SPLIT = "sparsexmc, split"  # the step as two kernels, of which the card may run more blocks at once
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def schedule(args: argparse.Namespace) -> list[Measurement]:
     goals = grid(**shape, **sgd, **middle, labels=LABELS[1:], features=(GOAL.features,))
     of_goal = {"labels": (GOAL.labels,), "features": (GOAL.features,)}
     everything = [OURS, "chunked", "dense", "gather"]
+    goal = grid(**of_goal, **shape, **middle)
+    if args.goal:
+        return listed([([OURS, SPLIT], goal), (["chunked", "dense"], goal), (["gather"], goal)])
     parts = [
         (everything, goals),
         ([OURS, "chunked", "dense"], grid(**shape, **sgd)),
@@ -66,6 +70,11 @@ def schedule(args: argparse.Namespace) -> list[Measurement]:
     ]
     if not args.quick:
         parts += [([OURS], grid()), (["gather"], grid(**sgd))]
+    return listed(parts)
+
+
+def listed(parts: list[tuple[list[str], list[Sizes]]]) -> list[Measurement]:
+    """Every contender at every size of each part, each once."""
     planned = [
         Measurement(contender, sizes) for contenders, some in parts for contender in contenders for sizes in some
     ]

@@ -20,7 +20,7 @@ import common
 import sparsexmc as sx
 from gpu_baselines import BASELINES, Batch, Sizes, make_batches
 from gpu_clock import GpuClock, clocks
-from gpu_grid import GOAL, OURS, Measurement, schedule
+from gpu_grid import GOAL, OURS, SPLIT, Measurement, schedule
 from sparsexmc import _core
 
 NAME = "step on a GPU"
@@ -96,7 +96,8 @@ def measure(measurement: Measurement, clock: GpuClock) -> dict[str, Any]:
     sizes = measurement.sizes
     clock.free_memory()
     batches = make_batches(sizes, clock.device, INPUTS, POSITIVES)
-    if measurement.contender == OURS:
+    if measurement.contender in (OURS, SPLIT):
+        os.environ["SPARSEXMC_CUDA_STEP"] = "split" if measurement.contender == SPLIT else "fused"
         ours = Ours(sizes, clock)
         figures: dict[str, Any] = clock.median_ms(ours.run, batches, SECONDS)
         figures["wall_ms"] = clock.wall_ms(ours.run, batches, repeats=2 * INPUTS)
@@ -131,6 +132,7 @@ def tables(planned: list[Measurement], measured: dict[str, Any], ceiling: dict, 
                 "G": s.group_size,
                 "optimizer": s.optimizer,
                 "ms": show(mine, "{:.3f}") or result.get("error", "did not finish")[:60],
+                "split": show(ms(SPLIT, s), "{:.3f}"),
                 "ms, host": show(result.get("wall_ms"), "{:.3f}"),
                 "of floor": show(mine and floor / mine, "{:.0%}"),
                 "(a) dense": show(ms("dense", s)),
@@ -155,8 +157,9 @@ def notes(ceiling: dict[str, float], about: dict[str, Any], clocks_seen: list[st
     eager = sorted({result["note"] for result in measured.values() if result.get("note")})
     return [
         f"Device milliseconds by CUDA events, medians over {INPUTS} input sets, the L2 cache flushed before each step; "
-        f"'host' is the time per call of a loop, back to back, with a warm cache. {POSITIVES} labels per instance, "
-        "embeddings in bf16. SGD trains bf16 weights (ours rounds stochastically), Adam fp32 weights.",
+        "'split' is the step as two kernels; 'host' is the time per call of a loop, back to back, with a warm cache. "
+        f"{POSITIVES} labels per instance, embeddings in bf16. SGD trains bf16 weights (ours rounds stochastically), "
+        "Adam fp32 weights.",
         "(a) linear, BCE, backward, fused optimizer. (b) the same in chunks of labels under torch.compile with the "
         "logit gradient written directly, without a loss value, and SGD inside the product that makes dW. (c) gathered "
         "inputs and batched products. " + (f"(b) ran {', '.join(eager)}." if eager else ""),

@@ -193,11 +193,16 @@ struct HiddenForward {
   const float* weight = nullptr;  // [features, units]
   const float* bias = nullptr;
   const void* xt = nullptr;  // [features, ldx] of `compute`
+  void* scratch = nullptr;   // hidden_forward_scratch() bytes
   DType compute = DType::float32;
   int64_t batch = 0, ldx = 0, features = 0, units = 0;
   float dropout = 0;  // 0 at prediction
   uint64_t seed = 0, step = 0;
 };
+/// Bytes for a batch of at most ldx instances; hidden_backward_scratch, likewise.
+inline int64_t hidden_forward_scratch(Cpu, const Machine&, int64_t, int64_t, int64_t, DType) { return 0; }
+int64_t hidden_forward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx,
+                               DType compute);
 void hidden_forward(Cpu, Context& context, const HiddenForward& p);
 void hidden_forward(Cuda, Context& context, const HiddenForward& p);
 
@@ -219,8 +224,10 @@ struct HiddenBackward {
   OptimizerStep optimizer;
   const uint32_t* skip = nullptr;
 };
-int64_t hidden_backward_scratch(Cpu, const Machine& machine, int64_t features, int64_t units, int64_t ldx);
-int64_t hidden_backward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx);
+int64_t hidden_backward_scratch(Cpu, const Machine& machine, int64_t features, int64_t units, int64_t ldx,
+                                DType compute);
+int64_t hidden_backward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx,
+                                DType compute);
 void hidden_backward(Cpu, Context& context, const HiddenBackward& p);
 void hidden_backward(Cuda, Context& context, const HiddenBackward& p);
 

@@ -35,6 +35,11 @@ def cuda_backend() -> str:
 def cuda_unavailable_reason() -> str:
     """Why CUDA cannot be used here, in one line; empty if it can."""
 
+def cuda_kernel_image(index: int) -> str:
+    """
+    What card `index` runs: "sm_90" for machine code, "compute_90" for PTX that the driver compiles at first use; empty if it runs none.
+    """
+
 class Error(Exception):
     """Base of all errors of sparsexmc."""
 

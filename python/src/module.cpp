@@ -23,6 +23,9 @@ NB_MODULE(_core, m) {
       "What this build has of CUDA: \"none\", \"cuda\", or \"shim\", whose kernels run on the CPU (for tests).");
   m.def("cuda_unavailable_reason", &sparsexmc::cuda_unavailable_reason,
         "Why CUDA cannot be used here, in one line; empty if it can.");
+  m.def("cuda_kernel_image", &sparsexmc::cuda_kernel_image, nb::arg("index"),
+        "What card `index` runs: \"sm_90\" for machine code, \"compute_90\" for PTX that the driver compiles at first "
+        "use; empty if it runs none.");
   sparsexmc::python::bind_errors(m);
   sparsexmc::python::bind_tensor(m);
   sparsexmc::python::bind_device_array(m);

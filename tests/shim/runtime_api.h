@@ -153,8 +153,13 @@ struct cudaLaunchConfig_t {
   cudaLaunchAttribute* attrs = nullptr;
   unsigned numAttrs = 0;
 };
+struct cudaFuncAttributes {
+  size_t sharedSizeBytes = 0;  // static
+};
 template <class F>
-cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute attribute, int value);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, F* kernel);
+template <class F>
+cudaError_t cudaFuncSetAttribute(F* kernel, cudaFuncAttribute attribute, int value);
 template <class P>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P), const P& parameters);
 
@@ -162,15 +167,22 @@ namespace sparsexmc::shim {
 
 /// The name that the errors of this OS thread's next launch give to the kernel.
 void name_next_launch(const char* name);
-cudaError_t check_shared_size(int64_t bytes);
-cudaError_t check_and_run(const cudaLaunchConfig_t& config, void (*body)(const void*), const void* parameters);
+/// Sets, for a kernel on the current device, the most dynamic shared memory or whether clusters may be large.
+cudaError_t set_attribute(void (*kernel)(), cudaFuncAttribute attribute, int value);
+cudaError_t check_and_run(const cudaLaunchConfig_t& config, void (*kernel)(), void (*body)(const void*),
+                          const void* parameters);
 
 }  // namespace sparsexmc::shim
 
 template <class F>
-cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute attribute, int value) {
-  return attribute == cudaFuncAttributeMaxDynamicSharedMemorySize ? sparsexmc::shim::check_shared_size(value)
-                                                                  : cudaSuccess;
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, F*) {
+  *attributes = {};
+  return cudaSuccess;
+}
+
+template <class F>
+cudaError_t cudaFuncSetAttribute(F* kernel, cudaFuncAttribute attribute, int value) {
+  return sparsexmc::shim::set_attribute(reinterpret_cast<void (*)()>(kernel), attribute, value);
 }
 
 template <class P>
@@ -182,7 +194,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const auto body = [](const void* p) {
     static_cast<const Call*>(p)->kernel(*static_cast<const Call*>(p)->parameters);
   };
-  return sparsexmc::shim::check_and_run(*config, body, &call);
+  return sparsexmc::shim::check_and_run(*config, reinterpret_cast<void (*)()>(kernel), body, &call);
 }
 
 // Control, for tests in any language.
@@ -191,6 +203,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 SPARSEXMC_SHIM_EXPORT void sparsexmc_shim_fail_launch(int64_t n);
 /// Launches of this process so far.
 SPARSEXMC_SHIM_EXPORT int64_t sparsexmc_shim_launches();
+/// Calls of cudaFuncSetAttribute so far.
+SPARSEXMC_SHIM_EXPORT int64_t sparsexmc_shim_attributes_set();
 /// "forward", "reverse", "random" or "random:<seed>"; false for anything else.
 SPARSEXMC_SHIM_EXPORT bool sparsexmc_shim_set_order(const char* order);
 /// Whether events say that they have not passed until somebody waits for them, as on a card with much to do.

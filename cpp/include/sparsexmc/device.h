@@ -29,6 +29,10 @@ struct Stream {
 /// Why CUDA cannot be used here, in one line; empty if it can.
 SPARSEXMC_API std::string cuda_unavailable_reason();
 
+/// Which of the compiled images of the CUDA kernels card `index` runs: "sm_90" for machine code, "compute_90" for PTX
+/// that the driver compiles at first use; empty if the card runs none, or if the build did not name what it is for.
+SPARSEXMC_API std::string cuda_kernel_image(int index);
+
 /// The instruction set whose kernels run on this CPU, e.g. "x86-64-v3 (AVX2)"; SPARSEXMC_CPU_ISA overrides the choice.
 SPARSEXMC_API std::string cpu_level();
 

@@ -50,7 +50,7 @@ void hidden_forward(ThreadPool& threads, const HiddenForward& p) {
   });
 }
 
-int64_t hidden_backward_scratch(const kernels::Machine& machine, int64_t, int64_t units, int64_t ldx) {
+int64_t hidden_backward_scratch(const kernels::Machine& machine, int64_t, int64_t units, int64_t ldx, DType) {
   const int64_t floats = round_up(units, column_padding) * ldx + machine.workers * feature_block * unit_tile;
   return floats * static_cast<int64_t>(sizeof(float));
 }

@@ -25,8 +25,8 @@
   KERNEL(nearest_rows, NearestRows)                                                                                    \
   KERNEL(hidden_forward, HiddenForward)                                                                                \
   SIZES(int64_t, hidden_backward_scratch,                                                                              \
-        (const kernels::Machine& machine, int64_t features, int64_t units, int64_t ldx),                               \
-        (machine, features, units, ldx))                                                                               \
+        (const kernels::Machine& machine, int64_t features, int64_t units, int64_t ldx, DType compute),                \
+        (machine, features, units, ldx, compute))                                                                      \
   KERNEL(hidden_backward, HiddenBackward)                                                                              \
   KERNEL(sparse_hidden_forward, SparseHiddenForward)                                                                   \
   KERNEL(sparse_hidden_backward, SparseHiddenBackward)                                                                 \

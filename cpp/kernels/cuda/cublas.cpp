@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 namespace sparsexmc::cuda {
@@ -63,8 +64,19 @@ Cublas& Cublas::instance() {
 Cublas::Handle Cublas::handle(int device) {
   if (create_ == nullptr) return nullptr;
   const auto [place, missing] = handles_.try_emplace(device, nullptr);
-  if (missing && create_(&place->second) != success) place->second = nullptr;
+  if (missing && !succeeded(create_(&place->second), "cublasCreate")) place->second = nullptr;
   return place->second;
+}
+
+bool Cublas::succeeded(int status, const char* call) {
+  if (status == success) return true;
+  if (!reported_)
+    std::fprintf(stderr,
+                 "sparsexmc: %s returned status %d; products of the hidden layer that cuBLAS refuses are done by "
+                 "sparsexmc's own, slower kernels (SPARSEXMC_CUBLAS=0 does without cuBLAS)\n",
+                 call, status);
+  reported_ = true;
+  return false;
 }
 
 bool Cublas::multiply(int device, void* stream, const CublasProduct& p) {
@@ -73,14 +85,18 @@ bool Cublas::multiply(int device, void* stream, const CublasProduct& p) {
   const Handle h = handle(device);
   if (h == nullptr) return false;
   // Setting the stream brings the library's own workspace back; what it would allocate is not in the memory plan.
-  if (set_stream_(h, stream) != success || set_workspace_(h, nullptr, 0) != success) return false;
+  if (!succeeded(set_stream_(h, stream), "cublasSetStream") ||
+      !succeeded(set_workspace_(h, p.workspace, static_cast<size_t>(p.workspace_bytes)), "cublasSetWorkspace"))
+    return false;
   // cuBLAS is column-major, so it sees each matrix transposed, and makes out^T = in^T weight^T.
   const int features = static_cast<int>(p.features), units = static_cast<int>(p.units);
   const int columns = static_cast<int>(p.columns);
   const float one = 1.0f, zero = 0.0f;
-  return gemm_(h, plain, p.weight_transposed ? transposed : plain, columns, p.weight_transposed ? units : features,
-               p.weight_transposed ? features : units, &one, p.in, real_32, columns, p.weight, real_32, units, &zero,
-               p.out, real_32, columns, pedantic_fp32, default_algorithm) == success;
+  const int status =
+      gemm_(h, plain, p.weight_transposed ? transposed : plain, columns, p.weight_transposed ? units : features,
+            p.weight_transposed ? features : units, &one, p.in, real_32, columns, p.weight, real_32, units, &zero,
+            p.out, real_32, columns, pedantic_fp32, default_algorithm);
+  return succeeded(status, "cublasGemmEx");
 }
 
 }  // namespace sparsexmc::cuda

@@ -16,6 +16,8 @@ struct CublasProduct {
   float* out = nullptr;
   const float* weight = nullptr;
   const float* in = nullptr;
+  void* workspace = nullptr;  // device memory, aligned to 256 bytes, that the product may use until it is done
+  int64_t workspace_bytes = 0;
   int64_t features = 0, units = 0, columns = 0;
   bool weight_transposed = false;
 };
@@ -31,7 +33,7 @@ class Cublas {
   /// SPARSEXMC_CUBLAS=0 leaves it without a library.
   static Cublas& instance();
 
-  /// In true fp32 (no TF32), without memory of its own, the same bits every time.
+  /// In true fp32 (no TF32), in the workspace alone, the same bits every time. A refusal is reported on stderr, once.
   /// @param stream cudaStream_t of the current device, whose number is `device`
   /// @returns false where there is no cuBLAS, or it refuses: nothing was queued then
   bool multiply(int device, void* stream, const CublasProduct& p);
@@ -40,6 +42,9 @@ class Cublas {
   using Handle = void*;
 
   Cublas() = default;  // without a library
+
+  /// Whether a call went well; if not, says so.
+  bool succeeded(int status, const char* call);
 
   /// Of a device; null where cuBLAS does not start. Never destroyed: at exit the driver may have gone before us.
   Handle handle(int device);
@@ -51,6 +56,7 @@ class Cublas {
   int (*gemm_)(Handle handle, int transpose_a, int transpose_b, int m, int n, int k, const void* alpha, const void* a,
                int type_a, int stride_a, const void* b, int type_b, int stride_b, const void* beta, void* c, int type_c,
                int stride_c, int compute_type, int algorithm) = nullptr;
+  bool reported_ = false;
   std::mutex mutex_;
   std::map<int, Handle> handles_;
 };

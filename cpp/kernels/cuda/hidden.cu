@@ -2,6 +2,7 @@
 // fp32 kernel is plain. On bf16 our kernels use the tensor cores themselves, and need no bf16 copy of the weights.
 #include "cublas.h"
 #include "hidden.cuh"
+#include "machine_probe.cuh"
 
 namespace sparsexmc::kernels {
 
@@ -9,19 +10,38 @@ using namespace cuda;
 
 namespace {
 
+/// Bytes that cuBLAS gets to work in, 0 where our own kernel does the products. NVIDIA recommends 32 MiB from Hopper
+/// on and 4 MiB before. What it is for, partial sums of a product that is cut along its depth, is some copies of the
+/// output; the number of copies and the size from which cuBLAS pays are guesses, not measured.
+int64_t cublas_workspace(const Machine& machine, int64_t features, int64_t units, int64_t ldx, DType compute) {
+  constexpr int64_t worthwhile = int64_t{1} << 24;  // multiply-adds
+  constexpr int64_t copies = 16;
+  if (compute != DType::float32 || features * units * ldx < worthwhile) return 0;
+  const bool has_clusters = machine.clusters[1] > 0;  // Hopper and later
+  const int64_t recommended = int64_t{has_clusters ? 32 : 4} << 20;
+  return smaller(recommended, copies * larger(features, units) * ldx * static_cast<int64_t>(sizeof(float)));
+}
+
 /// out [rows, ldx] = weight (or its transpose) times in [depth, ldx]; false: to be done by our own kernel.
 template <class Params>
 bool product_by_cublas(Context& context, const Params& p, CublasProduct product) {
-  constexpr int64_t worthwhile = int64_t{1} << 24;  // multiply-adds; a guess, not measured
-  if (p.compute != DType::float32 || p.features * p.units * p.batch < worthwhile) return false;
+  const int index = context.device().index;
+  product.workspace = p.scratch;
+  product.workspace_bytes = cublas_workspace(find_machine(index), p.features, p.units, p.ldx, p.compute);
+  if (product.workspace_bytes == 0) return false;
   product.weight = p.weight;
   product.features = p.features;
   product.units = p.units;
   product.columns = p.ldx;
-  return Cublas::instance().multiply(context.device().index, context.stream().handle, product);
+  return Cublas::instance().multiply(index, context.stream().handle, product);
 }
 
 }  // namespace
+
+int64_t hidden_forward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx,
+                               DType compute) {
+  return cublas_workspace(machine, features, units, ldx, compute);
+}
 
 void hidden_forward(Cuda, Context& context, const HiddenForward& p) {
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);
@@ -40,7 +60,10 @@ void hidden_forward(Cuda, Context& context, const HiddenForward& p) {
   });
 }
 
-int64_t hidden_backward_scratch(Cuda, const Machine&, int64_t, int64_t, int64_t) { return 0; }
+int64_t hidden_backward_scratch(Cuda, const Machine& machine, int64_t features, int64_t units, int64_t ldx,
+                                DType compute) {
+  return cublas_workspace(machine, features, units, ldx, compute);
+}
 
 void hidden_backward(Cuda, Context& context, const HiddenBackward& p) {
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
+#include <set>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "sparsexmc/error.h"
 
@@ -34,6 +37,29 @@ struct Launch {
   int64_t grid_y = 1;
 };
 
+/// Lets a kernel have all the shared memory that a block of the current device can get, and clusters of any size. Once
+/// per kernel and device, and to the maximum: an attribute that followed each launch would race between threads whose
+/// models have other widths.
+template <class P>
+cudaError_t allow_large_blocks(void (*kernel)(P)) {
+  static std::mutex mutex;
+  static std::set<std::pair<void (*)(P), int>> allowed;
+  int device = 0, most = 0, clusters = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+  const std::lock_guard lock(mutex);
+  if (allowed.count({kernel, device}) != 0) return cudaSuccess;
+  cudaFuncAttributes attributes{};
+  cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  most -= static_cast<int>(attributes.sharedSizeBytes);  // what the kernel has of its own
+  if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, device);
+  if (error == cudaSuccess && clusters != 0)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  if (error == cudaSuccess) allowed.insert({kernel, device});
+  return error;
+}
+
 /// Starts a kernel, which takes all its parameters in one struct. @throws DeviceError that names the kernel.
 template <class P>
 void launch(cudaStream_t stream, const Launch& l, void (*kernel)(P), const P& p, const char* name) {
@@ -48,12 +74,7 @@ void launch(cudaStream_t stream, const Launch& l, void (*kernel)(P), const P& p,
   if (l.grid < 0 || l.grid > INT32_MAX || l.grid_y < 0 || l.grid_y > 65535) {
     throw DeviceError(what + ": a grid of " + std::to_string(l.grid) + " x " + std::to_string(l.grid_y) + " blocks");
   }
-  if (l.shared > shared_without_asking) {
-    checked(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(l.shared)));
-  }
-  if (l.cluster > portable_cluster) {
-    checked(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
-  }
+  if (l.shared > shared_without_asking || l.cluster > portable_cluster) checked(allow_large_blocks(kernel));
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {static_cast<unsigned>(l.cluster), 1, 1};

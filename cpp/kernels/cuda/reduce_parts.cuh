@@ -10,9 +10,12 @@ struct ReduceArguments {
   int64_t parts, losses;  // of the batch
 };
 
+/// By the 32 lanes of a warp, in an order that depends on `count` alone; lane 0 gets the sum.
 SPARSEXMC_DEVICE double sum_losses(const double* parts, int64_t count) {
   double sum = 0.0;
-  for (int64_t part = 0; part < count; ++part) sum += parts[part];
+  for (int64_t part = lane(); part < count; part += 32) sum += parts[part];
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(full_warp, sum, distance);
   return sum;
 }
 
@@ -27,10 +30,13 @@ static SPARSEXMC_KERNEL(block_threads, 1) reduce_parts_kernel(const ReduceArgume
       for (int64_t part = 0; part < a.parts; ++part) sum += p.dx_parts[part * size + i];
     p.dx_parts[i] = sum;
   }
-  if (i == 0) {
+  if (blockIdx.x == 0 && threadIdx.x < 32) {
     const int64_t losses = skip ? 0 : a.losses;
-    *p.loss = sum_losses(p.loss_parts, losses);
-    if (p.auxiliary_loss != nullptr) *p.auxiliary_loss = sum_losses(p.auxiliary_parts, losses);
+    const double loss = sum_losses(p.loss_parts, losses);
+    if (lane() == 0) *p.loss = loss;
+    if (p.auxiliary_loss == nullptr) return;
+    const double auxiliary = sum_losses(p.auxiliary_parts, losses);
+    if (lane() == 0) *p.auxiliary_loss = auxiliary;
   }
 }
 

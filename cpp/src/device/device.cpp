@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "device/device_name.h"
+#include "device/kernel_images.h"
 #include "device/visit_device.h"
 #include "sparsexmc/error.h"
 
@@ -72,6 +73,18 @@ const DriverProbe& driver() {
   return probe;
 }
 
+#if defined(SPARSEXMC_HAVE_CUDA)
+std::string capability_text(int capability) {
+  return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
+/// The images in this build; empty if the build did not say.
+const std::vector<KernelImage>& own_images() {
+  static const std::vector<KernelImage> images = parse_kernel_images(SPARSEXMC_CUDA_IMAGES);
+  return images;
+}
+#endif
+
 /// Why this build cannot use any card, or card `index`; empty if it can.
 std::string problem_of(int index) {
   if (!driver().problem.empty()) return driver().problem;
@@ -86,8 +99,12 @@ std::string problem_of(int index) {
   if (index >= cards) return "the number of cards is " + std::to_string(cards) + ", counted from 0";
   const int capability = driver().capabilities[static_cast<size_t>(index)];
   if (capability < least_capability)
-    return "card " + std::to_string(index) + " has compute capability " + std::to_string(capability / 10) + "." +
-           std::to_string(capability % 10) + ", and 8.0 is the least that sparsexmc runs on";
+    return "card " + std::to_string(index) + " has compute capability " + capability_text(capability) +
+           ", and 8.0 is the least that sparsexmc runs on";
+  if (const std::vector<KernelImage>& images = own_images(); !images.empty() && !find_kernel_image(images, capability))
+    return "card " + std::to_string(index) + " has compute capability " + capability_text(capability) +
+           ", and this build of sparsexmc has kernels for " + describe_kernel_images(images) +
+           "; build it with -DCMAKE_CUDA_ARCHITECTURES=" + std::to_string(capability);
   return "";
 #else
   (void)index;
@@ -123,5 +140,15 @@ Device Device::parse(const std::string& name) {
 std::string Device::name() const { return kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(index); }
 
 std::string cuda_unavailable_reason() { return problem_of(0); }
+
+std::string cuda_kernel_image(int index) {
+#if defined(SPARSEXMC_HAVE_CUDA)
+  if (index < 0 || !problem_of(index).empty()) return "";
+  return find_kernel_image(own_images(), driver().capabilities[static_cast<size_t>(index)]).value_or("");
+#else
+  (void)index;
+  return "";
+#endif
+}
 
 }  // namespace sparsexmc

@@ -70,6 +70,7 @@ void HiddenLayer::forward(Context& context, void* ht, const void* xt, const Batc
   p.weight = weight_;
   p.bias = bias_;
   p.xt = xt;
+  p.scratch = scratch_;
   p.features = features_;
   p.units = units_;
   p.seed = seed_;

@@ -96,10 +96,14 @@ void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Ta
     b.add("batch.feature_runs", nonzeros + 1, sizeof(int64_t));
   } else {
     b.add("batch.features", config.in_features * ldx, dtype_size(target.stored));
-    if (!target.trainable) return;
-    b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
-    b.add("scratch.hidden",
-          kernels::hidden_backward_scratch(target.tag, target.machine, config.in_features, units, ldx), 1);
+    int64_t scratch =
+        kernels::hidden_forward_scratch(target.tag, target.machine, config.in_features, units, ldx, target.stored);
+    if (target.trainable) {
+      b.add("batch.feature_gradients", config.in_features * ldx, sizeof(float));
+      scratch = std::max(scratch, kernels::hidden_backward_scratch(target.tag, target.machine, config.in_features,
+                                                                   units, ldx, target.stored));
+    }
+    b.add("scratch.hidden", scratch, 1);
   }
 }
 

@@ -90,11 +90,19 @@ def _cuda_rows() -> list[list[str]]:
     found = cards.driver()
     rows = [["CUDA kernels", kernels.get(_core.cuda_backend(), "built")]]
     rows.append(["CUDA driver", "none (libcuda.so.1)" if found is None else found[0]])
-    rows += [[f"cuda:{number}", card] for number, card in enumerate(found[1] if found else [])]
+    rows += [[f"cuda:{number}", card + _image(number)] for number, card in enumerate(found[1] if found else [])]
     if _core.cuda_backend() == "cuda":
         folder = os.environ.get("SPARSEXMC_CUBLAS_DIR") or cublas_folder()
         rows.append(["cuBLAS", folder or "of the system or of PyTorch, if any (pip install nvidia-cublas)"])
     return rows
+
+
+def _image(card: int) -> str:
+    """Which of the compiled kernels a card runs, as the end of its line."""
+    image = _core.cuda_kernel_image(card)
+    if image.startswith("compute"):
+        return f", PTX of {image}: the driver compiles it at first use, which takes minutes and is kept"
+    return f", kernels of {image}" if image else ""
 
 
 def _version(package: str) -> str | None:

@@ -71,6 +71,27 @@ void set_sizes(Params& p, const Case& c, int64_t ldx) {
   p.dropout = c.dropout;
 }
 
+/// Aligned memory for a kernel to work in; its size is exact, so that a sanitizer sees what goes past it.
+class Scratch {
+ public:
+  explicit Scratch(int64_t bytes)
+      : memory_(std::aligned_alloc(alignment, static_cast<size_t>(round_up(bytes, alignment)))) {}
+  ~Scratch() { std::free(memory_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* data() { return memory_; }
+
+ private:
+  static constexpr int64_t alignment = 256;
+  void* memory_;
+};
+
+template <class Device>
+Machine machine_of() {
+  return machine(Device{}, std::is_same_v<Device, Cuda> ? sparsexmc::Device{DeviceKind::cuda, 0} : sparsexmc::Device{},
+                 2);
+}
+
 /// Rounding of the activations: fp32 sums in another order, and bf16 where they are stored so.
 inline float activation_tolerance(DType compute) { return compute == DType::float32 ? 1e-5f : 1.0f / 256; }
 
@@ -80,8 +101,10 @@ std::vector<float> forward(Context& context, const Case& c, DType compute) {
   Layer layer(c);
   Operand xt(compute, padded(random_floats(c.features * c.batch, 9), c.features, c.batch, ldx));
   Operand ht(compute, c.units * ldx);
+  Scratch scratch(hidden_forward_scratch(Device{}, machine_of<Device>(), c.features, c.units, ldx, compute));
   HiddenForward p;
   p.ht = ht.data();
+  p.scratch = scratch.data();
   p.weight = layer.weight.data();
   p.bias = layer.bias.data();
   p.xt = xt.data();
@@ -107,16 +130,12 @@ Backward backward(Context& context, const Case& c, DType compute, bool with_dx =
              std::vector<float>(static_cast<size_t>(c.features * ldx), 7.0f)};
   Operand xt(compute, padded(random_floats(c.features * c.batch, 9), c.features, c.batch, ldx));
   Operand ht(compute, padded(random_floats(c.units * c.batch, 10), c.units, c.batch, ldx));
-  const Machine machine{2, 0, {}};
-  std::vector<char> scratch(static_cast<size_t>(hidden_backward_scratch(Device{}, machine, c.features, c.units, ldx)) +
-                            64);
-  void* start = scratch.data();
-  size_t room = scratch.size();
+  Scratch scratch(hidden_backward_scratch(Device{}, machine_of<Device>(), c.features, c.units, ldx, compute));
   HiddenBackward p;
   r.layer.give(p);
   p.dxt = with_dx ? r.dxt.data() : nullptr;
   p.dht = r.dht.data();
-  p.scratch = std::align(64, 1, start, room);
+  p.scratch = scratch.data();
   p.ht = ht.data();
   p.xt = xt.data();
   p.compute = compute;

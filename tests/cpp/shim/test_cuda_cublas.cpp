@@ -46,6 +46,7 @@ TEST_CASE("without a library every product is refused") {
 TEST_CASE("products of row-major matrices") {
   Cublas cublas(folder);
   const std::vector<float> weight = random_floats(5 * 3, 1), in = random_floats(5 * 64, 2);
+  alignas(256) unsigned char workspace[1024];
   for (const bool transposed : {false, true}) {
     CublasProduct p;
     std::vector<float> out(5 * 64, NAN);
@@ -54,6 +55,9 @@ TEST_CASE("products of row-major matrices") {
     p.in = in.data();
     p.features = 5, p.units = 3, p.columns = 64;
     p.weight_transposed = transposed;
+    CHECK_FALSE(cublas.multiply(0, nullptr, p));  // the stand-in refuses to do without a workspace
+    p.workspace = workspace;
+    p.workspace_bytes = sizeof workspace;
     CHECK(cublas.multiply(0, nullptr, p));
     const std::vector<float> expected = naive(p);
     out.resize(expected.size());

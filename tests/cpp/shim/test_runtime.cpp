@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels.cuh"
@@ -70,6 +71,28 @@ TEST_SUITE("shim: runtime") {
     const int64_t before = sparsexmc_shim_launches();
     launch_neighbours(l);
     CHECK(sparsexmc_shim_launches() == before);
+  }
+
+  TEST_CASE("a kernel is allowed large blocks once, whatever its launches ask for, from any thread") {
+    std::vector<int> sums(96);
+    const auto launch_with = [&](size_t shared) {
+      launch(nullptr, {1, 96, shared}, neighbours_kernel<96, true>, {sums.data()}, "neighbours");
+    };
+    const int64_t before = sparsexmc_shim_attributes_set();
+    launch_with(48 << 10);
+    CHECK(sparsexmc_shim_attributes_set() == before);
+    launch_with(60 << 10);
+    const int64_t first = sparsexmc_shim_attributes_set();
+    CHECK(first > before);
+    std::vector<std::thread> threads;
+    for (const size_t shared : {size_t{232448}, size_t{50} << 10, size_t{200000}})
+      threads.emplace_back([&, shared] {
+        std::vector<int> own(96);
+        for (int i = 0; i < 20; ++i)
+          launch(nullptr, {1, 96, shared}, neighbours_kernel<96, true>, {own.data()}, "neighbours");
+      });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(sparsexmc_shim_attributes_set() == first);
   }
 
   TEST_CASE("a failing call throws with statement and place, and is forgotten") {
