@@ -3,6 +3,7 @@
 Importing touches no device and starts no thread.
 """
 
+from . import _command  # noqa: F401, I001  the first of all: see there
 from . import _core, data, errors, metrics, report
 from .calibration import Calibration
 from .classifier import Classifier, plan

@@ -16,7 +16,4 @@ void bind_neighbors(nanobind::module_& m);
 void bind_data(nanobind::module_& m);
 void bind_checkpoint(nanobind::module_& m);
 
-/// Lets Ctrl-C through; for what may take minutes. To be called without the GIL.
-void raise_signals();
-
 }  // namespace sparsexmc::python

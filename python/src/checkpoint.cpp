@@ -54,7 +54,7 @@ size_t read_into(const ModelReader& reader, const std::string& name, uint64_t of
   const uint64_t size = found == reader.parts().end() ? 0 : found->second.bytes;
   const uint64_t left = offset < size ? size - offset : 0;
   const size_t bytes = left < out.size() ? static_cast<size_t>(left) : out.size();
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   reader.read(name, offset, out.data(), bytes);
   return bytes;
 }
@@ -64,14 +64,14 @@ void bind_writers(nb::module_& m) {
       .def(
           "write",
           [](Part& part, const Bytes& data) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             part.open().write(data.data(), data.size());
           },
           nb::arg("data").noconvert())
       .def(
           "close",
           [](Part& part) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             part.open().close();
           },
           "Waits for the disk and lists the part.")
@@ -81,7 +81,7 @@ void bind_writers(nb::module_& m) {
       .def(
           "__init__",
           [](Model* self, const std::string& path) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             new (self) Model{ModelWriter(path)};
           },
           nb::arg("path"))
@@ -96,13 +96,13 @@ void bind_writers(nb::module_& m) {
       .def(
           "add_text",
           [](Model& model, const std::string& name, const std::string& text) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             model.open().add_text(name, text);
           },
           nb::arg("name"), nb::arg("text"))
       .def("publish",
            [](Model& model) {
-             const nb::gil_scoped_release release;
+             const WithoutGil released;
              model.open().publish();
            })
       .def("close", [](Model& model) { model.writer.reset(); }, "Without publish() everything vanishes.");
@@ -111,7 +111,7 @@ void bind_writers(nb::module_& m) {
       .def(
           "__init__",
           [](Plain* self, const std::string& path, const std::vector<std::string>& names) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             new (self) Plain{DirectoryWriter(path, names)};
           },
           nb::arg("path"), nb::arg("names"))
@@ -119,7 +119,7 @@ void bind_writers(nb::module_& m) {
           "path", [](Plain& plain) { return plain.open().path(); }, "Of the temporary directory.")
       .def("publish",
            [](Plain& plain) {
-             const nb::gil_scoped_release release;
+             const WithoutGil released;
              plain.open().publish();
            })
       .def("close", [](Plain& plain) { plain.writer.reset(); }, "Without publish() everything vanishes.");
@@ -133,7 +133,7 @@ void bind_checkpoint(nb::module_& m) {
       .def(
           "__init__",
           [](ModelReader* self, const std::string& path) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             new (self) ModelReader(path);
           },
           nb::arg("path"))
@@ -144,17 +144,17 @@ void bind_checkpoint(nb::module_& m) {
       .def(
           "engine",
           [](const ModelReader& reader, const std::string& device, int num_threads, bool trainable) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             return new Engine(reader.classifier(device, num_threads, trainable));
           },
           nb::arg("device"), nb::arg("num_threads"), nb::arg("trainable"), nb::rv_policy::take_ownership)
       .def("label_names", [](const ModelReader& reader) {
-        const nb::gil_scoped_release release;
+        const WithoutGil released;
         return reader.label_names();
       });
-  m.def("enclosing_model", &enclosing_model, nb::arg("path"), nb::call_guard<nb::gil_scoped_release>(),
+  m.def("enclosing_model", &enclosing_model, nb::arg("path"), nb::call_guard<WithoutGil>(),
         "The model directory that a path lies in; empty if there is none.");
-  m.def("recover_directory", &recover_directory, nb::arg("path"), nb::call_guard<nb::gil_scoped_release>(),
+  m.def("recover_directory", &recover_directory, nb::arg("path"), nb::call_guard<WithoutGil>(),
         "Puts back a directory that a process set aside when it was killed.");
 }
 

@@ -190,12 +190,14 @@ void bind_classifier(nb::module_& m) {
   nb::class_<Step>(m, "Step", "A training step, which may still run.")
       .def("result", &Step::result, "Waits for the step. NaN or Inf in the batch raises here.");
 
-  nb::class_<Engine>(m, "Classifier", "The C++ classifier; see sparsexmc.Classifier.")
+  nb::class_<Engine>(m, "Classifier", nb::is_weak_referenceable(), "The C++ classifier; see sparsexmc.Classifier.")
+      .def("begin_fork", &Engine::begin_fork, nb::arg("seconds"), "Whether no call of another thread runs until end_fork().")
+      .def("end_fork", &Engine::end_fork)
       .def(
           "__init__",
           [](Engine* self, const std::string& config, std::optional<Numbers> order, std::optional<Numbers> counts,
              std::optional<Weights> bias, std::optional<Weights> positive_weights, std::optional<Numbers> clusters) {
-            const nb::gil_scoped_release release;
+            const WithoutGil released;
             const LabelData labels{data_of(order), data_of(counts), data_of(bias), data_of(positive_weights),
                                    data_of(clusters)};
             new (self) Engine(Classifier(ClassifierConfig::from_json(config), labels));
@@ -301,7 +303,7 @@ void bind_classifier(nb::module_& m) {
       .def(
           "order_by_weights",
           [](Engine& engine, uint64_t seed) {
-            return to_numpy(engine.call([=](Classifier& c) { return c.order_by_weights(seed, raise_signals); }));
+            return to_numpy(engine.call([=](Classifier& c) { return c.order_by_weights(seed); }));
           },
           nb::arg("seed"), "Label ids in an internal order for regroup().")
       .def("memory_plan",

@@ -1,13 +1,13 @@
 // Label orders in which groups hold labels that are alike.
 #include "sparsexmc/cluster_labels.h"
 
-#include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <utility>
 
 #include "bindings.h"
+#include "gil.h"
 #include "numpy_array.h"
 #include "tensor.h"
 #include "views.h"
@@ -21,10 +21,10 @@ template <class Features>
 NumPyArray<int64_t> cluster(const Features& X, const Indices& indptr, const Indices& indices, int64_t num_labels,
                             int64_t group_size, int64_t dense_labels, int num_threads, uint64_t seed) {
   const LabelsView Y = labels_view(indptr, indices);
-  const LabelClustering clustering{group_size, dense_labels, seed, raise_signals};
+  const LabelClustering clustering{group_size, dense_labels, seed};
   std::vector<int64_t> order;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     ThreadPool pool(num_threads);
     order = cluster_labels(X, Y, num_labels, clustering, pool);
   }
@@ -44,11 +44,6 @@ NumPyArray<int64_t> cluster_sparse(const Indices& X_indptr, const Indices& X_ind
 }
 
 }  // namespace
-
-void raise_signals() {
-  const nb::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
-}
 
 void bind_cluster_labels(nb::module_& m) {
   m.def("cluster_labels", &cluster_dense, nb::arg("X"), nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),

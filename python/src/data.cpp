@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bindings.h"
+#include "gil.h"
 #include "numpy_array.h"
 #include "sparsexmc/text_format.h"
 #include "views.h"
@@ -21,7 +22,7 @@ namespace {
 /// Runs a reader without the GIL.
 template <class Read>
 auto run(Read&& read) {
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   return read();
 }
 
@@ -47,20 +48,20 @@ void write_both(const std::string& path, const Indices& indptr, const Indices& i
                 int64_t cols, const Indices& label_indptr, const Indices& label_indices, int64_t num_labels) {
   const CsrView features = features_view(indptr, indices, values, cols);
   const LabelsView labels = labels_view(label_indptr, label_indices);
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   write_repository(path, features, labels, num_labels);
 }
 
 void write_feature_rows(const std::string& path, const Indices& indptr, const Indices& indices, const Values& values,
                         int64_t cols) {
   const CsrView features = features_view(indptr, indices, values, cols);
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   write_features(path, features);
 }
 
 void write_label_rows(const std::string& path, const Indices& indptr, const Indices& indices, int64_t num_labels) {
   const LabelsView labels = labels_view(indptr, indices);
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   write_labels(path, labels, num_labels);
 }
 

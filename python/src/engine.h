@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -10,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "call_lock.h"
+#include "gil.h"
 #include "sparsexmc/classifier.h"
 #include "sparsexmc/event.h"
 
@@ -24,12 +27,12 @@ inline Stream to_stream(StreamHandle handle) { return {reinterpret_cast<void*>(h
 /// before all later: nothing of ours is left to do on a stream that its owner may destroy then.
 class StreamScope {
  public:
-  StreamScope(Context& context, Stream stream) : context_(context) {
+  StreamScope(Context& context, Stream stream) : context_(context), before_(context.stream()) {
     if (context.device().kind == DeviceKind::cuda) context.set_stream(stream);
   }
   ~StreamScope() {
     try {
-      context_.set_stream(context_.own_stream());
+      context_.set_stream(before_);
     } catch (const std::exception&) {  // the device has failed, which the next call finds out too
     }
   }
@@ -38,9 +41,10 @@ class StreamScope {
 
  private:
   Context& context_;
+  Stream before_;  // the own one, or that of a call which a handler of a signal has interrupted
 };
 
-/// One call at a time, each without the GIL.
+/// One call at a time, each without the GIL and open to signals between pieces of its work.
 class Engine {
  public:
   explicit Engine(Classifier classifier) : classifier_(std::move(classifier)) {}
@@ -49,8 +53,8 @@ class Engine {
   template <class Body>
   auto call(Body&& body) {
     let_go();
-    const nanobind::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
+    const WithoutGil released;
+    const std::lock_guard lock(lock_);
     return body(classifier_);
   }
   /// The same with the work of `body` on a stream of the caller.
@@ -61,6 +65,13 @@ class Engine {
       return body(c);
     });
   }
+
+  /// Keeps other threads out, unless a call goes on for longer than `seconds`. @returns whether it did
+  bool begin_fork(double seconds) {
+    const WithoutGil released;
+    return lock_.try_lock_for(std::chrono::duration<double>(seconds));
+  }
+  void end_fork() { lock_.unlock(); }
 
   /// Keeps what queued work reads or writes until a later call finds that `done` has passed. Needs the GIL.
   void hold(Event done, std::vector<std::shared_ptr<void>> what) {
@@ -80,7 +91,7 @@ class Engine {
     }
   }
 
-  std::mutex mutex_;
+  CallLock lock_{"classifier"};
   std::deque<Held> held_;  // goes after the classifier, which waits for its work
   Classifier classifier_;
 };

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "bindings.h"
+#include "call_lock.h"
+#include "gil.h"
 #include "numpy_array.h"
 #include "sparsexmc/error.h"
 #include "views.h"
@@ -33,16 +35,16 @@ class Training {
       : pool_(num_threads) {
     const CsrView X = features_view(indptr, indices, values, cols);
     const LabelsView Y = labels_view(label_indptr, label_indices);
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     training_.emplace(X, Y, num_labels, LinearOptions{negatives, threshold, seed},
-                      InstanceSpan{held.data(), held.size()}, pool_, raise_signals);
+                      InstanceSpan{held.data(), held.size()}, pool_);
   }
 
   void search() {
-    run([](LinearTraining& training) { training.search(raise_signals); });
+    run([](LinearTraining& training) { training.search(); });
   }
   void solve(double cost) {
-    run([cost](LinearTraining& training) { training.solve(cost, raise_signals); });
+    run([cost](LinearTraining& training) { training.solve(cost); });
   }
   void admit_held() {
     run([](LinearTraining& training) { training.admit_held(); });
@@ -63,8 +65,8 @@ class Training {
  private:
   template <class Work>
   std::invoke_result_t<Work, LinearTraining&> run(const Work& work) {
-    const nb::gil_scoped_release release;
-    const std::scoped_lock lock(mutex_);
+    const WithoutGil released;
+    const std::lock_guard lock(lock_);
     if (!training_) throw ArgumentError("the training has given its weights away; begin a new one");
     return work(*training_);
   }
@@ -74,7 +76,7 @@ class Training {
             to_numpy(std::move(weights.indptr))};
   }
 
-  std::mutex mutex_;
+  CallLock lock_{"training of linear classifiers"};
   ThreadPool pool_;
   std::optional<LinearTraining> training_;
 };

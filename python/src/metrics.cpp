@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "bindings.h"
+#include "call_lock.h"
+#include "gil.h"
 #include "numpy_array.h"
 #include "sparsexmc/error.h"
 #include "views.h"
@@ -39,32 +41,32 @@ class Accumulator {
       throw ArgumentError("ids has " + std::to_string(ids.shape(0)) + " rows and Y_true " + std::to_string(truth.rows) +
                           "; pass one row of each per instance");
     }
-    const nb::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
+    const WithoutGil released;
+    const std::lock_guard lock(lock_);
     metrics_.update(ids.data(), static_cast<int64_t>(ids.shape(1)), truth);
   }
 
   std::vector<MetricsAtK> compute() {
-    const nb::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
+    const WithoutGil released;
+    const std::lock_guard lock(lock_);
     return metrics_.compute();
   }
 
   int64_t num_instances() {
-    const nb::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
+    const WithoutGil released;
+    const std::lock_guard lock(lock_);
     return metrics_.num_instances();
   }
 
  private:
-  std::mutex mutex_;
+  CallLock lock_{"metrics"};
   RankingMetrics metrics_;
 };
 
 NumPyArray<double> inverse_propensities_of(const Counts& counts, int64_t num_train, double a, double b) {
   std::vector<double> q;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     q = inverse_propensities(counts.data(), static_cast<int64_t>(counts.size()), num_train, a, b);
   }
   return to_numpy(std::move(q));

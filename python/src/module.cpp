@@ -9,6 +9,7 @@
 namespace nb = nanobind;
 
 NB_MODULE(_core, m) {
+  nb::set_leak_warnings(false);  // a daemon thread in a call keeps its objects at exit, which is nobody's mistake
   m.doc() = "The C++ engine of sparsexmc. Internal: use the package sparsexmc instead.";
   m.def("version", [] { return SPARSEXMC_VERSION; }, "Version of the library, e.g. \"0.1.0\".");
   m.def("cpu_level", &sparsexmc::cpu_level,

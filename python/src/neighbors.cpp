@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "bindings.h"
+#include "gil.h"
 #include "sparsexmc/byte_rows.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/inverted_index.h"
@@ -35,10 +36,10 @@ void search(const Indices& indptr, const Indices& indices, const Values& values,
   check_same_shape("products", products, "columns", columns);
   if (static_cast<int64_t>(columns.shape(0)) != queries.rows)
     throw ArgumentError("columns has another number of rows than the queries");
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   ThreadPool pool(num_threads);
   largest_products(postings, queries, nullptr, static_cast<int64_t>(columns.shape(1)), products.data(), columns.data(),
-                   pool, raise_signals);
+                   pool);
 }
 
 using Bytes = nb::ndarray<const int8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
@@ -56,10 +57,9 @@ void nearest_rows(const Bytes& rows, const Values& scales, const Matrix<const fl
   x.rows = static_cast<int64_t>(queries.shape(0));
   x.cols = static_cast<int64_t>(queries.shape(1));
   const ByteRows found{rows.data(), scales.data(), count, static_cast<int64_t>(rows.shape(1))};
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   Context context(Device{}, num_threads);
-  largest_products(found, x, static_cast<int64_t>(numbers.shape(1)), products.data(), numbers.data(), context,
-                   raise_signals);
+  largest_products(found, x, static_cast<int64_t>(numbers.shape(1)), products.data(), numbers.data(), context);
 }
 
 template <class T>
@@ -71,7 +71,7 @@ VoteIndex vote_index(const Matrix<const int64_t>& ids, const Matrix<const int64_
                      const Indices& indices, int64_t num_labels, int num_threads) {
   const LabelsView labels = labels_view(indptr, indices);
   if (instances.shape(0) != ids.shape(0)) throw ArgumentError("ids and instances differ in their number of rows");
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   ThreadPool pool(num_threads);
   return VoteIndex(ids.data(), width(ids), instances.data(), width(instances), static_cast<int64_t>(ids.shape(0)),
                    labels, num_labels, pool);
@@ -88,7 +88,7 @@ void rank(const VoteIndex& index, const Matrix<const float>& candidates, const M
     throw ArgumentError("candidates and similarities need the columns of the index");
   if (label_factors && static_cast<int64_t>(label_factors->shape(0)) != index.num_labels())
     throw ArgumentError("label_factors needs an entry per label");
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   ThreadPool pool(num_threads);
   index.rank(candidates.data(), similarities.data(), {power, weight, smoothing},
              label_factors ? label_factors->data() : nullptr, width(best), scores.data(), best.data(), pool);

@@ -82,15 +82,21 @@ TEST_CASE("byte rows: what is refused, and polling") {
   Context context(Device{}, 2);
   std::vector<float> products(600 * 3);
   std::vector<int64_t> numbers(600 * 3);
-  const auto search = [&](int64_t k, const std::function<void()>& poll = nullptr) {
-    largest_products(problem.rows(), problem.view(), k, products.data(), numbers.data(), context, poll);
+  const auto search = [&](int64_t k) {
+    largest_products(problem.rows(), problem.view(), k, products.data(), numbers.data(), context);
   };
   CHECK_THROWS_AS(search(0), ArgumentError);
   CHECK_THROWS_AS(search(41), ArgumentError);
   int polls = 0;
-  search(3, [&] { ++polls; });
-  CHECK(polls == 3);  // slices of 256
-  CHECK_THROWS_AS(search(3, [] { throw std::runtime_error("stop"); }), std::runtime_error);
+  {
+    const InterruptScope scope([&] { ++polls; });
+    search(3);
+    CHECK(polls == 3);  // slices of 256
+    const InterruptScope inner([] { throw std::runtime_error("stop"); });
+    CHECK_THROWS_AS(search(3), std::runtime_error);
+  }
+  search(3);
+  CHECK(polls == 3);
   problem.x[9] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_AS(search(3), ArgumentError);
   problem.x[9] = 0;

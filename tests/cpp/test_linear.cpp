@@ -1,4 +1,5 @@
 // One-versus-rest linear classifiers: the objective's minimum, the same weights on any number of threads, polling.
+#include "sparsexmc/interrupt.h"
 #include "sparsexmc/linear.h"
 
 #include <doctest/doctest.h>
@@ -129,14 +130,14 @@ TEST_CASE("instances that are held out take no part until they are admitted") {
   CHECK_THROWS_AS(LinearTraining(X.view(), labels_of(Y), num_labels, options, outside, pool), ArgumentError);
 }
 
-TEST_CASE("what the poll of linear classifiers throws ends the training") {
+TEST_CASE("what a poll throws ends the training of linear classifiers") {
   const CsrMatrix X = random_features(), Y = random_labels();
   ThreadPool pool(2);
   int calls = 0;
-  const auto poll = [&] {
+  const InterruptScope scope([&] {
     if (++calls == 3) throw std::runtime_error("enough");
-  };
-  CHECK_THROWS_WITH(train_linear(X.view(), labels_of(Y), num_labels, {}, 0.3, 4, pool, poll), "enough");
+  });
+  CHECK_THROWS_WITH(train_linear(X.view(), labels_of(Y), num_labels, {}, 0.3, 4, pool), "enough");
   CHECK(calls == 3);
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "sparsexmc/context.h"
 #include "sparsexmc/export.h"
@@ -26,9 +25,8 @@ struct ByteRows {
 /// @param k rows per query, at most rows.count
 /// @param products [n, k] descending  @param numbers [n, k] of the rows
 /// @param context a CPU's, whose threads do the work
-/// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError
 SPARSEXMC_API void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k, float* products,
-                                    int64_t* numbers, Context& context, const std::function<void()>& poll = nullptr);
+                                    int64_t* numbers, Context& context);
 
 }  // namespace sparsexmc

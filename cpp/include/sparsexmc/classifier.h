@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -183,8 +182,7 @@ class SPARSEXMC_API Classifier {
   /// @throws ArgumentError; the model is unchanged
   void regroup(const int64_t* order);
   /// An order for regroup() in which labels with similar weights share a group, by cluster_labels().
-  /// @param poll as LabelClustering::poll
-  std::vector<int64_t> order_by_weights(uint64_t seed, const std::function<void()>& poll = nullptr) const;
+  std::vector<int64_t> order_by_weights(uint64_t seed) const;
 
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "sparsexmc/export.h"
@@ -15,7 +14,6 @@ struct LabelClustering {
   int64_t group_size = 16;
   int64_t dense_labels = 0;  ///< so many of the most frequent labels come first and are not clustered
   uint64_t seed = 0;
-  std::function<void()> poll = nullptr;  ///< called now and then by the calling thread; what it throws ends the work
 };
 
 /// Clusters labels by the mean of the features of their instances (the label features of Parabel: Prabhu et al., WWW

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "sparsexmc/export.h"
 #include "sparsexmc/tensor_view.h"
@@ -19,10 +18,8 @@ namespace sparsexmc {
 /// @param count columns per query
 /// @param products [n, count] descending; 0 where fewer than `count` columns have a positive product
 /// @param columns [n, count]; -1 in those places
-/// @param poll called now and then by the calling thread; what it throws ends the work
 /// @throws ArgumentError
 SPARSEXMC_API void largest_products(const CsrView& postings, const CsrView& queries, const LabelsView* excluded,
-                                    int64_t count, float* products, int64_t* columns, ThreadPool& pool,
-                                    const std::function<void()>& poll = nullptr);
+                                    int64_t count, float* products, int64_t* columns, ThreadPool& pool);
 
 }  // namespace sparsexmc

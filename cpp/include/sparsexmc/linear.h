@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 
@@ -20,7 +19,6 @@ struct LinearOptions {
 };
 
 using InstanceSpan = std::span<const int64_t>;
-using Poll = std::function<void()>;  // called now and then; what it throws ends the work
 
 /// For every label the w that minimises |w|^2 / 2 + C sum_i max(0, 1 - y_i m_i)^2 with the margin m = w x - 1, x scaled
 /// to unit length (the L2-regularised squared hinge, as DiSMEC: Babbar and Schoelkopf, WSDM 2017), by dual coordinate
@@ -36,16 +34,16 @@ class SPARSEXMC_API LinearTraining {
   /// @param X [N, D], finite  @param Y N rows  @param held instances that take no part before `admit_held`
   /// @throws ArgumentError
   LinearTraining(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                 InstanceSpan held, ThreadPool& pool, const Poll& poll = nullptr);
+                 InstanceSpan held, ThreadPool& pool);
   ~LinearTraining();
   LinearTraining(const LinearTraining&) = delete;
   LinearTraining& operator=(const LinearTraining&) = delete;
 
   /// Gives every instance its hardest labels by the weights so far.
-  void search(const Poll& poll = nullptr);
+  void search();
 
   /// @param cost C > 0, of an instance's loss beside the regulariser  @throws ArgumentError
-  void solve(double cost, const Poll& poll = nullptr);
+  void solve(double cost);
 
   /// From now on all instances take part.
   void admit_held();
@@ -61,7 +59,6 @@ class SPARSEXMC_API LinearTraining {
 
 /// `rounds` >= 1 times search and solve. Throws ArgumentError.
 SPARSEXMC_API CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels,
-                                     const LinearOptions& options, double cost, int64_t rounds, ThreadPool& pool,
-                                     const Poll& poll = nullptr);
+                                     const LinearOptions& options, double cost, int64_t rounds, ThreadPool& pool);
 
 }  // namespace sparsexmc

@@ -12,6 +12,7 @@
 #include "checkpoint/tensors.h"
 #include "sparsexmc/classifier.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {
@@ -127,6 +128,7 @@ Classifier Classifier::restore(const OpenModel& opened, const std::string& devic
   const auto buffer = make_buffer(stored);
   try {
     for (const NamedTensor& tensor : stored) {
+      InterruptScope::check();
       const TensorPlace& place = index.at(tensor.name);
       place.reader->read(place.number, buffer.get());
       classifier.write(tensor.name, buffer.get(), tensor.dtype);

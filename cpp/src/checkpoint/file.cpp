@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc::checkpoint {
 namespace {
@@ -160,6 +161,7 @@ void OutputFile::write(const void* data, size_t bytes) {
 }
 
 void OutputFile::flush() {
+  InterruptScope::check();
   std::future<void> hashed;  // waited for wherever this ends
   if (filled_ == chunk)
     hashed = std::async(std::launch::async, [this] { hash_.update(buffer_.get(), chunk); });
@@ -219,6 +221,7 @@ PartRecord InputFile::record() const {
   const auto buffer = std::make_unique_for_overwrite<char[]>(chunk);
   Sha256 hash;
   for (uint64_t offset = 0; offset < size_;) {
+    InterruptScope::check();
     const size_t bytes = static_cast<size_t>(std::min<uint64_t>(chunk, size_ - offset));
     read(offset, buffer.get(), bytes);
     hash.update(buffer.get(), bytes);

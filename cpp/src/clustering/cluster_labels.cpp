@@ -51,7 +51,7 @@ std::vector<int64_t> cluster(const Features& X, const LabelsView& Y, int64_t num
   const auto first = order.begin() + clustering.dense_labels;
   const auto end = std::stable_partition(first, order.end(), [&](uint32_t label) { return !vectors.is_zero(label); });
   std::sort(first, end);  // so that vectors are read in the order in which they lie
-  bisect_labels(vectors, std::span(first, end), clustering.group_size, clustering.seed, pool, clustering.poll);
+  bisect_labels(vectors, std::span(first, end), clustering.group_size, clustering.seed, pool);
   for (auto group = first; group < end; group += std::min(clustering.group_size, end - group))
     std::sort(group, group + std::min(clustering.group_size, end - group), more_frequent);
   return {order.begin(), order.end()};

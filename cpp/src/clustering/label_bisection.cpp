@@ -6,6 +6,7 @@
 #include "integers.h"
 #include "layers/radix_sort.h"
 #include "rng.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {
@@ -93,6 +94,7 @@ class Bisection {
       const Cut cut = best_cut(sorted);
       if (!take_sides(sorted, cut.left) || round == most_rounds) return cut;
       point(node, cut.left);
+      InterruptScope::check();
     }
   }
 
@@ -185,7 +187,7 @@ class Bisection {
 
 template <class Vectors>
 void bisect_labels(const Vectors& vectors, std::span<uint32_t> labels, int64_t group_size, uint64_t seed,
-                   ThreadPool& pool, const std::function<void()>& poll) {
+                   ThreadPool& pool) {
   using Node = std::pair<int64_t, int64_t>;
   std::vector<Node> shared{{0, static_cast<int64_t>(labels.size())}}, of_one_thread;
   Bisection<Vectors> together(vectors, labels, group_size, seed, pool);
@@ -199,18 +201,14 @@ void bisect_labels(const Vectors& vectors, std::span<uint32_t> labels, int64_t g
     const int64_t middle = together.split(begin, end);
     shared.emplace_back(begin, middle);
     shared.emplace_back(middle, end);
-    if (poll) poll();
   }
-  parallel_for(pool, static_cast<int64_t>(of_one_thread.size()), [&](int64_t item, int worker) {
+  parallel_for(pool, static_cast<int64_t>(of_one_thread.size()), [&](int64_t item, int) {
     Bisection<Vectors>(vectors, labels, group_size, seed, pool)
         .split_to_groups(of_one_thread[item].first, of_one_thread[item].second);
-    if (worker == 0 && poll) poll();
   });
 }
 
-template void bisect_labels(const DenseLabelVectors&, std::span<uint32_t>, int64_t, uint64_t, ThreadPool&,
-                            const std::function<void()>&);
-template void bisect_labels(const SparseLabelVectors&, std::span<uint32_t>, int64_t, uint64_t, ThreadPool&,
-                            const std::function<void()>&);
+template void bisect_labels(const DenseLabelVectors&, std::span<uint32_t>, int64_t, uint64_t, ThreadPool&);
+template void bisect_labels(const SparseLabelVectors&, std::span<uint32_t>, int64_t, uint64_t, ThreadPool&);
 
 }  // namespace sparsexmc

@@ -1,7 +1,8 @@
 // Recursive 2-means over labels, cut between groups.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <span>
 
 #include "clustering/label_vectors.h"
 
@@ -10,9 +11,8 @@ namespace sparsexmc {
 /// Reorders `labels` so that groups of exactly `group_size` consecutive ones (the last may be shorter) are alike.
 /// Defined for both kinds of vectors. Needs 8 bytes per dimension for each thread, and 26 per label.
 /// @param labels fewer than 2^32; their order matters where vectors are equal
-/// @param poll called now and then by the calling thread; null: not at all
 template <class Vectors>
 void bisect_labels(const Vectors& vectors, std::span<uint32_t> labels, int64_t group_size, uint64_t seed,
-                   ThreadPool& pool, const std::function<void()>& poll);
+                   ThreadPool& pool);
 
 }  // namespace sparsexmc

@@ -4,16 +4,19 @@
 #include <utility>
 
 #include "integers.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {
 
 constexpr int64_t labels_per_item = 256;
+constexpr int64_t rows_between_checks = 4096;  // for interrupts
 
 /// body(block, first label, label after the last, worker)
 template <class Body>
 void for_label_blocks(ThreadPool& pool, int64_t num_labels, const Body& body) {
   parallel_for(pool, ceil_div(num_labels, labels_per_item), [&](int64_t block, int worker) {
+    InterruptScope::check();  // in the thread that called; others have no scope
     const int64_t first = block * labels_per_item;
     body(block, first, smaller(first + labels_per_item, num_labels), worker);
   });
@@ -26,9 +29,11 @@ LabelInstances::LabelInstances(const LabelsView& labels, int64_t num_labels)
   std::vector<int64_t> last(static_cast<size_t>(num_labels));
   const auto for_each = [&](const auto& visit) {
     std::fill(last.begin(), last.end(), -1);
-    for (int64_t row = 0; row < labels.rows; ++row)
+    for (int64_t row = 0; row < labels.rows; ++row) {
+      if (row % rows_between_checks == 0) InterruptScope::check();
       for (int64_t i = labels.indptr[row]; i < labels.indptr[row + 1]; ++i)
         if (const int64_t label = labels.indices[i]; std::exchange(last[label], row) != row) visit(label, row);
+    }
   };
   for_each([&](int64_t label, int64_t) { ++starts_[label + 1]; });
   for (int64_t label = 0; label < num_labels; ++label) starts_[label + 1] += starts_[label];

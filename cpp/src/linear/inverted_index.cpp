@@ -12,11 +12,12 @@
 #include "layers/positives.h"
 #include "layers/sparse_batch.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {
 
-constexpr int64_t queries_at_a_time = 64;  // between two polls, per thread
+constexpr int64_t queries_at_a_time = 64;  // between two checks for interrupts, per thread
 constexpr int64_t block = 32;              // products looked at together
 constexpr uint64_t most_columns = std::numeric_limits<uint32_t>::max();
 
@@ -138,7 +139,7 @@ void check_finite(const char* name, const CsrView& matrix) {
 }  // namespace
 
 void largest_products(const CsrView& postings, const CsrView& queries, const LabelsView* excluded, int64_t count,
-                      float* products, int64_t* columns, ThreadPool& pool, const std::function<void()>& poll) {
+                      float* products, int64_t* columns, ThreadPool& pool) {
   if (count < 1 || count > std::numeric_limits<int32_t>::max())
     throw ArgumentError("count is " + std::to_string(count) + "; give at least 1");
   if (postings.cols > static_cast<int64_t>(most_columns))
@@ -154,7 +155,7 @@ void largest_products(const CsrView& postings, const CsrView& queries, const Lab
   std::vector<Search> searches(static_cast<size_t>(pool.num_threads()));
   const int64_t stride = queries_at_a_time * pool.num_threads();
   for (int64_t first = 0; first < queries.rows; first += stride) {
-    if (poll) poll();
+    InterruptScope::check();
     parallel_for(pool, std::min(stride, queries.rows - first), [&](int64_t item, int worker) {
       const int64_t query = first + item;
       Search& search = searches[static_cast<size_t>(worker)];

@@ -15,12 +15,14 @@
 #include "layers/sparse_batch.h"
 #include "linear/linear_solver.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 #include "sparsexmc/inverted_index.h"
 
 namespace sparsexmc {
 namespace {
 
 constexpr int64_t labels_per_item = 64;
+constexpr int64_t rows_between_checks = 4096;   // for interrupts
 constexpr int64_t instances_at_a_time = 16384;  // whose hardest labels are searched for
 constexpr double mean_threshold = 0.05;         // of a mean vector of length 1, which only picks the first negatives
 constexpr int64_t most_rows = std::numeric_limits<uint32_t>::max();
@@ -58,6 +60,7 @@ CsrMatrix unit_rows(const CsrView& X) {
   unit.indices.reserve(static_cast<size_t>(entries));
   unit.values.reserve(static_cast<size_t>(entries));
   for (int64_t row = 0; row < X.rows; ++row) {
+    if (row % rows_between_checks == 0) InterruptScope::check();
     double squares = 0.0;
     for (int64_t j = X.indptr[row]; j < X.indptr[row + 1]; ++j)
       squares += static_cast<double>(X.values[j]) * static_cast<double>(X.values[j]);
@@ -78,6 +81,7 @@ CsrMatrix copy_of(const LabelsView& Y, int64_t num_labels) {
   copy.indptr.reserve(static_cast<size_t>(Y.rows) + 1);
   copy.indices.reserve(static_cast<size_t>(Y.indptr[Y.rows] - Y.indptr[0]));
   for (int64_t row = 0; row < Y.rows; ++row) {
+    if (row % rows_between_checks == 0) InterruptScope::check();
     for (int64_t j = Y.indptr[row]; j < Y.indptr[row + 1]; ++j)
       copy.indices.push_back(static_cast<int32_t>(Y.indices[j]));
     copy.indptr.push_back(static_cast<int64_t>(copy.indices.size()));
@@ -95,10 +99,10 @@ class LabelWeights {
 
   /// solve(label, worker) gives the weights of a label.
   template <class Solve>
-  void fill(ThreadPool& pool, const Poll& poll, const Solve& solve) {
-    const int64_t stride = 16 * int64_t{pool.num_threads()};  // blocks between two polls
+  void fill(ThreadPool& pool, const Solve& solve) {
+    const int64_t stride = 16 * int64_t{pool.num_threads()};  // blocks between two checks
     for (int64_t first = 0; first < blocks(); first += stride) {
-      if (poll) poll();
+      InterruptScope::check();
       parallel_for(pool, smaller(stride, blocks() - first), [&](int64_t item, int worker) {
         Block& block = blocks_[first + item];
         for (int64_t label = begin(first + item); label < begin(first + item + 1); ++label) {
@@ -121,6 +125,7 @@ class LabelWeights {
     index.values.resize(static_cast<size_t>(index.indptr.back()));
     std::vector<int64_t> next(index.indptr.begin(), index.indptr.end() - 1);
     for (int64_t b = 0; b < blocks(); ++b) {
+      InterruptScope::check();
       const Block block = std::exchange(blocks_[b], {});
       int64_t label = begin(b);
       size_t first = 0;
@@ -155,7 +160,7 @@ class HardNegatives {
  public:
   HardNegatives() = default;
   HardNegatives(const CsrMatrix& X, const CsrMatrix& index, const CsrMatrix& Y, const std::vector<bool>& absent,
-                int64_t count, ThreadPool& pool, const Poll& poll)
+                int64_t count, ThreadPool& pool)
       : starts_(static_cast<size_t>(index.cols) + 1) {
     std::vector<int32_t> hardest;
     std::vector<int64_t> ends;
@@ -166,7 +171,7 @@ class HardNegatives {
       const int64_t rows = smaller(instances_at_a_time, X.rows - first);
       const CsrView queries{rows, X.cols, {X.indptr.data() + first, true}, {X.indices.data(), false}, X.values.data()};
       const LabelsView positives{rows, {Y.indptr.data() + first, true}, {Y.indices.data(), false}};
-      largest_products(index.view(), queries, &positives, count, products.data(), labels.data(), pool, poll);
+      largest_products(index.view(), queries, &positives, count, products.data(), labels.data(), pool);
       for (int64_t row = 0; row < rows; ++row) {
         for (int64_t i = row * count; i < (row + 1) * count && labels[i] >= 0 && !absent[first + row]; ++i)
           hardest.push_back(static_cast<int32_t>(labels[i]));
@@ -219,10 +224,10 @@ struct LinearTraining::Impl {
 
   /// weights_of(solver, label, positives) of all labels that have any
   template <class WeightsOf>
-  CsrMatrix of_all_labels(const Poll& poll, const WeightsOf& weights_of) {
+  CsrMatrix of_all_labels(const WeightsOf& weights_of) {
     LabelWeights all(labels.cols, rows.cols);
     std::vector<std::vector<uint32_t>> kept(solvers.size());
-    all.fill(pool, poll, [&](int64_t label, int worker) {
+    all.fill(pool, [&](int64_t label, int worker) {
       const auto own = present(label, kept[worker]);
       return own.empty() ? std::span<const Weight>() : weights_of(solvers[worker], label, own);
     });
@@ -241,24 +246,24 @@ struct LinearTraining::Impl {
 };
 
 LinearTraining::LinearTraining(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                               InstanceSpan held, ThreadPool& pool, const Poll& poll) {
+                               InstanceSpan held, ThreadPool& pool) {
   check(X, Y, num_labels, options, held);
   impl_ = std::make_unique<Impl>(X, Y, num_labels, options, held, pool);
-  impl_->index = impl_->of_all_labels(poll, [](LinearSolver& solver, int64_t, std::span<const uint32_t> own) {
+  impl_->index = impl_->of_all_labels([](LinearSolver& solver, int64_t, std::span<const uint32_t> own) {
     return solver.mean(own, mean_threshold);
   });
 }
 
 LinearTraining::~LinearTraining() = default;
 
-void LinearTraining::search(const Poll& poll) {
+void LinearTraining::search() {
   impl_->negatives = HardNegatives(impl_->rows, impl_->index, impl_->labels, impl_->absent, impl_->options.negatives,
-                                   impl_->pool, poll);
+                                   impl_->pool);
 }
 
-void LinearTraining::solve(double cost, const Poll& poll) {
+void LinearTraining::solve(double cost) {
   if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
-  impl_->index = impl_->of_all_labels(poll, [&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
+  impl_->index = impl_->of_all_labels([&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
     return solver.solve(label, cost, own, impl_->negatives.of(label), impl_->duals[label], impl_->options.threshold);
   });
 }
@@ -274,12 +279,12 @@ CsrMatrix LinearTraining::take_weights() {
 }
 
 CsrMatrix train_linear(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                       double cost, int64_t rounds, ThreadPool& pool, const Poll& poll) {
+                       double cost, int64_t rounds, ThreadPool& pool) {
   if (rounds < 1) refuse("rounds", std::to_string(rounds), "give at least 1");
-  LinearTraining training(X, Y, num_labels, options, {}, pool, poll);
+  LinearTraining training(X, Y, num_labels, options, {}, pool);
   for (int64_t round = 0; round < rounds; ++round) {
-    training.search(poll);
-    training.solve(cost, poll);
+    training.search();
+    training.solve(cost);
   }
   return training.take_weights();
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "device/bfloat16.h"
 #include "device/dtypes.h"
@@ -9,9 +10,13 @@
 #include "model/arguments.h"
 #include "model/inventory.h"
 #include "model/label_data.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {
+
+constexpr double products_between_checks = 3e9;  // of a thread, a tenth of a second or a few of an old CPU
+constexpr int64_t fewest_rows = 64;              // fewer would not keep the vectors full
 
 /// The configuration of a model in a context of the caller: its threads are the context's.
 ClassifierConfig in_context(ClassifierConfig config, const Context* context) {
@@ -116,10 +121,24 @@ bool Model::forward_slice(const CsrView& rows, int64_t first, const BatchSizes& 
   return forward(stage(rows, first, sizes.batch, false), OnNonfinite::skip, sizes);
 }
 
+int64_t Model::rows_of_a_slice() const {
+  if (!on_cpu()) return config.batch_size;
+  const int64_t tail = config.fan_in ? config.num_labels - config.dense_labels : 0;
+  double products = static_cast<double>(config.num_labels - tail) * static_cast<double>(config.layer_features()) +
+                    static_cast<double>(tail) * static_cast<double>(config.fan_in.value_or(0));
+  if (config.hidden && !config.sparse_input)
+    products += static_cast<double>(config.in_features) * static_cast<double>(config.hidden->features);
+  const double rows = products_between_checks * context->threads().num_threads() / products;
+  if (rows >= static_cast<double>(config.batch_size)) return config.batch_size;
+  return std::min(config.batch_size, std::max<int64_t>(static_cast<int64_t>(rows) / fewest_rows, 1) * fewest_rows);
+}
+
 template <class Rows, class Use>
 void Model::by_slices(const Rows& rows, Use&& use) {
-  for (int64_t first = 0; first < rows.rows; first += config.batch_size) {
-    const BatchSizes sizes = sizes_of(std::min(config.batch_size, rows.rows - first));
+  const int64_t at_a_time = rows_of_a_slice();
+  for (int64_t first = 0; first < rows.rows; first += at_a_time) {
+    InterruptScope::check();
+    const BatchSizes sizes = sizes_of(std::min(at_a_time, rows.rows - first));
     clear_outcome();
     bool finite = forward_slice(rows, first, sizes);
     if (finite) {
@@ -132,8 +151,10 @@ void Model::by_slices(const Rows& rows, Use&& use) {
 
 template <class Rows>
 void Model::topk(const Rows& rows, int64_t k, float* scores, int64_t* ids, const float* label_weights) {
+  uint64_t weighed = 0;  // the call that made the biases of the labels
   by_slices(rows, [&](int64_t first, const BatchSizes& sizes) {
-    if (first == 0 && label_weights != nullptr) output->weigh_labels(label_weights);
+    // Once, and again after a call that came between two slices (see InterruptScope).
+    if (label_weights != nullptr && std::exchange(weighed, calls_) != calls_) output->weigh_labels(label_weights);
     rank(scores + first * k, ids + first * k, k, sizes, label_weights != nullptr);
   });
 }

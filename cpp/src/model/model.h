@@ -83,9 +83,13 @@ struct Model {
   void copy_activations(float* rows, const BatchSizes& sizes);
   bool forward_slice(const TensorView& embeddings, int64_t first, const BatchSizes& sizes);
   bool forward_slice(const CsrView& rows, int64_t first, const BatchSizes& sizes);
-  /// Prediction in slices of batch_size: forward, then use(first row of the slice, sizes).
+  /// Rows that take about a tenth of a second, batch_size at most.
+  int64_t rows_of_a_slice() const;
+  /// Prediction in slices: forward, then use(first row of the slice, sizes). Between two the call may be ended.
   template <class Rows, class Use>
   void by_slices(const Rows& rows, Use&& use);
+
+  uint64_t calls_ = 0;  // of run()
 };
 
 template <class Body>
@@ -93,6 +97,7 @@ auto Model::run(Body&& body) {
   if (!failure.empty())
     throw DeviceError("the model is lost since its device failed (" + failure +
                       "); load its last checkpoint, after a failed kernel in a new process");
+  ++calls_;
   try {
     const DeviceGuard guard(context->device());
     return body();

@@ -59,7 +59,7 @@ void Classifier::regroup(const int64_t* order) {
   impl_->run_settled([&] { impl_->model.output->regroup(order); });
 }
 
-std::vector<int64_t> Classifier::order_by_weights(uint64_t seed, const std::function<void()>& poll) const {
+std::vector<int64_t> Classifier::order_by_weights(uint64_t seed) const {
   Model& m = impl_->model;
   const RegroupableRows tail = impl_->run_settled([&] { return m.output->regroupable_rows(); });
   // A row is a label's weights, and its only instance.
@@ -68,7 +68,7 @@ std::vector<int64_t> Classifier::order_by_weights(uint64_t seed, const std::func
   std::iota(own.begin(), own.end(), int64_t{0});
   const LabelsView labels{rows, {own.data(), true}, {own.data(), true}};
   const std::vector<int64_t> clustered =
-      cluster_labels(tail.weights.view(), labels, rows, {tail.group_size, 0, seed, poll}, m.context->threads());
+      cluster_labels(tail.weights.view(), labels, rows, {tail.group_size, 0, seed}, m.context->threads());
   const uint32_t* ids = m.output->labels().ids();
   std::vector<int64_t> order(ids, ids + tail.first_row);
   for (const int64_t row : clustered) order.push_back(ids[tail.first_row + row]);

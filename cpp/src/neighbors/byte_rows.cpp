@@ -10,6 +10,7 @@
 
 #include "kernels.h"
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 #include "sparsexmc/memory_pool.h"
 
 namespace sparsexmc {
@@ -34,7 +35,7 @@ void check(const ByteRows& rows, const TensorView& queries, int64_t k) {
 }  // namespace
 
 void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k, float* products, int64_t* numbers,
-                      Context& context, const std::function<void()>& poll) {
+                      Context& context) {
   using kernels::Cpu;
   check(rows, queries, k);
   const int64_t most = std::min(queries.rows, queries_at_a_time), workers = context.threads().num_threads();
@@ -47,7 +48,7 @@ void largest_products(const ByteRows& rows, const TensorView& queries, int64_t k
   std::align(MemoryPool::granularity, room, scratch, space);  // matrix units want whole cache lines
   std::vector<kernels::Candidate> lists(static_cast<size_t>(workers * most * k));
   for (int64_t first = 0; first < queries.rows; first += queries_at_a_time) {
-    if (poll) poll();
+    InterruptScope::check();
     const int64_t batch = std::min(queries_at_a_time, queries.rows - first);
     const int64_t ldx = kernels::leading_dimension(Cpu{}, batch);
     uint32_t nonfinite = 0;

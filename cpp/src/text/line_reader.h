@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 
@@ -68,6 +69,7 @@ class LineReader {
   }
 
   void refill() {
+    InterruptScope::check();
     std::memmove(block_.data(), block_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;

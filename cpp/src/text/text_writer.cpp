@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 #include "sparsexmc/text_format.h"
 
 namespace sparsexmc {
@@ -26,6 +27,11 @@ class Writer {
   Writer& operator=(const Writer&) = delete;
 
   void put(char c) { std::fputc(c, file_); }
+
+  void end_row() {
+    put('\n');
+    InterruptScope::check();
+  }
 
   template <class Number>
   void number(Number value) {
@@ -111,7 +117,7 @@ void write_repository(const std::string& path, const CsrView& features, const La
     }
     out.put(' ');
     write_entries(out, features, row);
-    out.put('\n');
+    out.end_row();
   }
   out.close();
 }
@@ -122,7 +128,7 @@ void write_features(const std::string& path, const CsrView& features) {
   write_header(out, {features.rows, features.cols});
   for (int64_t row = 0; row < features.rows; ++row) {
     write_entries(out, features, row);
-    out.put('\n');
+    out.end_row();
   }
   out.close();
 }
@@ -137,7 +143,7 @@ void write_labels(const std::string& path, const LabelsView& labels, int64_t num
       if (i != begin) out.put(' ');
       out.entry(labels.indices[i], 1.0f);
     }
-    out.put('\n');
+    out.end_row();
   }
   out.close();
 }

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .. import _core
+from .._command import INTERRUPTED, Interrupts
 from ..errors import Error
 from . import convert, doctor, evaluate, info, plan, predict, train
 from .errors import UsageError
@@ -30,7 +31,7 @@ COMMANDS = (
     ("doctor", doctor, "report versions and hardware, and test the engine"),
 )
 EXIT_ERROR = 2
-EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + the number of the signal, as shells report it
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,10 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: the command's answer is "no" (doctor); 2: an error, explained on stderr; 130: Ctrl-C; 129 and 143:
     SIGHUP and SIGTERM, which end a command as Ctrl-C does; 141: the reader of the output has left.
     """
-    args = build_parser().parse_args(argv)
+    debug = False
     try:
-        with _signals_as_interrupts():
-            code = args.run(args)
+        with Interrupts():
+            args = build_parser().parse_args(argv)
+            debug = args.debug
+            with _signals_as_interrupts():
+                code: int = args.run(args)
             sys.stdout.flush()
             return code
     except _Signal as interrupt:
@@ -72,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         print(f"sparsexmc: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except Exception as error:
-        if args.debug or not _is_expected(error):
+        if debug or not _is_expected(error):
             traceback.print_exc()
         print(f"sparsexmc: error: {_message(error)}", file=sys.stderr)
         return EXIT_ERROR

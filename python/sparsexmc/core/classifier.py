@@ -30,6 +30,7 @@ from ..interop.inputs import (
 )
 from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
+from . import forking
 from .directory import ModelReader
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
 from .packing import from_bytes, to_bytes
@@ -44,6 +45,7 @@ class CoreClassifier:
 
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
         self.engine = engine
+        forking.register(engine)
         self._config: dict[str, Any] = json.loads(engine.config_json())
         self._label_names: list[str] | None = None
         self._stream: Any = None
