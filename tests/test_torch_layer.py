@@ -285,5 +285,5 @@ def test_missing_torch_names_the_remedy() -> None:
 def test_num_labels_and_width() -> None:
     layer = output_layer()
     assert (layer.classifier.in_features, layer.classifier.num_labels) == (FEATURES, LABELS)
-    assert list(layer.parameters()) == [] and list(layer.buffers()) == []
+    assert [name for name, _ in layer.named_parameters()] == ["anchor"] and list(layer.buffers()) == []
     assert np.isclose(layer.fused_optimizer.lr, 0.01)

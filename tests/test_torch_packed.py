@@ -32,7 +32,7 @@ def train(layer: torch.nn.Module) -> float:
 def test_training_goes_on_to_the_bit(tmp_path: Path) -> None:
     layer, other = packed_layer(), packed_layer(seed=9)
     train(layer)
-    assert list(layer.state_dict()) == ["_extra_state"]
+    assert list(layer.state_dict()) == ["anchor", "_extra_state"]
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "layer.safetensors"))
     assert state(other) == state(layer) and other.classifier.step == 3

@@ -290,6 +290,14 @@ def _rank(rank: int, folder: str) -> None:
         model.layer.load_state_dict(output_layer().state_dict())
     with pytest.raises(sx.ArgumentError, match=r"at steps \[0, 4\]"):
         wrapped(X[PARTS[rank]], Y[PARTS[rank]])
+    for options, different in (
+        ({"seed": rank}, "the seed and the weights"),
+        ({"rewiring": None if rank else sx.Rewiring(interval=5)}, "the configuration"),
+        ({"optimizer": sx.Adam(lr=0.01 + rank)}, "learning rates"),
+    ):
+        other = Model(output_layer(ranks="gather", **options)).layer
+        with pytest.raises(sx.ArgumentError, match=different):
+            other(X[PARTS[rank]], Y[PARTS[rank]])
     # The group joins its threads once nobody holds it. One that still lets go of a tensor while Python ends aborts.
     del wrapped, model, refusing
     gc.collect()

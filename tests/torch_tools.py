@@ -28,7 +28,8 @@ def encoder() -> torch.nn.Module:
 
 
 def state(layer: OutputLayer) -> dict[str, bytes]:
-    return {name: tensor.numpy().tobytes() for name, tensor in layer.state_dict().items()}
+    """Everything but `anchor`, which shows the step in the type of number that the module has."""
+    return {name: tensor.numpy().tobytes() for name, tensor in layer.state_dict().items() if name != "anchor"}
 
 
 class Dense(torch.nn.Module):

@@ -162,6 +162,11 @@ class Classifier:
     def __init__(self, config: str, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, label_counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, initial_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, positive_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, clusters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None:
         """Arrays hold one number per label."""
 
+    def begin_fork(self, seconds: float) -> bool:
+        """Whether no call of another thread runs until end_fork()."""
+
+    def end_fork(self) -> None: ...
+
     def save(self, path: str, label_names: Sequence[str], card: str) -> None: ...
 
     def start_step(self, embeddings: Tensor, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, gradient: Tensor | None, skip_nonfinite: bool, stream: int, caller_stream: int | None) -> Step:
@@ -194,6 +199,12 @@ class Classifier:
 
     @lr.setter
     def lr(self, arg: float, /) -> None: ...
+
+    @property
+    def momentum(self) -> float: ...
+
+    @momentum.setter
+    def momentum(self, arg: float, /) -> None: ...
 
     @property
     def total_steps(self) -> int: ...

@@ -30,7 +30,7 @@ class CallLock {
 
     const int process;
     std::timed_mutex mutex;
-    std::atomic<int> hurried{0};  // threads in try_lock_for
+    std::atomic<int> hurried{0};      // threads in try_lock_for
     std::atomic<uint64_t> holder{0};  // 0: nobody
     int depth = 0;                    // belongs to the holder
   };

@@ -191,7 +191,8 @@ void bind_classifier(nb::module_& m) {
       .def("result", &Step::result, "Waits for the step. NaN or Inf in the batch raises here.");
 
   nb::class_<Engine>(m, "Classifier", nb::is_weak_referenceable(), "The C++ classifier; see sparsexmc.Classifier.")
-      .def("begin_fork", &Engine::begin_fork, nb::arg("seconds"), "Whether no call of another thread runs until end_fork().")
+      .def("begin_fork", &Engine::begin_fork, nb::arg("seconds"),
+           "Whether no call of another thread runs until end_fork().")
       .def("end_fork", &Engine::end_fork)
       .def(
           "__init__",
@@ -250,6 +251,9 @@ void bind_classifier(nb::module_& m) {
       .def_prop_rw(
           "lr", [](Engine& engine) { return engine.call([](Classifier& c) { return c.lr(); }); },
           [](Engine& engine, double lr) { engine.call([=](Classifier& c) { c.set_lr(lr); }); })
+      .def_prop_rw(
+          "momentum", [](Engine& engine) { return engine.call([](Classifier& c) { return c.momentum(); }); },
+          [](Engine& engine, double momentum) { engine.call([=](Classifier& c) { c.set_momentum(momentum); }); })
       .def_prop_rw(
           "total_steps",
           [](Engine& engine) { return engine.call([](Classifier& c) { return c.progress().total_steps; }); },

@@ -11,8 +11,8 @@
 namespace sparsexmc::python {
 
 /// Takes the GIL by `take`, or sleeps for ever. Before version 3.14 Python ends a thread that wants the GIL when the
-/// interpreter is on its way out, by unwinding its stack: through C++ frames that let nothing through, which would abort
-/// the process and its exit code with it. Here the unwinding ends, and the thread with the process.
+/// interpreter is on its way out, by unwinding its stack: through C++ frames that let nothing through, which would
+/// abort the process and its exit code with it. Here the unwinding ends, and the thread with the process.
 template <class Take>
 auto take_gil(const Take& take) noexcept {
   try {

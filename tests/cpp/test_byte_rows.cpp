@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 
 namespace sparsexmc {
 namespace {

@@ -1,5 +1,4 @@
 // One-versus-rest linear classifiers: the objective's minimum, the same weights on any number of threads, polling.
-#include "sparsexmc/interrupt.h"
 #include "sparsexmc/linear.h"
 
 #include <doctest/doctest.h>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "sparsexmc/error.h"
+#include "sparsexmc/interrupt.h"
 #include "sparsexmc/inverted_index.h"
 
 namespace sparsexmc {

@@ -157,6 +157,10 @@ class SPARSEXMC_API Classifier {
   /// Base learning rate (before the schedule's factor); settable between steps.
   double lr() const;
   void set_lr(double lr);
+  /// Momentum of SGD, or beta1 of Adam; settable between steps. Checkpoints keep what the configuration says.
+  double momentum() const;
+  /// @throws ArgumentError outside of [0, 1), and where SGD was configured without momentum and so without its state
+  void set_momentum(double momentum);
   /// Length of the training, from its first step on; 0, as at the start: not known. What the schedule and the rewiring
   /// of the configuration leave open follows from it. Settable between steps; checkpoints keep it.
   /// @throws ArgumentError if it is negative

@@ -47,6 +47,8 @@ struct OptimizerConfig {
   Adam adam;
 
   double lr() const { return kind == OptimizerKind::sgd ? sgd.lr : adam.lr; }
+  /// Of SGD, or beta1 of Adam.
+  double momentum() const { return kind == OptimizerKind::sgd ? sgd.momentum : adam.beta1; }
   /// fp32 numbers of state per weight: 0 (SGD), 1 (SGD with momentum) or 2 (Adam).
   int state_slots() const { return kind == OptimizerKind::adam ? 2 : sgd.momentum != 0.0 ? 1 : 0; }
 };

@@ -249,16 +249,15 @@ LinearTraining::LinearTraining(const CsrView& X, const LabelsView& Y, int64_t nu
                                InstanceSpan held, ThreadPool& pool) {
   check(X, Y, num_labels, options, held);
   impl_ = std::make_unique<Impl>(X, Y, num_labels, options, held, pool);
-  impl_->index = impl_->of_all_labels([](LinearSolver& solver, int64_t, std::span<const uint32_t> own) {
-    return solver.mean(own, mean_threshold);
-  });
+  impl_->index = impl_->of_all_labels(
+      [](LinearSolver& solver, int64_t, std::span<const uint32_t> own) { return solver.mean(own, mean_threshold); });
 }
 
 LinearTraining::~LinearTraining() = default;
 
 void LinearTraining::search() {
-  impl_->negatives = HardNegatives(impl_->rows, impl_->index, impl_->labels, impl_->absent, impl_->options.negatives,
-                                   impl_->pool);
+  impl_->negatives =
+      HardNegatives(impl_->rows, impl_->index, impl_->labels, impl_->absent, impl_->options.negatives, impl_->pool);
 }
 
 void LinearTraining::solve(double cost) {

@@ -43,6 +43,20 @@ void Classifier::set_lr(double lr) {
   impl_->model.progress.lr = lr;
 }
 
+double Classifier::momentum() const { return impl_->model.momentum; }
+
+void Classifier::set_momentum(double momentum) {
+  impl_->training("setting momentum");
+  if (!(momentum >= 0.0 && momentum < 1.0))
+    throw ArgumentError("momentum is " + std::to_string(momentum) + "; it must lie in [0, 1)");
+  const OptimizerConfig& optimizer = config().optimizer;
+  if (optimizer.kind == OptimizerKind::sgd && optimizer.sgd.momentum == 0.0 && momentum != 0.0)
+    throw ArgumentError("momentum is " + std::to_string(momentum) +
+                        ", but the classifier was made with SGD without momentum, which keeps no state for it; make it "
+                        "with the momentum");
+  impl_->model.momentum = momentum;
+}
+
 void Classifier::set_total_steps(int64_t steps) {
   impl_->training("setting total_steps");
   check_total_steps(steps);

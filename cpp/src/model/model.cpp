@@ -71,6 +71,7 @@ Model::Model(const ClassifierConfig& wanted, const Origin& origin)
     hidden->initialise(*context);
   }
   progress.lr = config.optimizer.lr();
+  momentum = config.optimizer.momentum();
 }
 
 StepOutcome Model::read_outcome() {

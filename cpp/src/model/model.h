@@ -70,6 +70,7 @@ struct Model {
   Buffers buffers;
   std::unique_ptr<OutputLayer> output;
   std::optional<HiddenLayer> hidden;
+  double momentum;      // of the next step; beta1 of Adam
   Progress progress;    // of its training; pending steps count
   std::string failure;  // of the device; then nothing works any more
 

@@ -33,14 +33,14 @@ kernels::OptimizerStep Trainer::optimizer_step() const {
     const Adam& adam = m_.config.optimizer.adam;
     const double t = static_cast<double>(m_.progress.step + 1);
     o.weight_decay = static_cast<float>(adam.weight_decay);
-    o.beta1 = static_cast<float>(adam.beta1);
+    o.beta1 = static_cast<float>(m_.momentum);
     o.beta2 = static_cast<float>(adam.beta2);
     o.eps = static_cast<float>(adam.eps);
-    o.correction1 = static_cast<float>(1.0 / (1.0 - std::pow(adam.beta1, t)));
+    o.correction1 = static_cast<float>(1.0 / (1.0 - std::pow(m_.momentum, t)));
     o.correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(adam.beta2, t)));
   } else {
     o.weight_decay = static_cast<float>(m_.config.optimizer.sgd.weight_decay);
-    o.momentum = static_cast<float>(m_.config.optimizer.sgd.momentum);
+    o.momentum = static_cast<float>(m_.momentum);
   }
   return o;
 }

@@ -296,6 +296,18 @@ class CoreClassifier:
         self.engine.lr = float(value)
 
     @property
+    def momentum(self) -> float:
+        """Momentum of `SGD`, beta1 of `Adam`; settable between steps. Checkpoints keep the one of the configuration.
+
+        `SGD` without momentum keeps no state for it and cannot be given one.
+        """
+        return self.engine.momentum
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self.engine.momentum = float(value)
+
+    @property
     def total_steps(self) -> int | None:
         """Length of the training in steps, from its first on; None: not known.
 

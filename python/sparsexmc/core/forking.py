@@ -1,7 +1,7 @@
 """Forks of a process whose other threads use classifiers, as data loaders make them.
 
-A fork waits for the calls that run, so that the child has whole models, which nobody has locked. A call that goes on for
-longer is left behind in the middle: in the child its classifier raises `Error`.
+A fork waits for the calls that run, so that the child has whole models, which nobody has locked. A call that goes on
+for longer is left behind in the middle: in the child its classifier raises `Error`.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ class Loss(torch.autograd.Function):
     def forward(
         ctx: Any,
         embeddings: torch.Tensor,
-        anchor: torch.Tensor | None,
+        anchor: torch.Tensor,
         run: Run,
         run_in_backward: Run | None,
         opened: Any,
     ) -> torch.Tensor:
-        """`anchor` requires grad, so that the loss does even if the embeddings do not; None if they do.
+        """`anchor` requires grad where the layer trains, so that the loss does even if the embeddings do not.
 
         `run_in_backward` takes the step, if the forward does not; `opened` is told of the backward.
         """
@@ -42,7 +42,7 @@ class Loss(torch.autograd.Function):
         return torch.scalar_tensor(outcome.loss, dtype=torch.float32, device=embeddings.device)
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
         if ctx.run_in_backward is not None:
             if ctx.embeddings._version != ctx.version:
                 raise ArgumentError(
@@ -53,8 +53,10 @@ class Loss(torch.autograd.Function):
             ctx.run_in_backward = None  # a second backward of the graph takes no second step
         if ctx.opened is not None:
             ctx.opened.close()
+        # Zero, as optimizers and DistributedDataParallel expect one from every parameter that takes part.
+        of_anchor = torch.zeros_like(upstream) if ctx.needs_input_grad[1] else None
         if ctx.gradient is None:
-            return None, None, None, None, None
+            return None, of_anchor, None, None, None
         gradient = ctx.gradient
         if not upstream.is_cpu or upstream.item() != 1.0:
             gradient = gradient * upstream
@@ -62,7 +64,7 @@ class Loss(torch.autograd.Function):
             gradient = gradient.to(ctx.embeddings.dtype)
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _FirstOrder.apply(gradient, ctx.embeddings, upstream)
-        return gradient, None, None, None, None
+        return gradient, of_anchor, None, None, None
 
 
 class _FirstOrder(torch.autograd.Function):

@@ -18,7 +18,8 @@ from ._checkpointing import OpenStep, Steps
 from ._function import Loss
 from ._labels import Targets, targets
 from ._module import ClassifierModule
-from ._ranks import gather, world_size
+from ._ranks import fingerprint, gather, ranked_numbers, world_size
+from ._recording import UNCOMPILED, refuse_recording
 from ._step import Outcome, run
 from .optimizer import FusedOptimizer
 
@@ -30,8 +31,12 @@ class OutputLayer(ClassifierModule):
 
     In training the fused step runs once a batch: loss, gradients and the update of the layer's weights. The backward
     multiplies the gradient of the embeddings by what comes from above and sends it on. In `eval()` or under `no_grad()`
-    nothing is updated, and `topk` predicts. The layer has no parameters and no buffers: optimizers, `half()`, gradient
-    clipping and DistributedDataParallel pass it by, while `state_dict()` carries all of it.
+    nothing is updated, and `topk` predicts. The weights are no parameters and no buffers: optimizers, `half()`,
+    gradient clipping and DistributedDataParallel pass them by, while `state_dict()` carries all of it.
+
+    The only parameter is the number `anchor`. `requires_grad_(False)` on it, the layer or the whole model freezes the
+    layer: it goes on to give losses and gradients of the embeddings, and takes no step. Averages of the whole model
+    (EMA, SWA) change `anchor` and cannot reach the weights: such a copy raises ArgumentError when it is used.
 
     The update does not know what the loss is multiplied by later: weights, `GradScaler` and divisions by the number of
     micro-batches scale the gradient of the embeddings alone. The learning rate of the layer is its own; see
@@ -103,18 +108,20 @@ class OutputLayer(ClassifierModule):
         if total_steps is None and rewiring is not None and not rewiring["interval"]:
             _log.info("no connection is rewired before total_steps, the length of the training, is known")
         self.update, self.accumulate, self.on_nonfinite, self.ranks = update, accumulate, on_nonfinite, ranks
-        self.fused_optimizer = FusedOptimizer(self, self.classifier.lr)
-        self._anchor = torch.zeros((), requires_grad=True)  # so that every loss of a step has a backward
+        self.fused_optimizer = FusedOptimizer(self, self.classifier)
         self._skipped = 0  # batches that no step has seen
         self._told = False
 
     def _restart(self) -> None:
+        super()._restart()
+        self._compared = False
         self._buffer = Buffer(self.classifier.batch_size)
         self._steps = Steps()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OutputLayer:
         new = super().__deepcopy__(memo)
-        new.fused_optimizer = FusedOptimizer(new, self.fused_optimizer.lr)
+        new.fused_optimizer = FusedOptimizer(new, new.classifier)
+        new.fused_optimizer.param_groups[0].update(self.fused_optimizer.param_groups[0], params=[])
         return new
 
     # ---- training ----
@@ -132,7 +139,9 @@ class OutputLayer(ClassifierModule):
         Raises:
             ArgumentError, DTypeError: naming the argument and the remedy; the layer is as before.
         """
+        refuse_recording(embeddings)
         if torch.compiler.is_compiling():  # a decorator would import the compiler, which takes seconds
+            torch._dynamo.graph_break(msg=UNCOMPILED)
             return torch.compiler.disable(self._forward)(embeddings, labels, instance_weights)
         return self._forward(embeddings, labels, instance_weights)
 
@@ -140,17 +149,17 @@ class OutputLayer(ClassifierModule):
         _require_tensor(embeddings)
         found = targets(labels, instance_weights, embeddings, self.classifier.num_labels)
         grad_mode = torch.is_grad_enabled()
-        if not (self.training and grad_mode):
+        if not (self.training and grad_mode) or self._anchor.frozen:
             return self._evaluate(embeddings, found, with_gradient=grad_mode and embeddings.requires_grad)
         self._check_may_train()
+        self._anchor.train()
         step = self._runner(found, self._step)
-        anchor = None if embeddings.requires_grad else self._anchor
         if self.update == "backward":
-            return Loss.apply(embeddings, anchor, self._runner(found, self._look), step, None)
+            return Loss.apply(embeddings, self.anchor, self._runner(found, self._look), step, None)
         if self.accumulate == "buffer":
             self._buffer.check_room(len(embeddings))
             step = self._runner(found, self._keep)
-        return Loss.apply(embeddings, anchor, step, None, OpenStep(self._steps))
+        return Loss.apply(embeddings, self.anchor, step, None, OpenStep(self._steps))
 
     def _runner(self, found: Targets, method: Callable[..., Outcome]) -> Callable[[torch.Tensor, bool], Outcome]:
         return lambda embeddings, gradient: method(embeddings, found, gradient)
@@ -159,17 +168,24 @@ class OutputLayer(ClassifierModule):
         return run(self.classifier, embeddings, found, gradient=gradient, skip=self.on_nonfinite == "skip", **options)
 
     def _step(self, embeddings: torch.Tensor, found: Targets, gradient: bool) -> Outcome:
-        lr = self.fused_optimizer.lr
-        if lr != self.classifier.lr:
-            self.classifier.lr = lr
+        self.fused_optimizer.apply_to(self.classifier)
         ranks = world_size()
         if ranks == 1:
-            return self._run(embeddings, found, gradient, update=True)
-        everyone, found, own = gather(embeddings, found, self.classifier.step)
+            outcome = self._run(embeddings, found, gradient, update=True)
+            self._anchor.stepped()
+            return outcome
+        everyone, found, own = self._gather(embeddings, found)
         outcome = self._run(everyone, found, gradient, update=True)
+        self._anchor.stepped()
         if outcome.gradient is None:
             return outcome
         return outcome._replace(gradient=outcome.gradient[own] * ranks)  # DDP will take the mean over the ranks
+
+    def _gather(self, embeddings: torch.Tensor, found: Targets) -> tuple[torch.Tensor, Targets, slice]:
+        numbers = ranked_numbers(self.classifier, compared=self._compared)
+        everyone = gather(embeddings, found, numbers, lambda: fingerprint(self.classifier, self.on_nonfinite))
+        self._compared = True
+        return everyone
 
     def _look(self, embeddings: torch.Tensor, found: Targets, gradient: bool) -> Outcome:
         return self._run(embeddings, found, gradient, update=False, dropout=self.training)
@@ -183,8 +199,9 @@ class OutputLayer(ClassifierModule):
         return outcome
 
     def _evaluate(self, embeddings: torch.Tensor, found: Targets, *, with_gradient: bool) -> torch.Tensor:
+        self._anchor.check()
         if with_gradient:
-            return Loss.apply(embeddings, None, self._runner(found, self._look), None, None)
+            return Loss.apply(embeddings, self.anchor.detach(), self._runner(found, self._look), None, None)
         loss = self._look(embeddings, found, False).loss
         return torch.scalar_tensor(loss, dtype=torch.float32, device=embeddings.device)
 
@@ -224,7 +241,9 @@ class OutputLayer(ClassifierModule):
         Raises:
             ArgumentError: in training mode with gradients enabled, or as `Classifier.topk`.
         """
+        refuse_recording(embeddings)
         if torch.compiler.is_compiling():
+            torch._dynamo.graph_break(msg=UNCOMPILED)
             return torch.compiler.disable(self.topk)(embeddings, k, filter=filter, label_weights=label_weights)
         if self.training and torch.is_grad_enabled():
             raise ArgumentError(
@@ -232,6 +251,7 @@ class OutputLayer(ClassifierModule):
                 "torch.no_grad()"
             )
         _require_tensor(embeddings)
+        self._anchor.check()
         source = embeddings.detach().contiguous()
         scores, ids = self.classifier.topk(source, k, filter=filter, label_weights=label_weights)
         return torch.from_numpy(scores).to(embeddings.device), torch.from_numpy(ids).to(embeddings.device)

@@ -33,7 +33,10 @@ class PackedOutputLayer(OutputLayer):
         with torch.device("cpu"):  # what else is made must not be on the meta device either
             super().__init__(in_features, num_labels, device=device, **options)
 
-    _save_to_state_dict = torch.nn.Module._save_to_state_dict  # which asks for the extra state
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        self._anchor.settle(self.classifier.step)
+        torch.nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # asks for the extra state
+
     _reported = "_extra_state"
 
     def get_extra_state(self) -> torch.Tensor:
@@ -50,6 +53,7 @@ class PackedOutputLayer(OutputLayer):
         self._restart()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # from_pretrained puts an uninitialised tensor here when a checkpoint has none.
-        if name != "_extra_state":
-            super().__setattr__(name, value)
+        # from_pretrained puts uninitialised tensors here when a checkpoint has none; the anchor follows from the state.
+        if name == "_extra_state" or (name == "anchor" and name in self.__dict__.get("_parameters", {})):
+            return
+        super().__setattr__(name, value)
