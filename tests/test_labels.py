@@ -27,8 +27,12 @@ WRONG_LABELS: dict[str, tuple[Any, type[Exception], str]] = {
     "indptr short": ((np.array([0, 1]), np.array([1])), sx.ArgumentError, "labels has 1 rows"),
     "indptr empty": ((np.array([], int), np.array([1])), sx.ArgumentError, "labels has 0 rows"),
     "indptr down": ((np.array([0, 2, 1, 2, 2, 2]), np.array([1, 2])), sx.ArgumentError, "indptr decreases at row 1"),
-    "indptr beyond": ((np.array([0, 1, 2, 3, 4, 5]), np.array([1, 2])), sx.ArgumentError, "only 2 indices"),
-    "indptr negative": ((np.array([-1, 0, 0, 0, 0, 0]), np.array([1])), sx.ArgumentError, "below 0"),
+    "indptr beyond": (
+        (np.array([0, 1, 2, 3, 4, 5]), np.array([1, 2])),
+        sx.ArgumentError,
+        "ends at 5, but there are 2 indices",
+    ),
+    "indptr negative": ((np.array([-1, 0, 0, 0, 0, 0]), np.array([1])), sx.ArgumentError, r"indptr\[0\] is -1"),
     "lists in tuple": (([0, 1, 1, 1, 1, 1], [1]), sx.DTypeError, r"labels\[0\] is a list"),
 }
 

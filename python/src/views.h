@@ -1,4 +1,5 @@
-// Views of NumPy arrays in CSR form, checked so far that no offset leads out of its array.
+// Views of NumPy arrays in CSR form. Here, and nowhere else, CSR arrays come from Python into C++: every offset leads
+// into its array. That columns are in range is checked by whoever knows how many there are, see csr/check_csr.h.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -22,18 +23,18 @@ inline IndexView index_view(const char* name, const Indices& array) {
   throw TypeError(std::string(name) + " must be int32 or int64");
 }
 
-/// Rows of a CSR structure whose every offset lies within `indices`.
+/// Number of rows of a CSR structure: offsets begin with 0, never fall, and end with the number of indices.
 /// @param what for messages, e.g. "labels"
 inline int64_t checked_rows(const std::string& what, const Indices& indptr, IndexView offsets, const Indices& indices) {
   const auto rows = static_cast<int64_t>(indptr.size()) - 1;
   if (rows < 0) throw ArgumentError(what + ": indptr is empty; it needs one entry more than there are rows");
-  if (offsets[0] < 0) throw ArgumentError(what + ": indptr[0] is " + std::to_string(offsets[0]) + ", below 0");
+  if (offsets[0] != 0) throw ArgumentError(what + ": indptr[0] is " + std::to_string(offsets[0]) + "; it must be 0");
   for (int64_t row = 0; row < rows; ++row)
     if (offsets[row + 1] < offsets[row])
       throw ArgumentError(what + ": indptr decreases at row " + std::to_string(row) + "; offsets must not decrease");
-  if (offsets[rows] > static_cast<int64_t>(indices.size()))
-    throw ArgumentError(what + ": indptr ends at " + std::to_string(offsets[rows]) + ", but there are only " +
-                        std::to_string(indices.size()) + " indices");
+  if (offsets[rows] != static_cast<int64_t>(indices.size()))
+    throw ArgumentError(what + ": indptr ends at " + std::to_string(offsets[rows]) + ", but there are " +
+                        std::to_string(indices.size()) + " indices; they must agree");
   return rows;
 }
 
@@ -44,6 +45,7 @@ inline LabelsView labels_view(const Indices& indptr, const Indices& indices) {
 
 inline CsrView features_view(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols) {
   const IndexView offsets = index_view("features: indptr", indptr);
+  if (cols < 0) throw ArgumentError("features: " + std::to_string(cols) + " columns; there must be at least 0");
   if (values.size() != indices.size()) throw ArgumentError("features: indices and values differ in length");
   return {checked_rows("features", indptr, offsets, indices), cols, offsets, index_view("features: indices", indices),
           values.data()};

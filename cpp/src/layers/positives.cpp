@@ -5,30 +5,15 @@
 #include <string>
 #include <utility>
 
+#include "csr/check_csr.h"
 #include "layers/radix_sort.h"
-#include "sparsexmc/error.h"
 
 namespace sparsexmc {
 
 using kernels::Positive;
 
 void check_labels(const LabelsView& labels, int64_t num_labels) {
-  int64_t previous = labels.indptr[0];
-  if (previous < 0) throw ArgumentError("labels: indptr begins with " + std::to_string(previous) + "; it must be >= 0");
-  for (int64_t b = 0; b < labels.rows; ++b) {
-    const int64_t end = labels.indptr[b + 1];
-    if (end < previous)
-      throw ArgumentError("labels: indptr decreases from " + std::to_string(previous) + " to " + std::to_string(end) +
-                          " at row " + std::to_string(b) + "; it must never fall");
-    for (int64_t i = previous; i < end; ++i) {
-      const int64_t id = labels.indices[i];
-      if (id < 0 || id >= num_labels)
-        throw ArgumentError("labels: row " + std::to_string(b) + " holds label id " + std::to_string(id) +
-                            "; ids must lie in 0.." + std::to_string(num_labels - 1) + " (num_labels is " +
-                            std::to_string(num_labels) + ")");
-    }
-    previous = end;
-  }
+  check_csr("labels", labels.rows, labels.indptr, labels.indices, num_labels, "label id");
 }
 
 std::vector<SegmentPositives> sort_positives(Buffers& buffers, const std::string& buffer, const LabelsView& labels,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "csr/check_csr.h"
 #include "layers/radix_sort.h"
 #include "sparsexmc/error.h"
 
@@ -15,22 +16,7 @@ void check_features(const CsrView& features, int64_t in_features) {
   if (features.cols != in_features)
     throw ArgumentError("features: " + std::to_string(features.cols) + " columns, but in_features is " +
                         std::to_string(in_features) + "; pass the columns that the model was made for");
-  int64_t previous = features.indptr[0];
-  if (previous < 0)
-    throw ArgumentError("features: indptr begins with " + std::to_string(previous) + "; it must be >= 0");
-  for (int64_t b = 0; b < features.rows; ++b) {
-    const int64_t end = features.indptr[b + 1];
-    if (end < previous)
-      throw ArgumentError("features: indptr decreases from " + std::to_string(previous) + " to " + std::to_string(end) +
-                          " at row " + std::to_string(b) + "; it must never fall");
-    for (int64_t i = previous; i < end; ++i) {
-      const int64_t column = features.indices[i];
-      if (column < 0 || column >= in_features)
-        throw ArgumentError("features: row " + std::to_string(b) + " holds column " + std::to_string(column) +
-                            "; columns must lie in 0.." + std::to_string(in_features - 1));
-    }
-    previous = end;
-  }
+  check_csr("features", features.rows, features.indptr, features.indices, in_features, "column");
 }
 
 SparseBatch stage_features(Buffers& buffers, const CsrView& features, int64_t first, int64_t rows, float scale,

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "csr/check_csr.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {
@@ -98,6 +99,7 @@ void RankingMetrics::check(const int64_t* ids, int64_t width, const LabelsView& 
     throw ArgumentError("ids brings the total to " + std::to_string(num_instances_ + truth.rows) +
                         " instances; one RankingMetrics counts up to 4294967295");
   }
+  check_csr("Y_true", truth.rows, truth.indptr, truth.indices, num_labels_, "label id");
   std::vector<int64_t> seen;
   for (int64_t row = 0; row < truth.rows; ++row) {
     const auto at = [row] { return "[" + std::to_string(row) + "]"; };
@@ -111,15 +113,6 @@ void RankingMetrics::check(const int64_t* ids, int64_t width, const LabelsView& 
     const auto twice = std::adjacent_find(std::upper_bound(seen.begin(), seen.end(), -1), seen.end());
     if (twice != seen.end()) {
       throw ArgumentError("ids" + at() + " ranks label " + std::to_string(*twice) + " twice; rank every label once");
-    }
-    if (truth.indptr[row + 1] < truth.indptr[row]) {
-      throw ArgumentError("Y_true: indptr decreases at row " + std::to_string(row) + "; pass a valid CSR matrix");
-    }
-    for (int64_t i = truth.indptr[row]; i < truth.indptr[row + 1]; ++i) {
-      if (truth.indices[i] < 0 || truth.indices[i] >= num_labels_) {
-        throw ArgumentError("Y_true" + at() + " holds label " + std::to_string(truth.indices[i]) +
-                            "; labels are 0 to " + std::to_string(num_labels_ - 1));
-      }
     }
   }
 }

@@ -26,12 +26,6 @@ std::vector<TensorSpec> tensor_specs(const ClassifierConfig& config, bool traina
 
 NamedTensor named(const TensorSpec& spec) { return {spec.name, spec.dtype, spec.shape}; }
 
-size_t NamedTensor::bytes() const {
-  size_t count = 1;
-  for (const int64_t n : shape) count *= static_cast<size_t>(n);
-  return count * dtype_size(dtype);
-}
-
 std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& kept) {
   std::vector<NamedTensor> list;
   for (const TensorSpec& spec : tensor_specs(config, true)) list.push_back(named(spec));

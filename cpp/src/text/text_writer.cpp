@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "csr/check_csr.h"
 #include "sparsexmc/error.h"
 #include "sparsexmc/interrupt.h"
 #include "sparsexmc/text_format.h"
@@ -60,22 +61,8 @@ class Writer {
   std::FILE* file_;
 };
 
-void check_indices(const char* name, int64_t rows, IndexView indptr, IndexView indices, int64_t size) {
-  for (int64_t row = 0; row < rows; ++row) {
-    if (indptr[row + 1] < indptr[row]) {
-      throw ArgumentError(std::string(name) + ": indptr decreases at row " + std::to_string(row) +
-                          "; pass a valid CSR matrix");
-    }
-    for (int64_t i = indptr[row]; i < indptr[row + 1]; ++i) {
-      if (indices[i] >= 0 && indices[i] < size) continue;
-      throw ArgumentError(std::string(name) + "[" + std::to_string(row) + "] holds column " +
-                          std::to_string(indices[i]) + "; columns are 0 to " + std::to_string(size - 1));
-    }
-  }
-}
-
 void check_features(const CsrView& features) {
-  check_indices("features", features.rows, features.indptr, features.indices, features.cols);
+  check_csr("features", features.rows, features.indptr, features.indices, features.cols, "column");
   for (int64_t i = features.indptr[0]; i < features.indptr[features.rows]; ++i) {
     if (std::isfinite(features.values[i])) continue;
     throw ArgumentError("features: stored value " + std::to_string(i) + " is not finite; replace NaN and infinity");
@@ -106,7 +93,7 @@ void write_repository(const std::string& path, const CsrView& features, const La
                         std::to_string(features.rows) + "; pass one row of each per instance");
   }
   check_features(features);
-  check_indices("labels", labels.rows, labels.indptr, labels.indices, num_labels);
+  check_csr("labels", labels.rows, labels.indptr, labels.indices, num_labels, "label id");
   Writer out(path);
   write_header(out, {features.rows, features.cols, num_labels});
   for (int64_t row = 0; row < features.rows; ++row) {
@@ -134,7 +121,7 @@ void write_features(const std::string& path, const CsrView& features) {
 }
 
 void write_labels(const std::string& path, const LabelsView& labels, int64_t num_labels) {
-  check_indices("labels", labels.rows, labels.indptr, labels.indices, num_labels);
+  check_csr("labels", labels.rows, labels.indptr, labels.indices, num_labels, "label id");
   Writer out(path);
   write_header(out, {labels.rows, num_labels});
   for (int64_t row = 0; row < labels.rows; ++row) {
