@@ -11,6 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int64_t max_values = int64_t{1} << 23;  // a million rewirings; a value takes up to 100 bytes of memory
 constexpr int max_depth = 32;  // our own files have 4; destroying or printing deep values would exhaust the stack
 
 [[noreturn]] void throw_ill_typed(const Json& value, const char* key, const char* expected, const std::string& origin) {
@@ -18,21 +19,73 @@ constexpr int max_depth = 32;  // our own files have 4; destroying or printing d
                         "; the file is damaged or foreign");
 }
 
+/// Looks at the structure before any value is kept.
+class StructureCheck : public nlohmann::json_sax<Json> {
+ public:
+  explicit StructureCheck(const std::string& origin) : origin_(origin) {}
+
+  bool null() override { return count_value(); }
+  bool boolean(bool) override { return count_value(); }
+  bool number_integer(number_integer_t) override { return count_value(); }
+  bool number_unsigned(number_unsigned_t) override { return count_value(); }
+  bool number_float(number_float_t, const string_t&) override { return count_value(); }
+  bool string(string_t&) override { return count_value(); }
+  bool binary(binary_t&) override { return count_value(); }
+  bool start_object(size_t) override {
+    open();
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return close();
+  }
+  bool start_array(size_t) override { return open(); }
+  bool end_array() override { return close(); }
+  bool key(string_t& key) override {
+    if (!keys_.back().insert(key).second)
+      throw CheckpointError("'" + origin_ + "': the key " + Json(key).dump() + " occurs twice; the file is damaged");
+    return true;
+  }
+  bool parse_error(size_t byte, const std::string&, const Json::exception& error) override {
+    if (dynamic_cast<const Json::parse_error*>(&error) == nullptr)
+      throw CheckpointError("'" + origin_ + "' holds a number out of range; the file is damaged or foreign");
+    // Its own text would quote bytes that need not be UTF-8.
+    throw CheckpointError("'" + origin_ + "' is not valid JSON at byte " + std::to_string(byte) +
+                          "; the file is damaged or foreign");
+  }
+
+ private:
+  bool open() {
+    if (++depth_ > max_depth)
+      throw CheckpointError("'" + origin_ + "': the JSON is nested too deeply; the file is damaged or foreign");
+    return count_value();
+  }
+  bool close() {
+    --depth_;
+    return true;
+  }
+  bool count_value() {
+    if (++values_ > max_values)
+      throw CheckpointError("'" + origin_ + "': the JSON holds more than " + std::to_string(max_values) +
+                            " values; the file is damaged or foreign");
+    return true;
+  }
+
+  const std::string& origin_;
+  std::vector<std::set<std::string>> keys_;  // of the open objects
+  int depth_ = 0;
+  int64_t values_ = 0;
+};
+
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& origin) {
-  std::vector<std::set<std::string>> open_objects;
-  const auto check = [&](int depth, Json::parse_event_t event, const Json& value) {
-    if (depth > max_depth)
-      throw CheckpointError("'" + origin + "': the JSON is nested too deeply; the file is damaged or foreign");
-    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && !open_objects.back().insert(value.get<std::string>()).second)
-      throw CheckpointError("'" + origin + "': the key " + value.dump() + " occurs twice; the file is damaged");
-    return true;
-  };
   try {
-    return Json::parse(text, check);
+    // Json::parse with a callback would take time that grows with the square of the length of arrays.
+    StructureCheck check(origin);
+    Json::sax_parse(text, &check);
+    return Json::parse(text);
   } catch (const Json::parse_error& error) {  // its text would quote bytes that need not be UTF-8
     throw CheckpointError("'" + origin + "' is not valid JSON at byte " + std::to_string(error.byte) +
                           "; the file is damaged or foreign");

@@ -9,7 +9,8 @@
 
 namespace sparsexmc::checkpoint {
 
-/// Refuses invalid UTF-8, keys that occur twice in an object, and more than 32 levels of nesting.
+/// Refuses invalid UTF-8, keys that occur twice in an object, more than 32 levels of nesting, and more than 2^23
+/// values.
 /// @param origin path of the file, for the messages
 nlohmann::json parse_json(std::string_view text, const std::string& origin);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <sstream>
 
 #include "sparsexmc/error.h"
@@ -55,7 +54,8 @@ void write_label_names(OutputFile& file, const std::vector<std::string>& names) 
 }
 
 std::vector<std::string> read_label_names(const InputFile& file, int64_t num_labels) {
-  std::istringstream lines(file.text(std::numeric_limits<uint64_t>::max()));
+  constexpr uint64_t max_name_bytes = uint64_t{1} << 20;
+  std::istringstream lines(file.text(static_cast<uint64_t>(num_labels) * max_name_bytes));
   std::vector<std::string> names;
   for (std::string name; std::getline(lines, name);) names.push_back(std::move(name));
   if (static_cast<int64_t>(names.size()) != num_labels)

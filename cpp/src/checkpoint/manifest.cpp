@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "checkpoint/json.h"
 #include "checkpoint/labels.h"
@@ -15,17 +16,16 @@ using Json = nlohmann::json;
 constexpr const char* format_name = "sparsexmc-checkpoint";
 constexpr int64_t first_version = 1, format_version = 2;
 constexpr const char* rng_algorithm = "philox4x32-10";
-constexpr uint64_t max_bytes = uint64_t{1} << 30;  // room for millions of rewirings
+constexpr uint64_t max_bytes = uint64_t{1} << 28;
+constexpr size_t most_rewirings = 1'000'000;  // the latest, which are written: they fit into what is read
 
 /// Hash of everything but the hash. It is taken of the compact text with sorted keys, so white space does not matter.
-std::string content_hash(Json document) {
-  document.erase("sha256");
-  return sha256(document.dump());
-}
+std::string content_hash(const Json& document_without_hash) { return sha256(document_without_hash.dump()); }
 
 nlohmann::ordered_json encode(const Progress& progress) {
   nlohmann::ordered_json rewirings = nlohmann::ordered_json::array();
-  for (const RewiringRecord& record : progress.rewirings)
+  const size_t count = std::min(progress.rewirings.size(), most_rewirings);
+  for (const RewiringRecord& record : std::span(progress.rewirings).last(count))
     rewirings.push_back({{"step", record.step},
                          {"segment", record.segment},
                          {"changed", record.changed},
@@ -120,7 +120,7 @@ std::string to_text(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& origin) {
-  const Json document = parse_json(text, origin);
+  Json document = parse_json(text, origin);
   if (!is_our_format(document))
     throw CheckpointError("'" + origin + "' is not of the format " + format_name +
                           "; choose a directory that sparsexmc has saved");
@@ -130,7 +130,9 @@ Manifest parse_manifest(const std::string& text, const std::string& origin) {
     throw CheckpointError("'" + origin + "' has format_version " + std::to_string(version) + " (written by sparsexmc " +
                           library_version + "), but this library reads " + std::to_string(first_version) + " and " +
                           std::to_string(format_version) + "; update sparsexmc");
-  if (string_member(document, "sha256", origin) != content_hash(document))
+  const std::string hash = string_member(document, "sha256", origin);
+  document.erase("sha256");
+  if (hash != content_hash(document))
     throw CheckpointError("'" + origin + "' has been edited or damaged: its content does not match its hash; restore " +
                           "it, or save the checkpoint again");
   Manifest manifest;
