@@ -1,11 +1,17 @@
 // Lines of a text file, read in large blocks.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,21 +21,28 @@
 
 namespace sparsexmc {
 
-/// Memory is one block, or twice the longest line if that is more.
+/// Memory is one block, or twice the longest line if that is more, and no block is longer than the file.
 class LineReader {
  public:
-  /// @throws ArgumentError if the file cannot be opened
-  explicit LineReader(std::string path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "rb")) {
-    if (file_ == nullptr) fail_to_read();
-    std::setvbuf(file_, nullptr, _IONBF, 0);  // the block below is the buffer
-    // A pipe, which cannot seek, has size 0: the size is only used to reserve memory.
-    if (std::fseek(file_, 0, SEEK_END) == 0) {
-      file_bytes_ = std::ftell(file_);
-      std::rewind(file_);
+  /// @throws ArgumentError if the file cannot be opened, or is not a regular one
+  explicit LineReader(std::string path) : path_(std::move(path)) {
+    // O_NONBLOCK: opening a pipe must not wait for its writer.
+    const int descriptor = open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) fail_to_read();
+    struct stat status;
+    const bool is_regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    file_.reset(fdopen(descriptor, "rb"));
+    if (file_ == nullptr) {
+      close(descriptor);
+      throw std::bad_alloc();
     }
-    block_.resize(block_bytes);
+    if (!is_regular)
+      throw ArgumentError("path: '" + path_ +
+                          "' is a directory, pipe or device, where a regular file is needed; copy it to one");
+    file_bytes_ = static_cast<int64_t>(status.st_size);
+    block_.resize(static_cast<size_t>(std::clamp<int64_t>(file_bytes_ + 1, 4096, block_bytes)));
+    std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // the block above is the buffer
   }
-  ~LineReader() { std::fclose(file_); }
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
@@ -53,7 +66,7 @@ class LineReader {
     return true;
   }
 
-  /// Size of the file, 0 when unknown.
+  /// Size of the file when it was opened; some, such as those in /proc, say 0.
   int64_t file_bytes() const { return file_bytes_; }
   /// Bytes of the lines handed out so far.
   int64_t consumed_bytes() const { return consumed_; }
@@ -62,7 +75,7 @@ class LineReader {
   [[noreturn]] void fail(const std::string& what) const { throw DataError(path_, std::max(number_, int64_t{1}), what); }
 
  private:
-  static constexpr size_t block_bytes = size_t{2} << 20;
+  static constexpr int64_t block_bytes = int64_t{2} << 20;
 
   [[noreturn]] void fail_to_read() const {
     throw ArgumentError("path: cannot read '" + path_ + "': " + std::strerror(errno));
@@ -74,18 +87,18 @@ class LineReader {
     end_ -= begin_;
     begin_ = 0;
     if (end_ == block_.size()) block_.resize(2 * block_.size());
-    const size_t got = std::fread(block_.data() + end_, 1, block_.size() - end_, file_);
-    if (got == 0 && std::ferror(file_)) fail_to_read();
+    const size_t got = std::fread(block_.data() + end_, 1, block_.size() - end_, file_.get());
+    if (got == 0 && std::ferror(file_.get())) fail_to_read();
     at_end_ = got == 0;
     end_ += got;
   }
 
   std::string path_;
-  std::FILE* file_;
+  std::vector<char> block_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{nullptr, std::fclose};
   int64_t file_bytes_ = 0;
   int64_t consumed_ = 0;
   int64_t number_ = 0;
-  std::vector<char> block_;
   size_t begin_ = 0, end_ = 0;  // the unread part of block_
   bool at_end_ = false;
 };
