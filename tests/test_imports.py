@@ -15,7 +15,7 @@ DATA = "datasets"  # no part of the library
 FLOORS = (
     ("_core",),
     ("errors",),
-    ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
+    ("_checks", "_csr", "_files", "_npz", "_sparse", "interop", "memory"),
     ("calibration", "core", "label_options", "metrics"),
     ("config",),
     ("training",),

@@ -62,6 +62,24 @@ def check_output(name: str, path: object, *, directory: bool = False, model: str
             )
 
 
+def open_regular(path: str | PathLike[str]) -> BinaryIO:
+    """An existing regular file, or a link to one, for reading.
+
+    Raises OSError at once for anything else: opening a pipe would wait for its writer, and a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            reason = "a directory, pipe or device, where a regular file is needed"
+            raise OSError(errno.EINVAL, reason, fspath(path))
+        file = os.fdopen(descriptor, "rb")
+        descriptor = -1
+        return file
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 @contextmanager
 def atomic_file(path: str | PathLike[str], name: str = "path") -> Iterator[BinaryIO]:
     """A new binary file, which becomes `path` if the block ends well and vanishes if it does not.

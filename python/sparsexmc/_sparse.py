@@ -9,7 +9,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from . import _core
-from .errors import ArgumentError, DTypeError
+from ._csr import checked_csr
+from .errors import ArgumentError
 
 
 def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
@@ -22,7 +23,7 @@ def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
         DTypeError: not a scipy sparse matrix of real numbers.
         ArgumentError: damaged structure, NaN, infinity, or a value beyond float32.
     """
-    checked = _checked(name, matrix)
+    checked = checked_csr(name, matrix)
     with np.errstate(over="ignore"):  # what overflows is infinite, and found below
         converted = checked.astype(np.float32, copy=False)
     if not converted.has_canonical_format:
@@ -40,7 +41,7 @@ def label_matrix(name: str, matrix: Any) -> sp.csr_matrix:
         DTypeError: not a scipy sparse matrix of real numbers.
         ArgumentError: damaged structure or NaN.
     """
-    checked = _checked(name, matrix)
+    checked = checked_csr(name, matrix)
     if np.isnan(checked.data).any():
         raise ArgumentError(f"{name} holds NaN; a label is there (1) or not (0)")
     # Ones before duplicates are merged: a label counts once, and 1 - 1 must not make it vanish.
@@ -76,23 +77,6 @@ def search(
         queries.indptr, queries.indices, queries.data, products, columns, threads,
     )  # fmt: skip
     return products, columns
-
-
-def _checked(name: str, matrix: Any) -> sp.csr_matrix:
-    if not sp.issparse(matrix):
-        raise DTypeError(
-            f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix, e.g. scipy.sparse.csr_matrix"
-        )
-    if matrix.ndim != 2:
-        raise ArgumentError(f"{name} has {matrix.ndim} axes; pass a matrix with a row per instance")
-    if matrix.dtype.kind not in "biuf":
-        raise DTypeError(f"{name} has dtype {matrix.dtype}; pass real numbers")
-    csr = sp.csr_matrix(matrix)  # shares the arrays of a CSR matrix
-    try:
-        csr.check_format(full_check=True)
-    except ValueError as error:
-        raise ArgumentError(f"{name} is damaged: {error}; rebuild the matrix") from None
-    return csr
 
 
 def are_counts(X: Any) -> bool:

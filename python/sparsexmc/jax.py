@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ._checks import require_choice
+from ._csr import check_compressed
 from .classifier import Classifier
 from .core.step import StepResult
 from .errors import ArgumentError, DTypeError
@@ -61,6 +62,7 @@ def pad_labels(Y: Any, width: int | None = None) -> npt.NDArray[np.int32]:
     """
     if not sp.issparse(Y) or Y.format != "csr":
         raise DTypeError(f"Y is a {type(Y).__name__}; pass a scipy CSR matrix, such as scipy.sparse.csr_matrix(Y)")
+    check_compressed("Y", Y)
     counts = np.diff(Y.indptr)
     most = int(counts.max(initial=0))
     width = max(most, 1) if width is None else width
@@ -70,7 +72,7 @@ def pad_labels(Y: Any, width: int | None = None) -> npt.NDArray[np.int32]:
         )
     padded = np.full((Y.shape[0], width), PADDING, np.int32)
     rows = np.repeat(np.arange(Y.shape[0]), counts)
-    padded[rows, np.arange(len(rows)) - np.repeat(Y.indptr[:-1], counts)] = Y.indices
+    padded[rows, np.arange(len(rows)) - np.repeat(Y.indptr[:-1], counts)] = Y.indices[: len(rows)]
     return padded
 
 

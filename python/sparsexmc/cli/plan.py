@@ -14,6 +14,7 @@ from typing import Any
 
 from ..classifier import plan as plan_classifier
 from ..model import Settings, toml
+from ..model.settings import read_table
 from .errors import UsageError
 
 LONG_TRAINING = 100_000  # steps
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    table = toml.read(args.config) if args.config else {}
+    table = read_table(args.config) if args.config else {}
     table = toml.merge(table, {"model": _options(args)})
     for text in args.set:
         table = toml.merge(table, toml.parse_override(text))

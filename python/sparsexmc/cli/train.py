@@ -31,6 +31,7 @@ from ..data import Dataset
 from ..memory import format_bytes
 from ..model import Model, TrainingRun, toml
 from ..model.evaluation import CUTOFFS, measure, rank
+from ..model.settings import read_table
 from ..report.scores import POPULAR, most_frequent
 from ..training.validation import A, B
 from . import demo, inputs
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _wanted(args: argparse.Namespace) -> toml.Table:
     """The settings that the file and the options ask for."""
-    table = toml.read(args.config) if args.config else {}
+    table = read_table(args.config) if args.config else {}
     for text in args.set:
         table = toml.merge(table, toml.parse_override(text))
     for section, key, value in (

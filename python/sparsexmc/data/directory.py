@@ -102,12 +102,13 @@ def _load_directory(directory: Path) -> Dataset:
         None if split is None else find_filter(directory, part, split[1].shape)
         for part, split in zip(_PARTS, (train, test), strict=True)
     ]
-    label_names, names = (_find_names(directory, stem) for stem in ("labels", "names"))
-    num_train = train[1].shape[0]
-    if names is not None and len(names) != num_train + (test[1].shape[0] if test else 0):
+    num_train, num_test = train[1].shape[0], test[1].shape[0] if test else 0
+    label_names = _find_names(directory, "labels", train[1].shape[1])
+    names = _find_names(directory, "names", num_train + num_test)
+    if names is not None and len(names) != num_train + num_test:
         raise DataError(
-            f"{directory / 'names.txt'}: holds {len(names)} names for {num_train} training and "
-            f"{test[1].shape[0] if test else 0} test instances; it needs one each, training first"
+            f"{directory / 'names.txt'}: holds {len(names)} names for {num_train} training and {num_test} test "
+            "instances; it needs one each, training first"
         )
     return _dataset(
         directory,
@@ -156,10 +157,10 @@ def _load_arrays(sparse: Path, dense: Path, labels: Path) -> Split:
     return X, Y
 
 
-def _find_names(directory: Path, stem: str) -> list[str] | None:
+def _find_names(directory: Path, stem: str, needed: int) -> list[str] | None:
     for path in (directory / f"{stem}.txt", directory / f"{stem}.txt.xz"):
         if path.exists():
-            return read_names(path)
+            return read_names(path, needed)
     return None
 
 

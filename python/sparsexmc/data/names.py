@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def align_labels(dataset: Dataset, label_names: Sequence[str]) -> tuple[Dataset,
 def name_problem(label: object) -> str | None:
     """The fault of a label's name, or None."""
     if not isinstance(label, str):
-        return f"is {label!r}, not text; write the name in quotes, or str({label!r})"
+        return f"is {short(label)}, not text; write the name in quotes"
     if not label.strip():
         return "is empty; leave it out or name the label"
     if any(character in label for character in "\n\r\t"):
@@ -143,7 +144,9 @@ def _distinct(name: str, lists: NameLists) -> set[str]:
 
 def _require_list(name: str, labels: Any) -> Iterable[Any]:
     if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray | set | frozenset):
-        raise DTypeError(f"{name} is {labels!r}; pass a list of names for every instance, such as ['a', 'b'] or []")
+        raise DTypeError(
+            f"{name} is {short(labels)}; pass a list of names for every instance, such as ['a', 'b'] or []"
+        )
     return labels
 
 

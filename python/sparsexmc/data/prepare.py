@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import require_int, require_number
+from .._csr import checked_csr
 from .._sparse import sparse_features
 from ..errors import ArgumentError
 from ..training.validation import hold_out
@@ -83,6 +84,7 @@ def holdout(X: Any, Y: Any, share: float, seed: int = 0) -> tuple[Any, Any, Any,
     require_int("seed", seed, 0)
     if X.shape[0] != Y.shape[0]:
         raise ArgumentError(f"X has {X.shape[0]} rows and Y has {Y.shape[0]}; they must agree")
+    X, Y = (checked_csr(name, matrix) if sp.issparse(matrix) else matrix for name, matrix in (("X", X), ("Y", Y)))
     left, held = hold_out(X.shape[0], share, seed)
     return X[left], Y[left], X[held], Y[held]
 

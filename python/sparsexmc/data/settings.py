@@ -48,7 +48,7 @@ def check_text_options(ngrams: int, lowercase: bool, token_pattern: str) -> None
         raise ArgumentError(f"lowercase={lowercase!r} must be True or False")
     try:
         groups = re.compile(token_pattern).groups
-    except (re.error, TypeError) as error:
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
         raise ArgumentError(f"token_pattern={token_pattern!r} is no regular expression: {error}") from None
     if groups > 1:
         raise ArgumentError(f"token_pattern={token_pattern!r} has {groups} groups; write (?:...), one may stay")

@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import _core
+from .._checks import require_int
 from .._files import check_output
 from .._sparse import label_matrix, sparse_features
-from ..errors import DTypeError
+from ..errors import ArgumentError, DTypeError
 
 Path = str | PathLike[str]
 
@@ -37,9 +38,14 @@ def read_filter(path: Path, num_rows: int, num_labels: int) -> sp.csr_matrix:
 
     Raises:
         DataError: with file and line: not a pair of integers, or out of range.
-        ArgumentError: the file cannot be read.
+        ArgumentError: the file cannot be read, or is not a regular one; a size that is wrong.
     """
-    return _label_matrix(*_core.read_filter(fspath(path), num_rows, num_labels))
+    require_int("num_rows", num_rows, 0)
+    require_int("num_labels", num_labels, 0)
+    try:
+        return _label_matrix(*_core.read_filter(fspath(path), num_rows, num_labels))
+    except MemoryError:
+        raise ArgumentError(f"num_rows={num_rows} takes more memory than there is; pass the rows of the data") from None
 
 
 def save_text(path: Path, X: Any, Y: Any) -> None:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from os import PathLike, fspath
 from pathlib import Path
+from reprlib import repr as short
 
+from .._files import open_regular
 from ..errors import ArgumentError, DataError
 from .names import name_problem
 
@@ -72,7 +74,7 @@ def _parse_json(line: str) -> tuple[str, list[str] | None]:
         raise ValueError(f'no "text"; write {_FORM} on every line')
     labels = entry.get("labels")
     if labels is not None and not isinstance(labels, list):
-        raise ValueError(f'"labels" is {labels!r}; write a list of names, such as ["a", "b"] or []')
+        raise ValueError(f'"labels" is {short(labels)}; write a list of names, such as ["a", "b"] or []')
     return entry["text"], labels
 
 
@@ -84,7 +86,7 @@ def _parse_tabs(line: str) -> tuple[str, list[str] | None]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number, text) of every line of a UTF-8 file, without its ending."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for number, raw in enumerate(file, 1):
                 try:
                     line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")

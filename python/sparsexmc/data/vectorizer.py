@@ -107,7 +107,7 @@ class TextVectorizer:
             if not isinstance(entries, dict) or entries.pop("format", None) != FORMAT:
                 raise ValueError(f"it is no vocabulary of format {FORMAT}")
             return cls(**{**entries, "terms": tuple(entries.get("terms", ()))})
-        except (ValueError, TypeError, ArgumentError) as error:
+        except (ValueError, TypeError, RecursionError) as error:  # ArgumentError is a ValueError
             raise DataError(f"not a vocabulary as sparsexmc writes it: {error}") from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from typing import Any, BinaryIO, TypeVar
@@ -11,9 +10,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .._files import atomic_file
-from .._npz import read_arrays
-from ..errors import ArgumentError, DataError
+from .._files import atomic_file, open_regular
+from .._npz import FAULTS, read_arrays
+from ..errors import CheckpointError, DataError
 
 T = TypeVar("T")
 Target = str | PathLike[str] | BinaryIO
@@ -39,7 +38,7 @@ def read(source: Target, kind: str, build: Callable[[Mapping[str, npt.NDArray[An
     name = fspath(source) if isinstance(source, (str, PathLike)) else getattr(source, "name", kind)
     try:
         if isinstance(source, (str, PathLike)):
-            with open(source, "rb") as file:
+            with open_regular(source) as file:
                 arrays = read_arrays(file)
         else:
             arrays = read_arrays(source)
@@ -47,7 +46,9 @@ def read(source: Target, kind: str, build: Callable[[Mapping[str, npt.NDArray[An
         if meta["format"] != _format(kind):
             raise ValueError(f"its format is {meta['format']!r}")
         return build(arrays, meta)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ArgumentError) as error:
+    except CheckpointError:  # of the model directory around it, whose message says more
+        raise
+    except FAULTS as error:
         raise DataError(f"{name}: not the {kind} that sparsexmc saved: {error}") from None
 
 

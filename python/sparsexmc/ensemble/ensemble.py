@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from .._checks import ranked_labels, require_cutoffs, require_int, require_number
+from .._csr import checked_csr
 from .._sparse import label_matrix
 from ..config import Votes
 from ..core.classifier import CoreClassifier
@@ -131,7 +133,7 @@ class Ensemble:
             ArgumentError, DTypeError: as the parts do, or k out of range.
         """
         k = ranked_labels(k, self.num_labels)
-        embeddings = X if embeddings is None else embeddings
+        X, embeddings = _checked_inputs(X, embeddings)
         if embeddings.shape[0] != X.shape[0]:
             raise ArgumentError(
                 f"embeddings has {embeddings.shape[0]} rows and X {X.shape[0]}; pass one each per instance"
@@ -170,7 +172,7 @@ class Ensemble:
         """
         cutoffs = require_cutoffs(cutoffs)
         truth = label_matrix("Y", Y)
-        embeddings = X if embeddings is None else embeddings
+        X, embeddings = _checked_inputs(X, embeddings)
         if truth.shape[0] > _MOST_TUNED:
             rows = np.linspace(0, truth.shape[0] - 1, _MOST_TUNED).astype(np.int64)
             X, embeddings, truth = X[rows], embeddings[rows], truth[rows]
@@ -239,6 +241,14 @@ def _check_features(classifier: CoreClassifier | None, linear: Linear | None, ne
         raise ArgumentError(
             f"linear reads {linear.in_features} features and neighbors {neighbors.in_features}; they must agree"
         )
+
+
+def _checked_inputs(X: Any, embeddings: Any) -> tuple[Any, Any]:
+    """X and embeddings, for which X stands where there are none; sparse ones as CSR that rows can be taken from."""
+    X = checked_csr("X", X) if sp.issparse(X) else X
+    if embeddings is None:
+        return X, X
+    return X, checked_csr("embeddings", embeddings) if sp.issparse(embeddings) else embeddings
 
 
 def _smoothed(tried: dict[Weights, float]) -> dict[Weights, float]:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from .. import _core
 from .._checks import ranked_labels, require_int, require_number
+from .._csr import csr_from_arrays
 from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..errors import ArgumentError
 from . import archive
@@ -204,5 +205,7 @@ class LinearTraining:
 def _parts(file: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> tuple[sp.csr_matrix, float]:
     """(postings, weight) of a file."""
     require_number("weight", meta["weight"], 0)
-    postings = sp.csr_matrix(tuple(file[part] for part in _PARTS), (meta["in_features"], meta["num_labels"]))
+    shape = (meta["in_features"], meta["num_labels"])
+    data, indices, indptr = (file[part] for part in _PARTS)
+    postings = csr_from_arrays("the weights", data, indices, indptr, shape)
     return sparse_features("postings", postings), meta["weight"]

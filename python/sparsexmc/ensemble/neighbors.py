@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import require_int
+from .._csr import csr_from_arrays
 from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..config import Votes
 from ..core.classifier import CoreClassifier
@@ -192,11 +193,12 @@ def _parts(
     """(labels, rows, center, votes) of a file."""
     votes = Votes.from_dict(meta["votes"])
     indptr, indices = file["labels.indptr"], file["labels.indices"]
-    shape = (len(indptr) - 1, meta["num_labels"])
-    labels = label_matrix("labels", sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape))
+    shape = (indptr.size - 1, meta["num_labels"])
+    ones = np.ones(indices.shape, np.float32)
+    labels = label_matrix("labels", csr_from_arrays("the labels", ones, indices, indptr, shape))
     if "rows.values" not in file:
-        parts = tuple(file[f"postings.{part}"] for part in _PARTS)
-        postings = sp.csr_matrix(parts, (meta["in_features"], shape[0]))
+        data, indices, indptr = (file[f"postings.{part}"] for part in _PARTS)
+        postings = csr_from_arrays("the postings", data, indices, indptr, (meta["in_features"], shape[0]))
         return labels, sparse_features("postings", postings), None, votes
     rows = ByteRows(file["rows.values"], file["rows.scales"])
     center = file.get("center")

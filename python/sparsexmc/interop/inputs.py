@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from .. import _core
+from .._csr import check_compressed
 from ..errors import ArgumentError, DTypeError
 from .dlpack import HOST, Place, borrow_matrix
 from .gradient import gradient_like
@@ -141,9 +142,9 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
         raise ArgumentError(f"{name} has shape {matrix.shape}, but the classifier has in_features={width}")
     if matrix.dtype != np.float32:
         raise DTypeError(f"{name} has dtype {matrix.dtype}; sparse features are float32: {name}.astype(np.float32)")
-    indices = index_array(f"{name}.indices", matrix.indices)
-    indptr = index_array(f"{name}.indptr", matrix.indptr)
-    return SparseFeatures(indptr, indices, matrix.data, width, place.stream_for(None))
+    indptr, entries = index_array(f"{name}.indptr", matrix.indptr), int(matrix.indptr[-1])
+    indices = index_array(f"{name}.indices", matrix.indices[:entries])
+    return SparseFeatures(indptr, indices, matrix.data[:entries], width, place.stream_for(None))
 
 
 def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives:
@@ -159,10 +160,12 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
             raise ArgumentError(
                 f"{name} has shape {matrix.shape}, but there are {rows} instances and num_labels={num_labels}"
             )
-        if not matrix.data[: matrix.indptr[-1]].all():
+        entries = int(matrix.indptr[-1])
+        if not matrix.data[:entries].all():
             matrix = matrix.copy()
             matrix.eliminate_zeros()
-        return index_array(f"{name}.indptr", matrix.indptr), index_array(f"{name}.indices", matrix.indices)
+            entries = int(matrix.indptr[-1])
+        return index_array(f"{name}.indptr", matrix.indptr), index_array(f"{name}.indices", matrix.indices[:entries])
     if isinstance(value, tuple) and len(value) == 2:
         indptr, indices = index_array(f"{name}[0]", value[0]), index_array(f"{name}[1]", value[1])
     elif hasattr(value, "__array__") and not isinstance(value, (list, tuple)):
@@ -256,4 +259,5 @@ def _require_csr(name: str, value: Any, remedy: str) -> Any:
         raise DTypeError(f"{name} is a {type(value).__qualname__}; {remedy}")
     if value.format != "csr" or value.ndim != 2:
         raise DTypeError(f"{name} is a scipy matrix in {value.format.upper()} format; pass {name}.tocsr()")
+    check_compressed(name, value, columns=False)  # the engine looks at the columns
     return value

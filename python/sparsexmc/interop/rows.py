@@ -102,7 +102,7 @@ class LabelRows:
     def __init__(self, name: str, Y: Any, rows: int, num_labels: int) -> None:
         self.indptr, self.indices = labels_input(name, Y, rows, num_labels)
         self.lengths = np.diff(self.indptr)
-        if self.lengths.min(initial=0) < 0 or self.indptr[0] < 0 or self.indptr[-1] > len(self.indices):
+        if self.lengths.min(initial=0) < 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise ArgumentError(f"{name}: indptr must rise from 0 to the number of indices, {len(self.indices)}")
         if len(self.indices):
             low, high = int(self.indices.min()), int(self.indices.max())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, Self
 
 from .._files import atomic_file
@@ -125,6 +125,21 @@ class Settings:
         text = self.to_toml()
         with atomic_file(path) as file:
             file.write(text.encode())
+
+
+def read_table(path: str | PathLike[str]) -> toml.Table:
+    """The tables of a TOML file, shorthands written out and keys checked; a setting may be missing.
+
+    Raises:
+        ArgumentError: a syntax error, or what `check` finds; the message begins with the file.
+        OSError: it cannot be read.
+    """
+    table = toml.read(path)
+    try:
+        check(table)
+    except ArgumentError as error:
+        raise ArgumentError(f"{fspath(path)}: {error}") from None
+    return table
 
 
 def check(table: Mapping[str, Any]) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _core
 from .._files import check_output
-from .._npz import read_arrays
+from .._npz import FAULTS, read_arrays
 from ..classifier import Classifier
 from ..core.description import describe
 from ..core.directory import ModelReader, ModelWriter
@@ -203,8 +204,10 @@ def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:
     if FEATURES_FILE in reader.parts:
         try:
             with reader.open(FEATURES_FILE) as file:
-                tfidf = TfIdf(read_arrays(file)["idf"])
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                tfidf = TfIdf(_weights(read_arrays(file)["idf"]))
+        except CheckpointError:
+            raise
+        except FAULTS as error:
             raise DataError(f"{reader.path}/{FEATURES_FILE}: no TF-IDF weights of sparsexmc: {error}") from None
     wanted = settings is not None and settings.data.tfidf is True
     if wanted != (tfidf is not None) and settings is not None:
@@ -219,3 +222,9 @@ def _reads_texts(reader: ModelReader) -> bool:
         return False
     section = _settings_table(reader).get("data", {})
     return isinstance(section, Mapping) and any(key != "tfidf" for key in section)
+
+
+def _weights(idf: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if idf.ndim != 1 or idf.dtype != np.float64 or not np.isfinite(idf).all():
+        raise ValueError(f"idf is {idf.dtype} of shape {idf.shape}, or holds NaN or infinity")
+    return idf

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from .._files import open_regular
 from ..errors import ArgumentError
 
 Table = dict[str, Any]
@@ -43,7 +44,7 @@ def read(path: str | PathLike[str]) -> Table:
     """
     if not isinstance(path, str | PathLike):  # a number would be taken for an open file
         raise ArgumentError(f"{path!r} is no path of a TOML file; pass text or pathlib.Path")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read()
     try:
         return parse(content.decode(), fspath(path))
@@ -55,7 +56,7 @@ def parse(text: str, name: str) -> Table:
     """The tables of TOML text; ArgumentError, which calls it `name`, for a syntax error."""
     try:
         return normalise(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ArgumentError(f"{name}: not valid TOML: {error}") from None
 
 
@@ -68,7 +69,7 @@ def parse_override(text: str) -> Table:
     value = value.strip()
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         if not re.fullmatch(r"[A-Za-z][\w.:-]*", value):
             raise ArgumentError(
                 f'--set {text}: {value or "an empty value"} is not a TOML value (a number, true, "text", [1, 2])'

@@ -30,7 +30,7 @@ from . import defaults, toml
 from .model import Model
 from .preparation import Preparation
 from .probabilities import Calibrations
-from .settings import FREQUENCY, Settings, check
+from .settings import FREQUENCY, Settings, check, read_table
 from .storage import MANIFEST_FILE, check_place
 
 # What follows from the data alone, and what is reserved for it.
@@ -369,7 +369,9 @@ def wanted_table(settings: Wanted) -> toml.Table:
             f"settings is {settings!r}; pass nested tables such as {{'model': {{'hidden': 512}}}}, the path of a TOML "
             "file, or sparsexmc.Settings"
         )
-    table = toml.normalise(settings) if isinstance(settings, Mapping) else toml.read(settings)
+    if not isinstance(settings, Mapping):
+        return read_table(settings)
+    table = toml.normalise(settings)
     check(table)
     return table
 

@@ -55,7 +55,7 @@ class Targets:
         if self.multilabel:
             if y.shape[1] != len(self.classes):
                 raise ArgumentError(f"y has {y.shape[1]} columns, but the model has {len(self.classes)} labels")
-            return label_matrix("y", sp.csr_matrix(y))
+            return label_matrix("y", y if sp.issparse(y) else sp.csr_matrix(y))
         y = column_or_1d(y, warn=True)
         codes = np.searchsorted(self.classes, y)
         unknown = self.classes[np.minimum(codes, len(self.classes) - 1)] != y

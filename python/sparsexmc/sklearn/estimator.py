@@ -336,6 +336,6 @@ def _instance_weights(sample_weight: npt.ArrayLike | None, X: Any) -> npt.NDArra
 def _like_model(X: Any, classifier: Classifier, weights: TfIdf | None) -> Any:
     """Checked features as the engine reads them: dense or sparse as in the first fit."""
     if not classifier.sparse_input:
-        return X.toarray() if sp.issparse(X) else X
-    X = sparse_features("X", sp.csr_matrix(X))
+        return sparse_features("X", X).toarray() if sp.issparse(X) else X
+    X = sparse_features("X", X if sp.issparse(X) else sp.csr_matrix(X))
     return X if weights is None else weights.apply(X)
