@@ -14,8 +14,8 @@ DATA = "datasets"  # no part of the library
 # alone. `__main__` runs the command line, and the package's own names only hand on; no part imports either.
 FLOORS = (
     ("_core",),
-    ("errors",),
-    ("_checks", "_csr", "_files", "_npz", "_sparse", "interop", "memory"),
+    ("_csr", "errors"),
+    ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
     ("calibration", "core", "label_options", "metrics"),
     ("config",),
     ("training",),

@@ -225,7 +225,7 @@ WRONG = {
     "truth": (
         lambda: metrics.RankingMetrics(3, 1).update(GOOD_IDS, (np.array([0, 1]), np.array([3]))),
         ArgumentError,
-        r"Y_true\[0\] holds label 3",
+        r"Y_true: row 0 holds label id 3",
     ),
     "indptr": (lambda: metrics.ndcg_at_k(GOOD_IDS, (np.array([0, 9]), np.array([1])), 1), ArgumentError, "indptr"),
     "truth kind": (lambda: metrics.ndcg_at_k(GOOD_IDS, [[0]], 1), DTypeError, "Y_true.*list"),

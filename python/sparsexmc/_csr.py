@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from .errors import ArgumentError, DTypeError
+from ._core import ArgumentError, DTypeError
 
 
 def check_offsets(name: str, indptr: npt.NDArray[Any], rows: int) -> int:
@@ -34,7 +34,8 @@ def check_columns(name: str, indices: npt.NDArray[Any], cols: int) -> None:
     """Raise ArgumentError unless `indices` are integers in [0, cols)."""
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise ArgumentError(
-            f"{name} is damaged: indices is {indices.dtype} of shape {indices.shape}; rebuild the matrix"
+            f"{name} is damaged: indices is {indices.dtype} of shape {indices.shape}, and must be integers in one row; "
+            "rebuild the matrix"
         )
     if len(indices):
         low, high = int(indices.min()), int(indices.max())

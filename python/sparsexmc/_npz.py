@@ -53,8 +53,8 @@ class Header(NamedTuple):
 
 def read_header(file: Any) -> Header:
     """The header of an array as `numpy.save` writes it. Raises ValueError or EOFError."""
-    magic = _read(file, 8)
-    if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2) or magic[7] != 0:
+    magic = file.read(8)
+    if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0"):
         raise ValueError("it is no array as numpy.save writes it")
     form = "<H" if magic[6] == 1 else "<I"
     (length,) = struct.unpack(form, _read(file, struct.calcsize(form)))

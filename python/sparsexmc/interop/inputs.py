@@ -151,7 +151,8 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
     """The positives of `rows` instances as (indptr [rows + 1], indices), each int32 or int64.
 
     `value` is scipy CSR [rows, num_labels] (explicit zeros are dropped, other values count as 1), a tuple
-    (indptr, indices), or an integer array [rows] with one label per instance. Ids are range-checked by the engine.
+    (indptr, indices), or an integer array [rows] with one label per instance. Rows of a larger structure may come as
+    (indptr[a : b + 1], indices). Ids are range-checked by the engine.
     """
     refuse_sparse_tensor(name, value)
     if scipy.sparse.issparse(value):
@@ -183,6 +184,9 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
         )
     if len(indptr) != rows + 1:
         raise ArgumentError(f"{name} has {max(len(indptr) - 1, 0)} rows, but there are {rows} instances")
+    first, last = int(indptr[0]), int(indptr[-1])
+    if 0 <= first <= last <= len(indices):  # else the engine says what is wrong
+        indptr, indices = indptr - first if first else indptr, indices[first:last]
     return indptr, indices
 
 

@@ -34,5 +34,6 @@ def load(
     require_int("num_threads", num_threads, 0)
     with ModelReader(path) as reader:
         if storage.is_model(reader):
-            return Model._of(storage.read(reader, device, num_threads, trainable=trainable), num_threads)
+            parts = storage.read(reader, device, num_threads, trainable=trainable)
+            return Model._of(parts, num_threads, reader.path)
         return Classifier._read(reader, device, num_threads, trainable=trainable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, Self
 
 import numpy as np
@@ -425,14 +425,14 @@ class Model:
         Raises:
             CheckpointError: it is missing, damaged, or holds a classifier alone.
         """
-        return cls._of(storage.load(path, device, num_threads, trainable=trainable), num_threads)
+        return cls._of(storage.load(path, device, num_threads, trainable=trainable), num_threads, fspath(path))
 
     def _parts(self) -> storage.Parts:
         parts = (self.classifier, self.preparation, self.linear, self.neighbors, self.settings)
         return storage.Parts(*parts, self.calibrations)
 
     @classmethod
-    def _of(cls, parts: storage.Parts, num_threads: int) -> Self:
+    def _of(cls, parts: storage.Parts, num_threads: int, path: str = "a pickled model") -> Self:
         try:
             return cls(
                 parts.classifier,
@@ -445,7 +445,7 @@ class Model:
                 num_threads=num_threads or None,
             )
         except ArgumentError as error:
-            raise CheckpointError(f"the model's parts do not belong together: {error}") from None
+            raise CheckpointError(f"{path}: the parts do not belong together: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
         """The files of the model directory as bytes: copies and pickles hold what `save` writes."""
