@@ -13,7 +13,7 @@ DATA = "datasets"  # no part of the library
 # The parts of the package: modules and subpackages directly below it. Each imports from floors further up in this list
 # alone. `__main__` runs the command line, and the package's own names only hand on; no part imports either.
 FLOORS = (
-    ("_core",),
+    ("_command", "_core"),
     ("_csr", "errors"),
     ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
     ("calibration", "core", "label_options", "metrics"),
