@@ -8,9 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from scipy.optimize import isotonic_regression
 
 from ._checks import require_number
+from ._csr import checked_csr
 from ._sparse import label_matrix
 from .errors import ArgumentError
 from .interop.rows import row_slices
@@ -87,6 +89,7 @@ class Calibration:
             X: [n, in_features] features that it has not been trained on.
             Y: [n, num_labels] their labels, scipy CSR.
         """
+        X, Y = checked_csr("X", X) if sp.issparse(X) else X, checked_csr("Y", Y)
         if X.shape[0] > INSTANCES:
             rows = np.linspace(0, X.shape[0] - 1, INSTANCES).astype(np.int64)
             X, Y = X[rows], Y[rows]

@@ -33,6 +33,7 @@ import scipy.sparse as sp
 import sparsexmc as sx
 from fuzz import damage
 from sparsexmc import data as D
+from sparsexmc.model.probabilities import Calibrations
 from sparsexmc.model.settings import Settings, read_table
 
 ROWS, FEATURES, LABELS = 24, 30, 12
@@ -124,7 +125,7 @@ def load_model(folder: Path) -> None:
     model = sx.load(folder, num_threads=1)
     texts = ["red wine fish", "old fish"]
     with suppress(sx.Error):  # such as a vocabulary without the words of these texts
-        model.predict(texts, k=2)
+        model.predict(texts, k=2, threshold=0.5)
     repr(model)
 
 
@@ -135,6 +136,12 @@ def read_settings(file: Path) -> None:
         repr(Settings.from_table(table))
     except sx.Error as error:
         raise type(error)(f"{file}: {error}") from None
+
+
+def _calibrations() -> Calibrations:
+    scores = np.array([-2.0, -0.5, 0.5, 3.0])
+    calibration = sx.Calibration(scores, np.array([0.1, 0.1, 0.6, 0.9]), 0.6)
+    return Calibrations(calibration, calibration)
 
 
 def _model(folder: Path, *, hidden: bool) -> None:
@@ -181,6 +188,7 @@ def _model(folder: Path, *, hidden: bool) -> None:
         tfidf=tfidf,
         settings=settings,
         num_threads=1,
+        calibrations=_calibrations(),
     )
     model.save(folder)
 
@@ -240,6 +248,7 @@ def make(folder: Path) -> dict[str, Reader]:
         "run.toml": part("run.toml", damage.damaged),
         "vocabulary.json": part("vocabulary.json", spoil_json),
         "features.npz": part("features.npz", damage.damaged_npz),
+        "calibration.npz": part("calibration.npz", damage.damaged_npz),
         "linear.npz": part("linear.npz", damage.damaged_npz),
         "neighbors.npz": part("neighbors.npz", damage.damaged_npz),
         "neighbors.npz, hidden": part("neighbors.npz", damage.damaged_npz, "hidden"),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 
 from .._checks import require_number
-from .._npz import read_arrays
+from .._npz import FAULTS, read_arrays
 from ..calibration import Calibration
 from ..classifier import Classifier
 from ..core.filter import Ranking
 from ..ensemble import Ensemble
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, CheckpointError, DataError
 
 Threshold = float | Literal["best"] | None
 
@@ -51,8 +50,11 @@ class Calibrations:
                 Calibration.from_arrays(arrays, name) if f"{name}.scores" in arrays else None
                 for name in ("network", "ensemble")
             )
-        except (ArgumentError, OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"no calibration of sparsexmc: {error}") from None
+        except CheckpointError:  # of the model directory around it, whose message says more
+            raise
+        except FAULTS as error:
+            name = getattr(file, "name", "the file")
+            raise DataError(f"{name}: not the calibration that sparsexmc saved: {error}") from None
         return cls(network, ensemble)
 
 
