@@ -182,15 +182,16 @@ def test_growth_takes_new_features_of_largest_norm():
     assert [row.tolist() for row in grown] == [[2], [0, 2]]
 
 
-def test_group_gradient_norms_match_the_dense_gradient():
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 0, 2, 1])], ids=["plain", "weighted"])
+def test_group_gradient_norms_match_the_dense_gradient(weights):
     model = small_model()
     x = np.random.default_rng(3).normal(size=(4, 6))
-    norms = rw.group_gradient_norms(model, 1, [(x, BATCH, None)])
-    _, grads = model.gradients(x, BATCH)
+    norms = rw.group_gradient_norms(model, 1, [(x, BATCH, weights)])
+    _, grads = model.gradients(x, BATCH, weights)
     for row_group, features in enumerate(model.state["segments.1.indices"]):
         rows = grads["segments.1.weights"][3 * row_group : 3 * row_group + 3]
         np.testing.assert_allclose(norms[row_group, features], np.abs(rows).sum(axis=0))
-    np.testing.assert_allclose(rw.group_gradient_norms(model, 1, [(x, BATCH, None)] * 3), norms)
+    np.testing.assert_allclose(rw.group_gradient_norms(model, 1, [(x, BATCH, weights)] * 3), norms)
 
 
 def test_rewired_moves_survivors():
