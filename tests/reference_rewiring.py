@@ -18,9 +18,15 @@ def group_means(values: Array, group_size: int) -> Array:
     return np.stack([values[start : start + group_size].mean(axis=0) for start in range(0, len(values), group_size)])
 
 
-def connection_scores(weights: Array, indices: npt.NDArray, inputs: Sequence[Array], group_size: int) -> Array:
-    """[groups, fan_in]: mean |w| over a group's rows, times the root mean square of the feature, each batch alike."""
-    scales = np.sqrt(np.mean([np.square(h, dtype=np.float64).mean(axis=0) for h in inputs], axis=0))
+def connection_scores(
+    weights: Array, indices: npt.NDArray, inputs: Sequence[tuple[Array, Array | None]], group_size: int
+) -> Array:
+    """[groups, fan_in]: mean |w| over a group's rows, times the root mean square of the feature, each batch alike.
+
+    `inputs`: of the output layer, and weights of the instances (None: 1), which count as often as that.
+    """
+    squares = [np.average(np.square(h, dtype=np.float64), axis=0, weights=counts) for h, counts in inputs]
+    scales = np.sqrt(np.mean(squares, axis=0))
     return group_means(np.abs(weights), group_size) * scales[indices]
 
 

@@ -50,7 +50,7 @@ class Rewired:
     def score(self) -> npt.NDArray[np.float64]:
         """Exact scores of the connections, from the weights just before the rewiring."""
         weights = self.before[f"segments.{self.segment}.weights"].astype(np.float64)
-        inputs = [h for h, _, _ in self.looked_at]
+        inputs = [(h, instance_weights) for h, _, instance_weights in self.looked_at]
         return rw.connection_scores(weights, self.indices, inputs, self.case.group_size)
 
     @property
@@ -171,6 +171,25 @@ def test_rigl_averages_over_the_last_batches(grow_batches: int) -> None:
     assert_steepest_grown(result)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("outlier", [1.0, 1e25])
+def test_instances_of_weight_0_drop_nothing(method: str, outlier: float) -> None:
+    """Weights of instances count in the scales of the features, too; not even an overflow comes through a 0."""
+    case = BY_NAME["g16_large"]
+    weights = case.instance_weights(0)
+    weights[1::2] = 0.0
+    x, other = case.features(0), case.features(0)
+    other[1::2] = outlier * case.features(1)[1::2]
+    rewiring = sx.Rewiring(method=method, fraction=0.3, interval=1)
+    first, second = (
+        rewire(case, rewiring, 1, batches=[(inputs, case.labels(0))], instance_weights=[weights])
+        for inputs in (x, other)
+    )
+    assert first.record.changed > 0 and np.isfinite(first.record.score_dropped)
+    np.testing.assert_array_equal(first.new_indices, second.new_indices)
+    assert_weakest_dropped(first)
+
+
 @pytest.mark.parametrize("name", ["g1_adam", "weighted_g17", "two_segments_hinge", "hidden_dropout"])
 def test_rigl_weighs_instances(name: str) -> None:
     """Of three kept batches two have weights, which decide what grows."""
@@ -180,6 +199,7 @@ def test_rigl_weighs_instances(name: str) -> None:
     rewiring = sx.Rewiring(method="rigl", fraction=0.5, interval=3, scope="group", grow_batches=3)
     result = rewire(case, rewiring, 3, batches=batches, instance_weights=weights)
     assert_moved(result)
+    assert_weakest_dropped(result)
     assert_steepest_grown(result)
     plain = dataclasses.replace(result, kept=[(h, labels, None) for h, labels, _ in result.kept])
     assert np.abs(result.norms() - plain.norms()).max() > 0.1 * plain.norms().max()

@@ -305,7 +305,7 @@ struct KeptBatch {
   int64_t num_positives = 0;
   int64_t batch = 0;
   int64_t ldx = 0;
-  const float* instance_weights = nullptr;  // as FanInStep; rigl
+  const float* instance_weights = nullptr;  // as FanInStep
 };
 struct RewireStep {
   int64_t* changed = nullptr;  // outputs, host scalars: the call returns when they are known

@@ -14,6 +14,23 @@ using kernels::KeptBatch;
 using kernels::RewireStep;
 using kernels::Segment;
 
+/// Mean square of a feature over the instances of a batch, each as often as its weight says.
+inline float mean_square(const KeptBatch& kept, int64_t feature) {
+  const float* x = fp32(kept.xt) + feature * kept.ldx;  // zeros after the batch
+  Vec squares = {}, weights = {};
+  if (kept.instance_weights == nullptr) {
+    for (int64_t b = 0; b < kept.batch; b += width) squares = squares + load(x + b) * load(x + b);
+    return sum(squares) / static_cast<float>(kept.batch);
+  }
+  for (int64_t b = 0; b < kept.batch; b += width) {
+    const Vec weight = load(kept.instance_weights + b);
+    squares = squares + (weight * load(x + b)) * load(x + b);  // 0 where the weight is, though the square overflows
+    weights = weights + weight;
+  }
+  const float total = sum(weights);
+  return total > 0.0f ? sum(squares) / total : 0.0f;
+}
+
 /// scales[in_features]: root of the mean square of every feature; each kept batch counts the same.
 inline void feature_scales(ThreadPool& threads, float* scales, const RewireStep& p) {
   constexpr int64_t features_per_item = 64;
@@ -21,13 +38,7 @@ inline void feature_scales(ThreadPool& threads, float* scales, const RewireStep&
   parallel_for(threads, ceil_div(features, features_per_item), [&](int64_t item, int) {
     for (int64_t f = item * features_per_item; f < smaller((item + 1) * features_per_item, features); ++f) {
       float mean = 0.0f;
-      for (int64_t k = 0; k < p.num_kept; ++k) {
-        const KeptBatch& kept = p.kept[k];
-        const float* x = fp32(kept.xt) + f * kept.ldx;
-        Vec squares = {};
-        for (int64_t b = 0; b < kept.batch; b += width) squares = squares + load(x + b) * load(x + b);  // then zeros
-        mean += sum(squares) / static_cast<float>(kept.batch);
-      }
+      for (int64_t k = 0; k < p.num_kept; ++k) mean += mean_square(p.kept[k], f);
       scales[f] = __builtin_sqrtf(mean / static_cast<float>(p.num_kept));
     }
   });

@@ -9,7 +9,8 @@
 namespace sparsexmc::cuda {
 
 struct FeatureScales {
-  float* scales;  // [in_features]: root of the mean square of every feature; each kept batch counts the same
+  float* scales;  // [in_features]: root of the mean square of every feature over the instances, each as often as its weight
+                  // says; each kept batch counts the same
   const kernels::KeptBatch* kept;
   int64_t num_kept, in_features;
 };
@@ -25,9 +26,15 @@ feature_scales_kernel(const FeatureScales p) {
     for (int64_t k = 0; k < p.num_kept; ++k) {
       const kernels::KeptBatch& kept = p.kept[k];
       const T* x = static_cast<const T*>(kept.xt) + f * kept.ldx;
-      float squares = 0.0f;
-      for (int64_t b = lane(); b < kept.batch; b += warp_size) squares += to_float(x[b]) * to_float(x[b]);
-      mean += warp_sum(squares) / static_cast<float>(kept.batch);
+      float squares = 0.0f, weights = 0.0f;
+      for (int64_t b = lane(); b < kept.batch; b += warp_size) {
+        const float weight = kept.instance_weights == nullptr ? 1.0f : kept.instance_weights[b];
+        squares += (weight * to_float(x[b])) * to_float(x[b]);  // 0 where the weight is, though the square overflows
+        weights += weight;
+      }
+      squares = warp_sum(squares);
+      weights = warp_sum(weights);
+      mean += weights > 0.0f ? squares / weights : 0.0f;
     }
     if (lane() == 0) p.scales[f] = sqrtf(mean / static_cast<float>(p.num_kept));
   }

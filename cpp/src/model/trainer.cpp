@@ -112,11 +112,11 @@ int64_t Trainer::start(const Targets& targets, int64_t rows, OnNonfinite on_nonf
                              ? results_.add(StepResult{.loss = m_.outcome->loss / instances,
                                                        .auxiliary_loss = m_.outcome->auxiliary_loss / instances})
                              : results_.add({.batch = rows, .on_nonfinite = on_nonfinite, .kept = keep}, m_.outcome);
-  rewire_if_due(batch.sizes);
+  rewire_if_due(batch);
   return ticket;
 }
 
-void Trainer::rewire_if_due(const BatchSizes& last) {
+void Trainer::rewire_if_due(const OutputBatch& last) {
   const int64_t step = m_.progress.step;
   if (!m_.config.rewiring) return;
   const Rewiring rewiring = m_.config.rewiring->for_total_steps(m_.progress.total_steps);
@@ -125,7 +125,7 @@ void Trainer::rewire_if_due(const BatchSizes& last) {
   if (m_.progress.step != step) return;  // a skipped batch has put it off
   const std::vector<SegmentShape>& shapes = m_.output->shapes();
   // Without kept batches the features' scales are those of the last one.
-  const kernels::KeptBatch inputs_only{m_.inputs, nullptr, 0, last.batch, last.ldx};
+  const kernels::KeptBatch inputs_only{m_.inputs, nullptr, 0, last.sizes.batch, last.sizes.ldx, last.instance_weights};
   m_.output->rewire(m_.progress.rewirings,
                     rewiring.kept_batches() > 0 ? kept_.sorted(m_.output->labels(), shapes)
                                                 : std::vector(shapes.size(), std::vector{inputs_only}),

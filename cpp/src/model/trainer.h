@@ -57,7 +57,7 @@ class Trainer {
   /// The oldest pending step; false if there is none, or `wait` is false and it runs still.
   bool settle_one(bool wait);
   /// @param last the batch of the step, still in the model's `inputs`
-  void rewire_if_due(const BatchSizes& last);
+  void rewire_if_due(const OutputBatch& last);
   kernels::OptimizerStep optimizer_step() const;
 
   Model& m_;
