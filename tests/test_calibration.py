@@ -118,6 +118,9 @@ def test_what_cannot_be_calibrated_on_is_refused() -> None:
         Calibration.fit(scores[:8], ids[:8], labels[:8])
     with pytest.raises(sx.ArgumentError, match=r"ids \[100, 4\]"):
         Calibration.fit(scores, ids[:, :4], labels)
+    for share, text in ((0, "none of the 500 is right"), (1, "all of the 500 predicted labels are")):
+        with pytest.raises(sx.ArgumentError, match=text):
+            Calibration.fit(scores, ids, sp.csr_matrix(np.full((100, 15), share, np.float32)))
     with pytest.raises(sx.ArgumentError, match="NaN"):
         Calibration.fit(np.where(scores > 2, np.nan, scores), ids, labels)
     with pytest.raises(sx.ArgumentError, match="15 labels|has 12 labels"):

@@ -3,6 +3,7 @@ line."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_calibrated_anew(model: sx.Model) -> None:
         bare.predict_proba(X_TEST)
     with pytest.raises(sx.ArgumentError, match="no probabilities for its network"):
         bare.predict(X_TEST, threshold=0.5, network_alone=True)
-    with pytest.raises(sx.ArgumentError, match="2 instances, too few"):
+    with pytest.raises(sx.ArgumentError, match="2 instances, which are too few"):
         bare.calibrate(X_TEST[:2], Y_TEST[:2])
     bare.calibrate(X_TEST, Y_TEST)
     probabilities, ids = bare.predict_proba(X_TEST, 20)
@@ -94,7 +95,67 @@ def test_a_network_that_learned_on_has_other_probabilities() -> None:
     model.predict_proba(X_TEST, network_alone=True)
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "auto", True])
+def copy_of(model: sx.Model) -> sx.Model:
+    return copy.deepcopy(model)
+
+
+def test_probabilities_of_another_state_are_refused(model: sx.Model) -> None:
+    heavier = copy_of(model)
+    heavier.linear.weight *= 2
+    with pytest.raises(sx.ArgumentError, match="learned with Weights.* and it has Weights.*model.calibrate"):
+        heavier.predict_proba(X_TEST)
+    heavier.predict_proba(X_TEST, network_alone=True)
+    further = copy_of(model)
+    further.classifier.fit(X, Y, 1, progress=False)
+    for alone in (False, True):
+        with pytest.raises(sx.ArgumentError, match=r"learned at step \d+, and the network is at step \d+"):
+            further.predict_proba(X_TEST, network_alone=alone)
+    further.calibrate(X_TEST, Y_TEST)
+    further.predict_proba(X_TEST)
+    stopped = copy_of(model)
+    with pytest.raises(ZeroDivisionError):
+        stopped.fit(sx.data.Dataset(X, Y), 3, callbacks=[Stop()], progress=False)
+    with pytest.raises(sx.ArgumentError, match="no probabilities for its network"):
+        stopped.predict_proba(X_TEST, network_alone=True)
+
+
+class Stop(sx.Callback):
+    def on_epoch(self, classifier: Any, info: Any) -> None:
+        raise ZeroDivisionError
+
+
+def test_validation_in_every_form(model: sx.Model) -> None:
+    labels = np.asarray(Y_TEST[:, :].argmax(axis=1)).ravel()
+    for given in (Y_TEST, (Y_TEST.indptr, Y_TEST.indices), labels):
+        again = copy_of(model)
+        again.fit(sx.data.Dataset(X, Y), validation=(again.features(X_TEST), given), progress=False)
+        again.predict_proba(X_TEST, network_alone=True)
+
+
+def test_given_numbers_have_probabilities_too(model: sx.Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    again = sx.train(sx.data.Dataset(X, Y), settings=tmp_path / "model" / "run.toml", progress=False)
+    assert again.tuning is None
+    probabilities, _ = again.predict_proba(X_TEST, 20)
+    assert abs(probabilities.sum() / Y_TEST.nnz - 1) < 0.1
+
+
+def test_an_open_power_is_tuned() -> None:
+    given = {"linear": {"enabled": False}, "neighbors": {"weight": 0.5, "space": "features"}}
+    tuned = sx.train(sx.data.Dataset(X, Y), settings=SETTINGS | given, progress=False)
+    assert tuned.tuning is not None and isinstance(tuned.settings.neighbors.power, float)
+
+
+def test_labels_that_are_never_right_are_refused(model: sx.Model) -> None:
+    again = copy_of(model)
+    with pytest.raises(sx.ArgumentError, match="none or all are right"):
+        again.calibrate(X_TEST, Y_TEST * 0)
+    again.predict_proba(X_TEST)
+    with pytest.raises(sx.ArgumentError, match="calibrations is a int; pass a sparsexmc.*Calibrations or None"):
+        sx.Model(model.classifier, calibrations=5)
+
+
+@pytest.mark.parametrize("threshold", [np.array([0.3, 0.4]), "Best", -0.1, 1.5, float("nan"), "auto", True])
 def test_thresholds_that_cannot_be_meant(model: sx.Model, threshold: Any) -> None:
     with pytest.raises(sx.ArgumentError, match="threshold"):
         model.predict(X_TEST[:1], threshold=threshold)

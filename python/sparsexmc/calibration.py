@@ -53,7 +53,8 @@ class Calibration:
             Y: [n, num_labels] their labels, scipy sparse.
 
         Raises:
-            ArgumentError: shapes that do not agree, scores that are no numbers, or fewer than 100 predicted labels.
+            ArgumentError: shapes that do not agree, scores that are no numbers, fewer than 100 predicted labels, or
+                none or all of them right.
         """
         values, columns = np.asarray(scores, np.float64), np.asarray(ids)
         truth = label_matrix("Y", Y)
@@ -75,6 +76,11 @@ class Calibration:
                 "are the least"
             )
         hits = np.asarray(truth[rows, columns]).ravel() > 0
+        if not hits.any() or hits.all():
+            which = f"all of the {len(hits)} predicted labels are" if hits.any() else f"none of the {len(hits)} is"
+            raise ArgumentError(
+                f"{which} right, so their scores say nothing; pass other instances, and Y in the order of their rows"
+            )
         order = np.argsort(values, kind="stable")
         knots, probabilities = _steps(values[order], hits[order].astype(np.float64))
         probability = np.interp(values, knots, probabilities)
@@ -82,7 +88,7 @@ class Calibration:
 
     @classmethod
     def of(cls, ranker: Any, X: Any, Y: Any) -> Self | None:
-        """Learn the probabilities of a ranker; None if there are too few instances.
+        """Learn the probabilities of a ranker; None if its best labels are too few, or none or all of them right.
 
         Args:
             ranker: a `Classifier`, `Ensemble` or whatever has their `topk`.
@@ -98,7 +104,8 @@ class Calibration:
             return None
         parts = [ranker.topk(X[rows], k) for rows in row_slices(X.shape[0])]
         scores, ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return None if (ids >= 0).sum() < LEAST_PAIRS else cls.fit(scores, ids, Y)
+        hits = (np.asarray(Y[np.arange(len(ids))[:, None], np.maximum(ids, 0)].todense()) != 0)[ids >= 0]
+        return cls.fit(scores, ids, Y) if len(hits) >= LEAST_PAIRS and hits.any() and not hits.all() else None
 
     def __call__(self, scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Probabilities of scores of any shape; 0 for -inf, the score of no prediction."""

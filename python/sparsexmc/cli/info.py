@@ -60,6 +60,8 @@ def _facts(path: str, model: Model, config: dict[str, Any]) -> list[list[str]]:
         votes = model.neighbors.votes
         by = "hidden activations" if votes.space == "hidden" else "features"
         rows.append(["neighbors", f"{model.neighbors.num_instances:,} instances by {by}, weight {votes.weight:g}"])
+    known = [name for name in ("network", "ensemble") if getattr(model.calibrations, name) is not None]
+    rows.append(["probabilities", f"of the {' and the '.join(known)}" if known else "none: nothing was held out"])
     skipped = (
         f", {count(classifier.skipped, 'batch').replace('batchs', 'batches')} skipped" if classifier.skipped else ""
     )

@@ -47,6 +47,13 @@ class TextDataset:
     filter: sp.csr_matrix | None = None
     filter_test: sp.csr_matrix | None = None
 
+    def __repr__(self) -> str:
+        test = 0 if self.texts_test is None else len(self.texts_test)
+        return (
+            f"TextDataset({self.name!r}: {len(self.texts):,} training and {test:,} test texts, "
+            f"{self.Y.shape[1]:,} labels)"
+        )
+
     def counts(self, vectorizer: TextVectorizer) -> Dataset:
         """The data set with the token counts of `vectorizer` as features."""
         return self.with_features(

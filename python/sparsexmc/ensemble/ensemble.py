@@ -220,7 +220,7 @@ class Ensemble:
     @property
     def weights(self) -> Weights:
         """The weights that `topk` uses; 0 for a part that is not there."""
-        votes = Votes(weight=0.0) if self.neighbors is None else self.neighbors.votes
+        votes = Votes(weight=0.0, power=1.0) if self.neighbors is None else self.neighbors.votes
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
 
 

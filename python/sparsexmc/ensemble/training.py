@@ -75,7 +75,8 @@ class EnsembleTraining:
 
     Attributes:
         linear, neighbors: the settings, after `tune` with the chosen numbers.
-        calibration: probabilities of the ensemble that `tune` found best; None before, or if there was nothing to tune.
+        calibration: probabilities of the ensemble that `tune` found best, or of the one that the settings ask for; None
+            before, or if too few instances are held out.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class EnsembleTraining:
         Returns:
             The best setting; None if fewer than 100 instances are held out or no number was left to tuning.
         """
-        if len(held) < LEAST_TUNING_INSTANCES:
+        if len(held) < LEAST_TUNING_INSTANCES or not (self.linear.enabled or self.neighbors.enabled):
             return None
         grids: dict[str, Any] = {}
         if self.linear.enabled:
@@ -116,8 +117,8 @@ class EnsembleTraining:
             if self.neighbors.power != TUNE:
                 grids["powers"] = (self.neighbors.power,)
         spaces = self._spaces()
-        if len(self._costs()) <= 1 and len(spaces) == 1 and all(len(grid) == 1 for grid in grids.values()):
-            return None
+        power_is_open = self.neighbors.enabled and self.neighbors.power == TUNE
+        open_numbers = len(self._costs()) > 1 or len(spaces) > 1 or any(len(grid) > 1 for grid in grids.values())
         best: Tuning | None = None
         voters = {space: self._voters(left, space) for space in spaces}
         for cost, linear in self._candidates(held):
@@ -133,6 +134,8 @@ class EnsembleTraining:
                 best = replace(trials[best.space], network_alone=best.network_alone)
                 self._calibrate(ensembles[best.space], held)
         assert best is not None
+        if not (open_numbers or power_is_open):
+            return None  # but there are probabilities now
         self._choose(best)
         return best
 

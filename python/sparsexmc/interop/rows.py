@@ -117,6 +117,11 @@ class LabelRows:
         indptr, positions = _gather(self.indptr, rows)
         return indptr, self.indices[positions]
 
+    def matrix(self, num_labels: int) -> scipy.sparse.csr_matrix:
+        """All of them as a matrix of ones [n, num_labels]."""
+        ones = np.ones(len(self.indices), np.float32)
+        return scipy.sparse.csr_matrix((ones, self.indices, self.indptr), shape=(len(self.lengths), num_labels))
+
     def counts(self, rows: Rows, num_labels: int) -> npt.NDArray[np.int64]:
         """[num_labels] number of occurrences within these rows."""
         return np.bincount(self.take(rows)[1], minlength=num_labels).astype(np.int64, copy=False)

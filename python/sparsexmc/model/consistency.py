@@ -11,6 +11,7 @@ from ..classifier import Classifier
 from ..data import TextVectorizer, TfIdf
 from ..ensemble import Linear, Neighbors
 from ..errors import ArgumentError
+from .probabilities import Calibrations
 from .settings import Settings
 
 _KINDS: dict[str, type] = {
@@ -20,6 +21,7 @@ _KINDS: dict[str, type] = {
     "vectorizer": TextVectorizer,
     "tfidf": TfIdf,
     "settings": Settings,
+    "calibrations": Calibrations,
 }
 
 
@@ -31,10 +33,12 @@ def check_parts(
     vectorizer: TextVectorizer | None,
     tfidf: TfIdf | None,
     settings: Settings | None,
+    calibrations: Calibrations | None,
     num_threads: int | None,
 ) -> None:
     """Raise ArgumentError, with the sizes on both sides, unless the parts of a model belong together."""
-    parts = {"linear": linear, "neighbors": neighbors, "vectorizer": vectorizer, "tfidf": tfidf, "settings": settings}
+    parts: dict[str, object] = {"linear": linear, "neighbors": neighbors, "vectorizer": vectorizer, "tfidf": tfidf}
+    parts |= {"settings": settings, "calibrations": calibrations}
     for name, part in {"classifier": classifier, **parts}.items():
         if not isinstance(part, _KINDS[name]) and (part is not None or name == "classifier"):
             kind = _KINDS[name]

@@ -19,6 +19,7 @@ from ..ensemble import Ensemble, Linear, Neighbors
 from ..ensemble.settings import LinearSettings, NeighborsSettings
 from ..ensemble.training import EnsembleTraining, Tuning
 from ..errors import ArgumentError, CheckpointError
+from ..interop.rows import LabelRows
 from ..memory import format_bytes
 from ..metrics import inverse_propensities
 from ..report.scores import Scores
@@ -48,6 +49,7 @@ class Model:
         vectorizer: counts the tokens of raw texts, or None.
         tfidf: weighs token counts, or None.
         settings: those of the training, or None.
+        calibrations: those of another `Model` of the same parts, or None: see `calibrate`.
         num_threads: worker threads of the ranking; None: the default.
 
     Attributes:
@@ -82,6 +84,7 @@ class Model:
             vectorizer=vectorizer,
             tfidf=tfidf,
             settings=settings,
+            calibrations=calibrations,
             num_threads=num_threads,
         )
         self.classifier = classifier
@@ -327,11 +330,17 @@ class Model:
         X, Y = self.features(data), label_matrix("Y", Y)
         found = Calibrations.learn(self.classifier, self._ensemble, X, Y)
         if found.network is None:
-            raise ArgumentError(f"data has {X.shape[0]} instances, too few to calibrate on; pass more")
+            raise ArgumentError(
+                f"data has {X.shape[0]} instances, which are too few to calibrate on, or of their best labels none or "
+                "all are right; pass more, and Y in the order of their rows"
+            )
         self.calibrations = found
 
     def fit(self, data: Any, epochs: int = 1, **options: Any) -> History:
         """Train the network further, then make what stands beside it anew from these instances.
+
+        Probabilities of the network are learned anew from what is held out (`validation`). Those of the ensemble are
+        gone, as its other parts then know all instances: see `calibrate`.
 
         Weights and costs stay those that tuning chose. Give all instances that the linear classifiers and neighbors are
         to know: those of earlier trainings are not kept.
@@ -359,6 +368,7 @@ class Model:
             names = ("batch_size", "validation", "validation_metric", "seed")
             options = {name: getattr(training, name) for name in names} | options
         options = {"filter": dataset.filter, **options}
+        self.calibrations = Calibrations()  # whatever happens, they would be of another network
         history = self.classifier.fit(X, dataset.Y, epochs, **options)
         parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
         try:
@@ -373,7 +383,10 @@ class Model:
 
     def _calibrate_network(self, X: Any, Y: Any, validation: Any, seed: int | None) -> None:
         """Learn the network's probabilities anew from what `fit` held out; the other parts have learned from all."""
-        if not isinstance(validation, tuple):
+        if isinstance(validation, tuple):
+            X, Y = validation
+            validation = (X, LabelRows("validation[1]", Y, X.shape[0], self.num_labels).matrix(self.num_labels))
+        else:
             _, held = hold_out(X.shape[0], validation, self.classifier.config["seed"] if seed is None else seed)
             validation = (X[held], Y[held])
         self.calibrations = Calibrations.learn(self.classifier, None, *validation)
@@ -465,6 +478,8 @@ class Model:
             votes = self.neighbors.votes
             space = " by the hidden layer" if votes.space == "hidden" else ""
             parts.append(f"{self.neighbors.num_instances:,} neighbors{space} (weight {votes.weight:g})")
+        if self.calibrations:
+            parts.append("probabilities")
         if self.label_names is not None:
             parts.append("named labels")
         return f"Model({', '.join(parts)})"

@@ -13,6 +13,7 @@ from ..calibration import Calibration
 from ..classifier import Classifier
 from ..core.filter import Ranking
 from ..ensemble import Ensemble
+from ..ensemble.component_scores import Weights
 from ..errors import ArgumentError, CheckpointError, DataError
 
 Threshold = float | Literal["best"] | None
@@ -20,15 +21,50 @@ Threshold = float | Literal["best"] | None
 
 @dataclass(frozen=True)
 class Calibrations:
-    """The calibration of a model's network and of its ensemble; None where there is none."""
+    """The calibration of a model's network and of its ensemble; None where there is none.
+
+    Attributes:
+        network, ensemble: for each a `Calibration` or None.
+        step: of the network then; probabilities of a network that has learned on since would be wrong.
+        weights: of the ensemble then, or None.
+    """
 
     network: Calibration | None = None
     ensemble: Calibration | None = None
+    step: int = -1
+    weights: Weights | None = None
 
     @classmethod
     def learn(cls, classifier: Classifier, ensemble: Ensemble | None, X: Any, Y: Any) -> Self:
         """From prepared features of instances of no training; None where they are too few."""
-        return cls(Calibration.of(classifier, X, Y), None if ensemble is None else Calibration.of(ensemble, X, Y))
+        network = Calibration.of(classifier, X, Y)
+        if ensemble is None:
+            return cls(network, step=classifier.step)
+        return cls(network, Calibration.of(ensemble, X, Y), classifier.step, ensemble.weights)
+
+    def of(self, ranker: Classifier | Ensemble) -> Calibration:
+        """That of the network or of the ensemble. Raises ArgumentError where there is none, or none that holds now."""
+        network = isinstance(ranker, Classifier)
+        classifier = ranker if isinstance(ranker, Classifier) else ranker.classifier
+        found = self.network if network else self.ensemble
+        name = "network" if network else "ensemble"
+        remedy = "call model.calibrate with instances of no training"
+        if found is None:
+            raise ArgumentError(
+                f"the model has no probabilities for its {name}; {remedy}, or train with training.validation, which "
+                "holds some out"
+            )
+        if classifier is not None and classifier.step != self.step:
+            raise ArgumentError(
+                f"the probabilities of the {name} were learned at step {self.step}, and the network is at step "
+                f"{classifier.step}; {remedy}"
+            )
+        if not isinstance(ranker, Classifier) and ranker.weights != self.weights:
+            raise ArgumentError(
+                f"the probabilities of the ensemble were learned with {self.weights}, and it has {ranker.weights} now; "
+                f"{remedy}"
+            )
+        return found
 
     def __bool__(self) -> bool:
         return self.network is not None or self.ensemble is not None
@@ -39,6 +75,9 @@ class Calibrations:
         for name, calibration in (("network", self.network), ("ensemble", self.ensemble)):
             if calibration is not None:
                 arrays |= calibration.to_arrays(name)
+        arrays["step"] = np.asarray(self.step, np.int64)
+        if self.weights is not None:
+            arrays["weights"] = np.asarray(self.weights, np.float64)
         np.savez(file, **arrays)
 
     @classmethod
@@ -50,12 +89,14 @@ class Calibrations:
                 Calibration.from_arrays(arrays, name) if f"{name}.scores" in arrays else None
                 for name in ("network", "ensemble")
             )
+            step = int(arrays["step"])
+            weights = Weights(*np.asarray(arrays["weights"], np.float64).tolist()) if "weights" in arrays else None
         except CheckpointError:  # of the model directory around it, whose message says more
             raise
         except FAULTS as error:
             name = getattr(file, "name", "the file")
             raise DataError(f"{name}: not the calibration that sparsexmc saved: {error}") from None
-        return cls(network, ensemble)
+        return cls(network, ensemble, step, weights)
 
 
 class CalibratedRanker:
@@ -72,18 +113,14 @@ class CalibratedRanker:
     """
 
     def __init__(self, ranker: Classifier | Ensemble, calibrations: Calibrations, threshold: Threshold = None) -> None:
-        network = isinstance(ranker, Classifier)
-        calibration = calibrations.network if network else calibrations.ensemble
-        if calibration is None:
-            raise ArgumentError(
-                f"the model has no probabilities for its {'network' if network else 'ensemble'}; call model.calibrate "
-                "with instances of no training, or train with training.validation, which holds some out"
-            )
-        self._ranker, self._calibration = ranker, calibration
-        if threshold == "best":
-            threshold = calibration.f1_threshold
-        if threshold is not None:
-            require_number("threshold", threshold, 0, 1)
+        self._ranker, self._calibration = ranker, calibrations.of(ranker)
+        if isinstance(threshold, str) and threshold == "best":
+            threshold = self._calibration.f1_threshold
+        elif threshold is not None:
+            try:
+                require_number("threshold", threshold, 0, 1)
+            except ArgumentError as error:
+                raise ArgumentError(f'{error}, or "best"') from None
         self._threshold = threshold
 
     def topk(self, X: Any, k: int, *, filter: Any = None) -> Ranking:

@@ -14,7 +14,6 @@ from typing import Any
 import scipy.sparse as sp
 
 from .._files import check_output
-from ..calibration import Calibration
 from ..classifier import Classifier
 from ..clustering import cluster_labels
 from ..core.lock import ModelLock
@@ -271,13 +270,15 @@ class TrainingRun:
         seed = self.settings.model.seed if training.seed is None else training.seed
         left, held = hold_out(self.X.shape[0], training.validation, seed)
         tuning = parts.tune(left, held)
-        network = Calibration.of(self.classifier, self.X[held], self.dataset.Y[held])
+        calibrations = Calibrations.learn(self.classifier, None, self.X[held], self.dataset.Y[held])
         ensemble = parts.finish()
         self.settings = replace(self.settings, linear=parts.linear, neighbors=parts.neighbors)
         model = self.network(self.classifier)
         if ensemble is not None:
             model._set_parts(ensemble.linear, ensemble.neighbors)
-        model.calibrations = Calibrations(network, None if ensemble is None else parts.calibration)
+        if ensemble is not None:
+            calibrations = replace(calibrations, ensemble=parts.calibration, weights=ensemble.weights)
+        model.calibrations = calibrations
         model.history, model.tuning = history, tuning
         return model
 
