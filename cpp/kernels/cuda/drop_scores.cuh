@@ -9,8 +9,8 @@
 namespace sparsexmc::cuda {
 
 struct FeatureScales {
-  float* scales;  // [in_features]: root of the mean square of every feature over the instances, each as often as its weight
-                  // says; each kept batch counts the same
+  float* scales;  // [in_features]: root of the mean square of every feature over the instances, each as often as its
+                  // weight says; each kept batch counts the same
   const kernels::KeptBatch* kept;
   int64_t num_kept, in_features;
 };
