@@ -35,6 +35,7 @@ struct LogitLoss {
 //                        for negatives and then mend the few positives. Adds the difference of the losses to `total`.
 //                        `weight` is the factor on the loss of a positive; 1 changes no bit. M::Number is float, and M
 //                        also has exp
+// The loss of a NaN is NaN, which tells that a training has diverged: larger(0, x) keeps it, larger(x, 0) does not.
 //   best_constant()      the logit of least loss of a label with `present` positives and `absent` negatives, both > 0
 
 /// log(1 + e^u) with u = z, or -z for a positive, as log(1 + e^-|z|) + max(u, 0), which never overflows. Its derivative
@@ -50,14 +51,14 @@ struct BinaryCrossEntropy {
   static SPARSEXMC_FORMULA LogitLoss<M> of(typename M::Number z, bool positive, float scale) {
     const typename M::Number e = M::exp_nonpositive(M::negative_abs(z)), r = M::reciprocal(1.0f + e);
     const typename M::Number u = positive ? -z : z;
-    return {(u > 0.0f ? r : e * r) * (positive ? -scale : scale), e, M::larger(u, typename M::Number{})};
+    return {(u > 0.0f ? r : e * r) * (positive ? -scale : scale), e, M::larger(typename M::Number{}, u)};
   }
 
   template <class M>
   static SPARSEXMC_FORMULA float positive_slope(float z, float d, float scale, float weight, double& total) {
     total -= static_cast<double>(z);  // log(1 + e^-z) = log(1 + e^z) - z
     if (weight != 1.0f) {
-      const float own = M::larger(-z, 0.0f) + M::log1p_nonnegative(M::exp(z > 0.0f ? -z : z));  // log(1 + e^-z)
+      const float own = M::larger(0.0f, -z) + M::log1p_nonnegative(M::exp(z > 0.0f ? -z : z));  // log(1 + e^-z)
       total += (static_cast<double>(weight) - 1.0) * static_cast<double>(own);
     }
     // For large z the subtraction would cancel: -sigma(-z) is exact there.
@@ -78,13 +79,13 @@ struct SquaredHinge {
 
   template <class M>
   static SPARSEXMC_FORMULA LogitLoss<M> of(typename M::Number z, bool positive, float scale) {
-    const typename M::Number margin = M::larger(1.0f + (positive ? -z : z), typename M::Number{});
+    const typename M::Number margin = M::larger(typename M::Number{}, 1.0f + (positive ? -z : z));
     return {margin * ((positive ? -2.0f : 2.0f) * scale), typename M::Number{}, margin * margin};
   }
 
   template <class M>
   static SPARSEXMC_FORMULA float positive_slope(float z, float /*d*/, float scale, float weight, double& total) {
-    const float wrong = M::larger(1.0f + z, 0.0f), right = M::larger(1.0f - z, 0.0f);
+    const float wrong = M::larger(0.0f, 1.0f + z), right = M::larger(0.0f, 1.0f - z);
     total += static_cast<double>(weight) * right * right - static_cast<double>(wrong) * wrong;
     return weight * (-2.0f * scale * right);
   }

@@ -11,7 +11,16 @@ from .clustering import cluster_ids, cluster_labels
 from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
 from .core import StepResult
 from .ensemble import Ensemble, Linear, LinearTraining, Neighbors
-from .errors import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
+from .errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    DTypeError,
+    Error,
+    MemoryPlanError,
+)
 from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
 from .model import Model, Settings, load, train
@@ -30,6 +39,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DeviceError",
+    "DivergenceError",
     "Ensemble",
     "EpochInfo",
     "Error",

@@ -46,6 +46,11 @@ class Error(Exception):
 class ArgumentError(Error, ValueError):
     """An argument has the wrong value, shape, layout or device."""
 
+class DivergenceError(ArgumentError):
+    """
+    A training has diverged: the loss of a batch of finite numbers is NaN or Inf, and the weights are lost. Load the last good checkpoint, lower lr, or scale the inputs.
+    """
+
 class DTypeError(Error, TypeError):
     """An argument has the wrong dtype or kind."""
 

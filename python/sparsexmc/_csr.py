@@ -93,6 +93,27 @@ def checked_csr(name: str, matrix: Any) -> sp.csr_matrix:
     return csr
 
 
+def check_label_values(name: str, values: npt.NDArray[Any]) -> None:
+    """Raise unless the stored `values` of label pairs say what is a positive: DTypeError, or ArgumentError for NaN.
+
+    A pivot table stores every missing pair as NaN, and NaN is not 0.
+    """
+    if values.dtype.kind not in "biuf":
+        raise DTypeError(f"{name} has dtype {values.dtype}; pass real numbers")
+    if values.dtype.kind == "f" and values.size and np.isnan(values.min()):  # which passes NaN on
+        raise ArgumentError(
+            f"{name} holds NaN; a label is there (1) or not (0): leave missing pairs out, for example with "
+            f"{name}.data = numpy.nan_to_num({name}.data)"
+        )
+
+
+def without_zeros(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """A copy of a CSR matrix without its stored zeros: what is 0 is no entry."""
+    copy = matrix.copy()
+    copy.eliminate_zeros()
+    return copy
+
+
 def csr_from_arrays(name: str, data: Any, indices: Any, indptr: Any, shape: tuple[int, int]) -> sp.csr_matrix:
     """CSR of arrays of which nothing is known. Raises ArgumentError if they do not fit together to the last entry."""
     if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):

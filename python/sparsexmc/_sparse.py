@@ -9,13 +9,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from . import _core
-from ._csr import checked_csr
+from ._csr import check_label_values, checked_csr, without_zeros
 from .errors import ArgumentError
 
 
 def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
-    """`matrix` as float32 CSR [n, D] with ascending columns. Duplicates are summed. The argument is left
-    alone, and its arrays are shared where they will do.
+    """`matrix` as float32 CSR [n, D] with ascending columns. Duplicates are summed, and what is 0 is no entry. The
+    argument is left alone, and its arrays are shared where they will do.
 
     Numbers and booleans of any width become float32, token counts (uint8) among them.
 
@@ -31,6 +31,8 @@ def sparse_features(name: str, matrix: Any) -> sp.csr_matrix:
         converted.sum_duplicates()
     if not np.isfinite(converted.data).all():
         raise ArgumentError(f"{name} holds NaN, infinity or a value beyond float32; replace or drop such values")
+    if not converted.data.all():
+        converted = without_zeros(converted)
     return converted
 
 
@@ -42,8 +44,7 @@ def label_matrix(name: str, matrix: Any) -> sp.csr_matrix:
         ArgumentError: damaged structure or NaN.
     """
     checked = checked_csr(name, matrix)
-    if np.isnan(checked.data).any():
-        raise ArgumentError(f"{name} holds NaN; a label is there (1) or not (0)")
+    check_label_values(name, checked.data)
     # Ones before duplicates are merged: a label counts once, and 1 - 1 must not make it vanish.
     binary = sp.csr_matrix(
         ((checked.data != 0).astype(np.float32), checked.indices.copy(), checked.indptr.copy()), shape=checked.shape
@@ -80,5 +81,8 @@ def search(
 
 
 def are_counts(X: Any) -> bool:
-    """Whether `X` holds raw token counts, that is sparse whole numbers of at least 1."""
-    return bool(sp.issparse(X) and X.nnz and X.data.min() >= 1 and (X.data == np.floor(X.data)).all())
+    """Whether `X` holds raw token counts, that is sparse whole numbers of at least 1; stored zeros are no entries."""
+    if not sp.issparse(X):
+        return False
+    values = X.data[X.data != 0]
+    return bool(len(values) and values.min() >= 1 and (values == np.floor(values)).all())

@@ -1,6 +1,15 @@
 """Errors that the library raises: each is an `Error` and also the closest built-in exception."""
 
-from ._core import ArgumentError, CheckpointError, DataError, DeviceError, DTypeError, Error, MemoryPlanError
+from ._core import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    DTypeError,
+    Error,
+    MemoryPlanError,
+)
 
 __all__ = [
     "ArgumentError",
@@ -8,6 +17,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DeviceError",
+    "DivergenceError",
     "Error",
     "MemoryPlanError",
 ]

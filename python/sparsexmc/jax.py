@@ -14,10 +14,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ._checks import require_choice
-from ._csr import check_compressed
+from ._csr import check_columns
 from .classifier import Classifier
 from .core.step import StepResult
 from .errors import ArgumentError, DTypeError
+from .interop.inputs import labels_input
 
 try:
     import jax
@@ -58,21 +59,23 @@ def pad_labels(Y: Any, width: int | None = None) -> npt.NDArray[np.int32]:
     `width` is by default the largest number of positives of an instance. It costs n * width * 4 bytes: take batches.
 
     Raises:
-        ArgumentError: an instance has more than `width` positives.
+        ArgumentError: an instance has more than `width` positives, or Y holds NaN.
     """
     if not sp.issparse(Y) or Y.format != "csr":
         raise DTypeError(f"Y is a {type(Y).__name__}; pass a scipy CSR matrix, such as scipy.sparse.csr_matrix(Y)")
-    check_compressed("Y", Y)
-    counts = np.diff(Y.indptr)
+    rows = Y.shape[0]
+    indptr, indices = labels_input("Y", Y, rows, Y.shape[1])
+    check_columns("Y", indices, Y.shape[1])
+    counts = np.diff(indptr)
     most = int(counts.max(initial=0))
     width = max(most, 1) if width is None else width
     if most > width:
         raise ArgumentError(
             f"width={width}, but row {int(counts.argmax())} of Y has {most} positives; give at least that"
         )
-    padded = np.full((Y.shape[0], width), PADDING, np.int32)
-    rows = np.repeat(np.arange(Y.shape[0]), counts)
-    padded[rows, np.arange(len(rows)) - np.repeat(Y.indptr[:-1], counts)] = Y.indices[: len(rows)]
+    padded = np.full((rows, width), PADDING, np.int32)
+    row_of = np.repeat(np.arange(rows), counts)
+    padded[row_of, np.arange(len(row_of)) - np.repeat(indptr[:-1], counts)] = indices
     return padded
 
 

@@ -14,6 +14,7 @@ namespace {
 struct ErrorTypes {
   PyObject* error;
   PyObject* argument;
+  PyObject* divergence;
   PyObject* dtype;
   PyObject* memory_plan;
   PyObject* device;
@@ -36,6 +37,8 @@ void translate(const std::exception_ptr& pointer, void* payload) {
   const auto& types = *static_cast<const ErrorTypes*>(payload);
   try {
     std::rethrow_exception(pointer);
+  } catch (const DivergenceError& e) {
+    PyErr_SetString(types.divergence, e.what());
   } catch (const ArgumentError& e) {
     PyErr_SetString(types.argument, e.what());
   } catch (const TypeError& e) {
@@ -60,6 +63,10 @@ void bind_errors(nb::module_& m) {
   types->error = make_type(m, "Error", "Base of all errors of sparsexmc.", PyExc_Exception, nullptr);
   types->argument = make_type(m, "ArgumentError", "An argument has the wrong value, shape, layout or device.",
                               types->error, PyExc_ValueError);
+  types->divergence = make_type(m, "DivergenceError",
+                                "A training has diverged: the loss of a batch of finite numbers is NaN or Inf, and the "
+                                "weights are lost. Load the last good checkpoint, lower lr, or scale the inputs.",
+                                types->argument, nullptr);
   types->dtype = make_type(m, "DTypeError", "An argument has the wrong dtype or kind.", types->error, PyExc_TypeError);
   types->memory_plan =
       make_type(m, "MemoryPlanError", "The planned bytes exceed the memory limit.", types->error, PyExc_MemoryError);

@@ -113,6 +113,7 @@ class SPARSEXMC_API Classifier {
   ///        the size of the batch, not by the sum of the weights, so that the learning rate of an instance is the same
   ///        in every batch
   /// @throws ArgumentError, TypeError; the model is as before the call
+  /// @throws DivergenceError if the loss of a finite batch is not finite, whatever `on_nonfinite` is: the model is lost
   StepResult train_step(const TensorView& embeddings, const LabelsView& labels, const TensorView* gradient = nullptr,
                         OnNonfinite on_nonfinite = OnNonfinite::raise, const float* instance_weights = nullptr);
   /// The same for sparse features; needs a hidden layer. Only rows of the hidden weight whose feature occurs in the
@@ -131,6 +132,7 @@ class SPARSEXMC_API Classifier {
                      const float* instance_weights = nullptr);
   /// Waits for a started step. The last 65536 results can be asked for.
   /// @throws ArgumentError for an unknown ticket, or for a NaN or Inf in this step or an earlier one (once)
+  /// @throws DivergenceError if the loss of one of them is not finite (once)
   StepResult finish_step(int64_t ticket);
 
   /// Loss and gradient of the embeddings as a step would give them, without the meta-classifier; nothing is updated.
@@ -145,6 +147,7 @@ class SPARSEXMC_API Classifier {
   /// The k best labels per row, ranked by fp32 logit, ties to the smaller label id. Any number of rows.
   /// @param scores [n, k] float32 logits, descending  @param ids [n, k] int64 user label ids
   /// @param label_weights null, or num_labels positive numbers w by user label id: scores are logit + ln w then
+  /// @throws ArgumentError, TypeError, also for scores that are not finite
   void topk(const TensorView& embeddings, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
   void topk(const CsrView& features, int64_t k, float* scores, int64_t* ids, const float* label_weights = nullptr);
 
@@ -176,7 +179,7 @@ class SPARSEXMC_API Classifier {
   void read(const std::string& name, void* out, std::optional<DType> dtype = std::nullopt) const;
   /// Replaces a tensor. Indices must be ascending and unique within a row, label_order a permutation. float32 weights
   /// become bfloat16 by rounding to nearest. @param dtype of `data`, as in read()
-  /// @throws ArgumentError; the model is unchanged
+  /// @throws ArgumentError, also for weights that are NaN or Inf; the model is unchanged
   void write(const std::string& name, const void* data, std::optional<DType> dtype = std::nullopt);
 
   /// Puts the labels of the tail into other groups. A group then reads the features with the largest sum of |w| over
@@ -190,7 +193,7 @@ class SPARSEXMC_API Classifier {
 
   /// Writes a checkpoint directory: complete in a sibling temporary directory, then renamed.
   /// @param label_names empty, or num_labels names  @param card text of the model card; empty: a short default
-  /// @throws CheckpointError; an existing checkpoint at `path` stays whole
+  /// @throws CheckpointError, also for weights that are NaN or Inf; an existing checkpoint at `path` stays whole
   void save(const std::string& path, const std::vector<std::string>& label_names = {},
             const std::string& card = "") const;
   /// @param device overrides the stored device unless empty; the CPU widens bfloat16 weights to float32

@@ -23,7 +23,7 @@ inline void activate(float* ht, const float* z, int64_t first_unit, int64_t unit
     if (p.dropout > 0.0f && u % 4 == 0)
       draw_rows(words, p.seed, rng::Purpose::dropout, p.step, first_column, columns, (first_unit + u) / 4);
     for (int64_t c = 0; c < columns; c += width) {
-      Vec value = max(load(z + u * strip_columns + c), Vec{});
+      Vec value = max(Vec{}, load(z + u * strip_columns + c));  // NaN stays
       if (p.dropout > 0.0f) {
         VecI word;
         __builtin_memcpy(&word, &words[u % 4][c], sizeof word);

@@ -41,12 +41,14 @@ struct CandidateHeaps {
     for (int64_t b = batch; b < all_columns; ++b) threshold[b] = __builtin_inff();
   }
 
-  /// Offers one label with scores z for instances [first_column, first_column + columns).
+  /// Offers one label with scores z for instances [first_column, first_column + columns). NaN is ranked first, as
+  /// infinity, so that whoever reads the scores sees that they are wrong.
   void offer(const float* z, uint32_t label, int64_t first_column, int64_t columns) const {
     for (int64_t c = 0; c < columns; c += width) {
       // >= and not >: an equal score with a smaller label id must get in.
-      if (!any(load(z + c) >= load(threshold + first_column + c))) continue;
-      for (int64_t i = c; i < c + width && first_column + i < batch; ++i) put({z[i], label}, first_column + i);
+      if (!any(~(load(z + c) < load(threshold + first_column + c)))) continue;
+      for (int64_t i = c; i < c + width && first_column + i < batch; ++i)
+        put({z[i] == z[i] ? z[i] : __builtin_inff(), label}, first_column + i);
     }
   }
 

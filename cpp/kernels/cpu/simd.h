@@ -36,7 +36,7 @@ SPARSEXMC_INLINE Vec load(const float* p) {
 SPARSEXMC_INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 SPARSEXMC_INLINE Vec broadcast(float x) { return x - Vec{}; }
 SPARSEXMC_INLINE VecI broadcast_int(int32_t x) { return x - VecI{}; }
-/// The larger of each lane (compilers make a comparison and a blend of the plain expression).
+/// The larger of each lane, b where one is NaN (compilers make a comparison and a blend of the plain expression).
 SPARSEXMC_INLINE Vec max(Vec a, Vec b) {
 #if defined(__AVX512F__)
   return reinterpret_cast<Vec>(_mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
@@ -214,7 +214,7 @@ struct VectorMath {
 struct ScalarMath {
   using Number = float;
 
-  static SPARSEXMC_INLINE float larger(float a, float b) { return sparsexmc::larger(a, b); }
+  static SPARSEXMC_INLINE float larger(float a, float b) { return a > b ? a : b; }
   static SPARSEXMC_INLINE float exp(float x) { return __builtin_expf(x); }
   static SPARSEXMC_INLINE float log1p_nonnegative(float x) { return __builtin_log1pf(x); }
 };

@@ -11,7 +11,7 @@ namespace sparsexmc::cuda {
 /// @param p HiddenForward or SparseHiddenForward: dropout, seed, step
 template <class Params>
 SPARSEXMC_DEVICE float activate(float z, int64_t unit, int64_t instance, const Params& p) {
-  const float value = z > 0.0f ? z : 0.0f;
+  const float value = 0.0f > z ? 0.0f : z;  // NaN stays
   if (p.dropout <= 0.0f) return value;
   const uint32_t word = rng::draw_one(p.seed, rng::Purpose::dropout, p.step, static_cast<uint64_t>(instance),
                                       static_cast<uint64_t>(unit));

@@ -67,7 +67,8 @@ class BlockLists {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int row = Grid::row() + fragment_row(i);
-        const Candidate offered{z[n][i] + bias[row], labels[i / 2]};
+        // NaN becomes infinity: ranked first, so that whoever reads the scores sees that they are wrong.
+        const Candidate offered{fminf(z[n][i] + bias[row], __uint_as_float(0x7F800000u)), labels[i / 2]};
         if (row < valid && before(offered, lasts[i % 2])) buffer(column + i % 2, offered);
       }
     }

@@ -7,10 +7,21 @@
 #include "checkpoint/labels.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensors.h"
+#include "finite.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc::checkpoint {
 namespace {
+
+/// No model is ever published that nobody can use.
+void check_weights(const NamedTensor& tensor, const std::byte* numbers) {
+  if (!is_float(tensor.dtype) ||
+      all_finite(numbers, tensor.dtype, static_cast<int64_t>(tensor.bytes() / dtype_size(tensor.dtype))))
+    return;
+  throw CheckpointError("'" + tensor.name +
+                        "' holds NaN or Inf: training has diverged, and such a model is not saved; load the last good "
+                        "checkpoint, then lower lr, or scale down the inputs");
+}
 
 PartRecord write_tensors(const Directory& directory, const char* name, const Classifier& classifier,
                          std::vector<NamedTensor> tensors, std::byte* buffer) {
@@ -18,6 +29,7 @@ PartRecord write_tensors(const Directory& directory, const char* name, const Cla
   SafetensorsWriter writer(file, std::move(tensors));
   for (const NamedTensor& tensor : writer.tensors()) {
     classifier.read(tensor.name, buffer);
+    if (!is_optimizer_state(tensor)) check_weights(tensor, buffer);
     writer.write(buffer);
   }
   return file.finish();

@@ -8,6 +8,7 @@
 #include "device/bfloat16.h"
 #include "device/device_pieces.h"
 #include "integers.h"
+#include "finite.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {
@@ -33,6 +34,11 @@ void copy_groups(Rows* rows, Grouped* grouped, const TensorSpec& s, int64_t firs
         group[f * s.group_size] = Grouped(line[f]);
     }
   }
+  // What overflowed in a training that diverged is also in the rows of padding, which take part in products.
+  if constexpr (!to_rows)
+    for (int64_t row = last_row; row < (first + groups) * s.group_size; ++row)
+      for (int64_t f = 0; f < fan_in; ++f)
+        grouped[((row / s.group_size - first) * fan_in + f) * s.group_size + row % s.group_size] = Grouped(Rows(0.0f));
 }
 
 /// Calls body(number of the type in memory, number of the type outside, bytes of a group).
@@ -63,6 +69,15 @@ void check_table(const uint32_t* numbers, const TensorSpec& s) {
     if (numbers[label] >= s.below)
       throw ArgumentError(s.name + ": " + std::to_string(numbers[label]) + " for label " + std::to_string(label) +
                           "; numbers must lie in 0.." + std::to_string(s.below - 1));
+}
+
+void check_finite(const void* data, const TensorSpec& s, DType dtype) {
+  if (s.role == Role::optimizer_state || !is_weight_dtype(dtype)) return;
+  const auto* bytes = static_cast<const char*>(data);
+  for (int64_t line = 0; line < s.lines(); ++line, bytes += static_cast<size_t>(s.width()) * dtype_size(dtype))
+    if (!all_finite(bytes, dtype, s.width()))
+      throw ArgumentError(s.name + ": NaN or Inf in row " + std::to_string(line) +
+                          ", as a training that diverged leaves it; take a state from before");
 }
 
 void check_numbers(const void* data, const TensorSpec& s) {
@@ -110,6 +125,7 @@ void read_tensor(Context& context, const Buffers& buffers, const TensorSpec& spe
 
 void write_tensor(Context& context, const Buffers& buffers, const TensorSpec& spec, const void* data, DType dtype) {
   check_numbers(data, spec);
+  check_finite(data, spec, dtype);
   switch (spec.layout) {
     case Layout::plain:
       visit_device(context.device(), [&](auto tag) {

@@ -1,8 +1,10 @@
 #include "model/arguments.h"
 
+#include <charconv>
 #include <cmath>
 #include <string>
 
+#include "finite.h"
 #include "layers/positives.h"
 #include "layers/sparse_batch.h"
 #include "sparsexmc/error.h"
@@ -11,6 +13,13 @@ namespace sparsexmc {
 namespace {
 
 constexpr const char* nonfinite = ": NaN or Inf among the values; look for a diverging encoder or bad data";
+
+/// The shortest text that reads back as the same number.
+template <class Number>
+std::string shortest(Number value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
+}
 
 }  // namespace
 
@@ -81,8 +90,8 @@ void check_total_steps(int64_t steps) {
 }
 
 void check_lr(double lr) {
-  if (!(lr >= 0.0) || !std::isfinite(lr))
-    throw ArgumentError("lr is " + std::to_string(lr) + "; it must be finite and >= 0");
+  if (!(lr >= 0.0) || !std::isfinite(static_cast<float>(lr)))
+    throw ArgumentError("lr is " + shortest(lr) + "; it must be >= 0, and finite as fp32");
 }
 
 void check_trainable(bool trainable, const std::string& call) {
@@ -98,5 +107,27 @@ void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name) {
 }
 
 void refuse_nonfinite(const std::string& name) { throw ArgumentError(name + nonfinite); }
+
+bool is_finite(const StepResult& result) {
+  return std::isfinite(result.loss) && std::isfinite(result.auxiliary_loss);
+}
+
+void check_loss(const StepResult& result, int64_t step, float lr) {
+  if (is_finite(result)) return;
+  const double loss = std::isfinite(result.loss) ? result.auxiliary_loss : result.loss;
+  throw DivergenceError("training has diverged: the loss of step " + std::to_string(step) + " is " + (std::isnan(loss) ? "NaN" : shortest(loss)) +
+                        ", at a learning rate of " + shortest(lr) +
+                        ", though its batch was finite; load the last good checkpoint, then lower lr, or scale down "
+                        "the inputs or instance_weights");
+}
+
+void check_scores(const float* scores, int64_t first_row, int64_t rows, int64_t width, const char* what) {
+  if (all_finite(scores, DType::float32, rows * width)) return;
+  int64_t row = 0;
+  while (all_finite(scores + row * width, DType::float32, width)) ++row;
+  throw ArgumentError(std::string(what) + " of row " + std::to_string(first_row + row) +
+                      " are not finite: the weights hold NaN or Inf, as after a training that diverged, or the input "
+                      "is so large that sums overflow; load the last good checkpoint, or scale the input down");
+}
 
 }  // namespace sparsexmc

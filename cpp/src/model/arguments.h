@@ -31,4 +31,13 @@ void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name);
 /// The same where there is no choice.
 [[noreturn]] void refuse_nonfinite(const std::string& name);
 
+/// Whether the losses are.
+bool is_finite(const StepResult& result);
+/// @param step its number, from 1  @param lr its learning rate
+/// @throws DivergenceError if the losses of a step on a finite batch are not finite
+void check_loss(const StepResult& result, int64_t step, float lr);
+/// @param scores [rows, width] in host memory  @param what they are, such as "scores"
+/// @throws ArgumentError naming the first row that holds NaN or Inf
+void check_scores(const float* scores, int64_t first_row, int64_t rows, int64_t width, const char* what);
+
 }  // namespace sparsexmc

@@ -47,7 +47,7 @@ double Classifier::momentum() const { return impl_->model.momentum; }
 
 void Classifier::set_momentum(double momentum) {
   impl_->training("setting momentum");
-  if (!(momentum >= 0.0 && momentum < 1.0))
+  if (!(momentum >= 0.0 && static_cast<float>(momentum) < 1.0f))
     throw ArgumentError("momentum is " + std::to_string(momentum) + "; it must lie in [0, 1)");
   const OptimizerConfig& optimizer = config().optimizer;
   if (optimizer.kind == OptimizerKind::sgd && optimizer.sgd.momentum == 0.0 && momentum != 0.0)

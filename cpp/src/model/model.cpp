@@ -134,8 +134,8 @@ int64_t Model::rows_of_a_slice() const {
   return std::min(config.batch_size, std::max<int64_t>(static_cast<int64_t>(rows) / fewest_rows, 1) * fewest_rows);
 }
 
-template <class Rows, class Use>
-void Model::by_slices(const Rows& rows, Use&& use) {
+template <class Rows, class Use, class Check>
+void Model::by_slices(const Rows& rows, Use&& use, Check&& check) {
   const int64_t at_a_time = rows_of_a_slice();
   for (int64_t first = 0; first < rows.rows; first += at_a_time) {
     InterruptScope::check();
@@ -147,17 +147,21 @@ void Model::by_slices(const Rows& rows, Use&& use) {
       finite = on_cpu() || read_outcome().nonfinite == 0;
     }
     if (!finite) refuse_nonfinite(std::is_same_v<Rows, TensorView> ? "embeddings" : "features");
+    check(first, sizes.batch);
   }
 }
 
 template <class Rows>
 void Model::topk(const Rows& rows, int64_t k, float* scores, int64_t* ids, const float* label_weights) {
   uint64_t weighed = 0;  // the call that made the biases of the labels
-  by_slices(rows, [&](int64_t first, const BatchSizes& sizes) {
-    // Once, and again after a call that came between two slices (see InterruptScope).
-    if (label_weights != nullptr && std::exchange(weighed, calls_) != calls_) output->weigh_labels(label_weights);
-    rank(scores + first * k, ids + first * k, k, sizes, label_weights != nullptr);
-  });
+  by_slices(
+      rows,
+      [&](int64_t first, const BatchSizes& sizes) {
+        // Once, and again after a call that came between two slices (see InterruptScope).
+        if (label_weights != nullptr && std::exchange(weighed, calls_) != calls_) output->weigh_labels(label_weights);
+        rank(scores + first * k, ids + first * k, k, sizes, label_weights != nullptr);
+      },
+      [&](int64_t first, int64_t count) { check_scores(scores + first * k, first, count, k, "scores"); });
 }
 
 void Model::rank(float* scores, int64_t* ids, int64_t k, const BatchSizes& sizes, bool weighted) {
@@ -174,9 +178,10 @@ void Model::rank(float* scores, int64_t* ids, int64_t k, const BatchSizes& sizes
 
 template <class Rows>
 void Model::hidden_activations(const Rows& rows, float* out) {
-  by_slices(rows, [&](int64_t first, const BatchSizes& sizes) {
-    copy_activations(out + first * config.layer_features(), sizes);
-  });
+  const int64_t units = config.layer_features();
+  by_slices(
+      rows, [&](int64_t first, const BatchSizes& sizes) { copy_activations(out + first * units, sizes); },
+      [&](int64_t first, int64_t count) { check_scores(out + first * units, first, count, units, "activations"); });
 }
 
 void Model::copy_activations(float* rows, const BatchSizes& sizes) {

@@ -86,9 +86,10 @@ struct Model {
   bool forward_slice(const CsrView& rows, int64_t first, const BatchSizes& sizes);
   /// Rows that take about a tenth of a second, batch_size at most.
   int64_t rows_of_a_slice() const;
-  /// Prediction in slices: forward, then use(first row of the slice, sizes). Between two the call may be ended.
-  template <class Rows, class Use>
-  void by_slices(const Rows& rows, Use&& use);
+  /// Prediction in slices: forward, then use(first row of the slice, sizes), and if the rows were finite check(first
+  /// row, rows) of what came of them. Between two the call may be ended.
+  template <class Rows, class Use, class Check>
+  void by_slices(const Rows& rows, Use&& use, Check&& check);
 
   uint64_t calls_ = 0;  // of run()
 };

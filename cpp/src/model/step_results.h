@@ -28,7 +28,9 @@ class StepResults {
     int64_t ticket = 0;
     int64_t batch = 0;
     OnNonfinite on_nonfinite = OnNonfinite::raise;
-    bool kept = false;  // its batch is among KeptBatches
+    bool kept = false;   // its batch is among KeptBatches
+    int64_t number = 0;  // of the training
+    float lr = 0.0f;
   };
 
   explicit StepResults(Context& context) : context_(context) {}

@@ -49,12 +49,34 @@ bool Trainer::settle_one(bool wait) {
   StepResults::Step step;
   const StepResults::Settled settled = results_.settle(wait, step);
   if (settled == StepResults::Settled::nonfinite) {
-    --m_.progress.step;
-    if (step.kept) kept_.forget_last();
+    withdraw(step);
     refuse_nonfinite(step.on_nonfinite, "embeddings of step call " + std::to_string(step.ticket));
     ++m_.progress.skipped;
   }
+  if (settled == StepResults::Settled::trained) {
+    const StepResult result = results_.result(step.ticket);
+    if (!is_finite(result)) drop_pending();
+    check_loss(result, step.number, step.lr);
+  }
   return settled != StepResults::Settled::none;
+}
+
+void Trainer::withdraw(const StepResults::Step& step) {
+  --m_.progress.step;
+  if (step.kept) kept_.forget_last();
+}
+
+void Trainer::drop_pending() {
+  StepResults::Step step;
+  for (;;) switch (results_.settle(true, step)) {
+      case StepResults::Settled::none:
+        return;
+      case StepResults::Settled::trained:
+        break;
+      case StepResults::Settled::nonfinite:
+        withdraw(step);
+        m_.progress.skipped += step.on_nonfinite == OnNonfinite::skip;
+    }
 }
 
 OutputBatch Trainer::prepare(const Targets& targets, int64_t rows, bool dropout) {
@@ -107,12 +129,19 @@ int64_t Trainer::start(const Targets& targets, int64_t rows, OnNonfinite on_nonf
   if (keep)
     kept_.keep(m_.inputs, batch.sizes, batch.positives, batch.instance_weights, m_.output->shapes(),
                m_.output->labels());
-  const auto instances = static_cast<double>(rows);
-  const int64_t ticket = m_.on_cpu()
-                             ? results_.add(StepResult{.loss = m_.outcome->loss / instances,
-                                                       .auxiliary_loss = m_.outcome->auxiliary_loss / instances})
-                             : results_.add({.batch = rows, .on_nonfinite = on_nonfinite, .kept = keep}, m_.outcome);
+  const int64_t ticket = add_result(
+      {.batch = rows, .on_nonfinite = on_nonfinite, .kept = keep, .number = progress.step, .lr = optimizer.lr});
   rewire_if_due(batch);
+  return ticket;
+}
+
+int64_t Trainer::add_result(const StepResults::Step& step) {
+  if (!m_.on_cpu()) return results_.add(step, m_.outcome);
+  const auto instances = static_cast<double>(step.batch);
+  const StepResult result{.loss = m_.outcome->loss / instances,
+                          .auxiliary_loss = m_.outcome->auxiliary_loss / instances};
+  const int64_t ticket = results_.add(result);
+  check_loss(result, step.number, step.lr);
   return ticket;
 }
 
@@ -188,7 +217,9 @@ StepResult Trainer::eval_step(const TensorView& embeddings, const Targets& targe
     refuse_nonfinite(on_nonfinite, "embeddings");
     return StepResult{.skipped = true};
   }
-  return StepResult{.loss = seen.loss / static_cast<double>(embeddings.rows)};
+  const StepResult result{.loss = seen.loss / static_cast<double>(embeddings.rows)};
+  check_loss(result, m_.progress.step + 1, optimizer_step().lr);
+  return result;
 }
 
 }  // namespace sparsexmc

@@ -31,6 +31,7 @@ class Trainer {
 
   /// Takes over the outcomes of pending steps. @param wait also for those that run still
   /// @throws ArgumentError if a batch held NaN or Inf and was not to be skipped
+  /// @throws DivergenceError if a loss is not finite; then no step is pending any more
   void settle(bool wait) {
     while (settle_one(wait)) continue;
   }
@@ -54,6 +55,12 @@ class Trainer {
   /// @param optimizer null: nothing is updated
   void backward(const TensorView* gradient, const BatchSizes& sizes, float* dx,
                 const kernels::OptimizerStep* optimizer);
+  /// Takes note of a step that is queued, or on the CPU done. @returns its ticket @throws DivergenceError
+  int64_t add_result(const StepResults::Step& step);
+  /// Takes back what start() has noted of a step whose batch held NaN or Inf.
+  void withdraw(const StepResults::Step& step);
+  /// Takes over all outcomes without a word: a training that has diverged is told once.
+  void drop_pending();
   /// The oldest pending step; false if there is none, or `wait` is false and it runs still.
   bool settle_one(bool wait);
   /// @param last the batch of the step, still in the model's `inputs`

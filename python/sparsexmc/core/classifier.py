@@ -85,6 +85,8 @@ class CoreClassifier:
         Raises:
             ArgumentError, DTypeError: the model is as before the call. On a GPU NaN or Inf is found late: by reading
                 the result, or by the next call of any kind, which then does nothing else.
+            DivergenceError: the loss of a batch without NaN or Inf is NaN or Inf: weights or sums have overflowed, and
+                the model is lost, also with on_nonfinite="skip". On a GPU it is found as late.
             MemoryPlanError: the batch needs more memory than is allowed; the model is as before the call.
             DeviceError: the GPU failed; the state is lost and every later call raises this too.
         """
@@ -151,6 +153,7 @@ class CoreClassifier:
 
         Raises:
             ArgumentError, DTypeError: as `train_step`.
+            DivergenceError: as `train_step`; the model is as before.
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
@@ -202,7 +205,8 @@ class CoreClassifier:
             A row that the filter leaves with fewer than k labels ends in scores -inf and ids -1.
 
         Raises:
-            ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf, or k out of range.
+            ArgumentError, DTypeError: wrong shape, dtype, device or layout, NaN or Inf in the rows, NaN in the filter,
+                scores that are not finite as weights are not, or k out of range.
         """
         k = ranked_labels(k, self.num_labels)
         weights = None if label_weights is None else label_numbers("label_weights", label_weights, self.num_labels)
@@ -362,8 +366,8 @@ class CoreClassifier:
         `total_steps`; the classifier's own stay then.
 
         Raises:
-            ArgumentError, DTypeError: a name is missing or unknown, or an array has another shape or dtype; all are
-                checked before the first is written.
+            ArgumentError, DTypeError: a name is missing or unknown, an array has another shape or dtype, or weights are
+                NaN or Inf; all are checked before the first is written.
         """
         write_state(self.engine, state)
 
@@ -378,7 +382,8 @@ class CoreClassifier:
 
         Raises:
             ArgumentError: `path` is no place for a directory, or lies in a model directory.
-            CheckpointError: something else is at `path`, or it cannot be written; what is there stays whole.
+            CheckpointError: something else is at `path`, it cannot be written, or weights are NaN or Inf; what is
+                there stays whole.
         """
         check_output("path", path, directory=True)
         names = self._label_names if label_names is None else check_label_names(label_names, self.num_labels)

@@ -37,6 +37,7 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
             raise ArgumentError(f"state[{name!r}] has shape {arrays[name].shape}, but the classifier has {shape}")
         if arrays[name].dtype != dtype:
             raise DTypeError(f"state[{name!r}] has dtype {arrays[name].dtype}, but the classifier has {dtype}")
+    require_finite(arrays, "state")
     counts = {name: _count(name, arrays.pop(name)) for name in _COUNTS}
 
     replaced: dict[str, npt.NDArray[Any]] = {}
@@ -53,6 +54,21 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
     engine.step = counts["step"]
     if engine.trainable:  # of no use in prediction
         engine.total_steps = counts["total_steps"]
+
+
+def require_finite(state: Mapping[str, npt.NDArray[Any]], name: str) -> None:
+    """Raise ArgumentError if weights in a `state` called `name` are NaN or Inf; the optimizer's state is left out."""
+    for tensor, values in state.items():
+        if values.dtype.kind == "f" and not tensor.startswith("optimizer.") and not _are_finite(values):
+            raise ArgumentError(
+                f"{name}[{tensor!r}] holds NaN or Inf, as a training that diverged leaves it; take a state from "
+                "before, then lower lr, or scale down the inputs"
+            )
+
+
+def _are_finite(values: npt.NDArray[Any]) -> bool:
+    # Both pass NaN on, and neither takes memory of the size of the weights.
+    return not values.size or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
 def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:

@@ -14,7 +14,7 @@ class StepResult:
 
     On a GPU the step may still run: reading `loss`, `skipped` or the gradient of a NumPy array waits for it. If the
     batch held NaN or Inf and was not to be skipped, the first to find out raises ArgumentError: this reading or another
-    call of the classifier.
+    call of the classifier. So with DivergenceError, if the loss of a batch that held neither is NaN or Inf.
 
     Attributes:
         loss: summed over the labels, times the weights of the instances if there are any, averaged over the instances;

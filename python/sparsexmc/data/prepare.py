@@ -91,9 +91,6 @@ def holdout(X: Any, Y: Any, share: float, seed: int = 0) -> tuple[Any, Any, Any,
 
 def _counts(name: str, matrix: Any) -> sp.csr_matrix:
     counts = sparse_features(name, matrix)
-    if (counts.data == 0).any():
-        counts = counts.copy()
-        counts.eliminate_zeros()
     if counts.nnz and counts.data.min() < 1:
         raise ArgumentError(f"{name} holds {counts.data.min():g}; tfidf reads token counts, which are at least 1")
     return counts

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from .. import _core
-from .._csr import check_compressed
+from .._csr import check_compressed, check_label_values, without_zeros
 from ..errors import ArgumentError, DTypeError
 from .dlpack import HOST, Place, borrow_matrix
 from .gradient import gradient_like
@@ -142,7 +142,11 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
         raise ArgumentError(f"{name} has shape {matrix.shape}, but the classifier has in_features={width}")
     if matrix.dtype != np.float32:
         raise DTypeError(f"{name} has dtype {matrix.dtype}; sparse features are float32: {name}.astype(np.float32)")
-    indptr, entries = index_array(f"{name}.indptr", matrix.indptr), int(matrix.indptr[-1])
+    entries = int(matrix.indptr[-1])
+    if not matrix.data[:entries].all():
+        matrix = without_zeros(matrix)
+        entries = int(matrix.indptr[-1])
+    indptr = index_array(f"{name}.indptr", matrix.indptr)
     indices = index_array(f"{name}.indices", matrix.indices[:entries])
     return SparseFeatures(indptr, indices, matrix.data[:entries], width, place.stream_for(None))
 
@@ -150,9 +154,9 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
 def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives:
     """The positives of `rows` instances as (indptr [rows + 1], indices), each int32 or int64.
 
-    `value` is scipy CSR [rows, num_labels] (explicit zeros are dropped, other values count as 1), a tuple
-    (indptr, indices), or an integer array [rows] with one label per instance. Rows of a larger structure may come as
-    (indptr[a : b + 1], indices). Ids are range-checked by the engine.
+    `value` is scipy CSR [rows, num_labels] (stored zeros are no entries, NaN is refused, other values count as 1), a
+    tuple (indptr, indices), or an integer array [rows] with one label per instance. Rows of a larger structure may come
+    as (indptr[a : b + 1], indices). Ids are range-checked by the engine.
     """
     refuse_sparse_tensor(name, value)
     if scipy.sparse.issparse(value):
@@ -162,9 +166,9 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
                 f"{name} has shape {matrix.shape}, but there are {rows} instances and num_labels={num_labels}"
             )
         entries = int(matrix.indptr[-1])
+        check_label_values(name, matrix.data[:entries])
         if not matrix.data[:entries].all():
-            matrix = matrix.copy()
-            matrix.eliminate_zeros()
+            matrix = without_zeros(matrix)
             entries = int(matrix.indptr[-1])
         return index_array(f"{name}.indptr", matrix.indptr), index_array(f"{name}.indices", matrix.indices[:entries])
     if isinstance(value, tuple) and len(value) == 2:

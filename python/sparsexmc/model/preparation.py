@@ -43,7 +43,7 @@ class Preparation:
         """Features [n, in_features] of token counts or features [n, D]."""
         if X is None or self.tfidf is None:
             return X
-        if X.nnz and not are_counts(X):
+        if X.data.any() and not are_counts(X):
             raise ArgumentError(
                 "the model was trained on TF-IDF of token counts, but the data holds other numbers; pass the counts"
             )

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .._sparse import are_counts, sparse_features
 from ..classifier import Classifier
 from ..config import SGD, Adam, Hidden, Rewiring, Schedule
+from ..core.state import require_finite
 from ..data.prepare import TfIdf
 from ..ensemble import Ensemble
 from ..ensemble.training import EnsembleTraining
@@ -311,6 +312,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         state = dict(super().__getstate__())
         if "classifier_" in state:
             state["classifier_"] = self.classifier_.state_dict()
+            require_finite(state["classifier_"], "classifier_.state_dict()")
             ensemble = self.ensemble_
             state["ensemble_"] = None if ensemble is None else (ensemble.linear, ensemble.neighbors)
         return state

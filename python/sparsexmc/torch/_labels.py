@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .._csr import check_label_values
 from ..errors import ArgumentError, DTypeError
 from ..interop.inputs import InstanceWeights, Positives, instance_numbers, labels_input
 
@@ -82,8 +83,12 @@ def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
         raise ArgumentError(
             f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}"
         )
-    coo = labels.to_sparse_coo().coalesce()
-    places = coo.indices()[:, coo.values() != 0].numpy()
+    coo = labels.detach().to_sparse_coo()
+    values = coo._values()
+    check_label_values("labels", (values.float() if values.is_floating_point() else values).numpy())
+    # Ones before duplicates are merged: a label counts once, and 1 - 1 must not make it vanish.
+    places = coo._indices()[:, values != 0]
+    places = torch.sparse_coo_tensor(places, torch.ones(places.shape[1]), labels.shape).coalesce().indices().numpy()
     return np.searchsorted(places[0], np.arange(rows + 1)), np.ascontiguousarray(places[1])
 
 

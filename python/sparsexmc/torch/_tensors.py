@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..classifier import Classifier
+from ..core.state import require_finite
 from ..errors import ArgumentError, DTypeError
 
 # PyTorch does little with these, and safetensors knows not all of them.
@@ -17,8 +18,13 @@ _SIGNED: dict[Any, Any] = {np.dtype(np.uint16): np.dtype(np.int32), np.dtype(np.
 
 
 def to_tensors(classifier: Classifier) -> dict[str, torch.Tensor]:
-    """Copies of all tensors by their checkpoint names, and `step`, in host memory; unsigned integers become signed."""
+    """Copies of all tensors by their checkpoint names, and `step`, in host memory; unsigned integers become signed.
+
+    Raises:
+        ArgumentError: weights are NaN or Inf.
+    """
     state = classifier.state_dict()
+    require_finite(state, "state_dict")
     return {
         name: torch.from_numpy(array.astype(_SIGNED.get(array.dtype, array.dtype))) for name, array in state.items()
     }

@@ -19,7 +19,7 @@ from .._checks import require_int, require_number
 from .._files import check_output
 from ..core.classifier import CoreClassifier
 from ..core.step import StepResult
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DivergenceError
 from ..interop.inputs import InstanceWeights
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
 from .defaults import epochs_for_data
@@ -101,8 +101,10 @@ def fit(  # the method Classifier.fit
         progress: True: a bar; False: nothing; None: a bar on a terminal, sparse lines elsewhere.
 
     Raises:
-        ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, a label id out of range, an unwritable output.
-        CheckpointError: the checkpoint could not be written.
+        ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, NaN in Y, a label id out of range, an unwritable
+            output.
+        DivergenceError: weights or sums have overflowed; `checkpoint` holds the best epoch before.
+        CheckpointError: the checkpoint could not be written, or weights are NaN or Inf, which is never saved.
     """
     if not self.engine.trainable:
         raise ArgumentError("fit: this classifier was loaded for prediction only; load it with trainable=True")
@@ -149,7 +151,12 @@ def fit(  # the method Classifier.fit
         for epoch in range(first, first + epochs):
             order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
             start = time.perf_counter()
-            loss = _train_epoch(self, epoch, order, batch_size, features, labels, weights, callbacks, log, bar)
+            try:
+                loss = _train_epoch(self, epoch, order, batch_size, features, labels, weights, callbacks, log, bar)
+            except DivergenceError as error:
+                if checkpoint is None or history.best_epoch is None:
+                    raise
+                raise DivergenceError(f"{error}; '{os.fspath(checkpoint)}' holds epoch {history.best_epoch}") from None
             seconds = time.perf_counter() - start
             scores = judge.evaluate(self) if judge else {}
             value = scores[judge.metric] if judge else None
