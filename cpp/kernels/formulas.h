@@ -2,8 +2,8 @@
 // update, rewiring scores. (Rounding is in float16.h, random numbers are in rng.h.) Loops are never shared.
 //
 // A template takes the arithmetic M of a device: M::Number is float or a vector of floats, and M has what every device
-// does in its own way: larger (a > b ? a : b: b if one is NaN), negative_abs, exp_nonpositive, reciprocal, square_root, log1p_nonnegative and sum (over
-// the lanes). M also keeps apart what is compiled for different instruction sets.
+// does in its own way: larger (a > b ? a : b: b if one is NaN), negative_abs, exp_nonpositive, reciprocal, square_root,
+// log1p_nonnegative and sum (over the lanes). M also keeps apart what is compiled for different instruction sets.
 #pragma once
 
 #include "kernels.h"

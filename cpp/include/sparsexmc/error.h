@@ -21,9 +21,9 @@ class SPARSEXMC_API ArgumentError : public Error {
   using Error::Error;
 };
 
-/// A training has diverged: the loss of a batch of finite numbers is NaN or Inf, as weights or sums have overflowed. The
-/// learning rate is too high, or numbers are too large. Unlike after every other ArgumentError the model has changed:
-/// load the last good checkpoint.
+/// A training has diverged: the loss of a batch of finite numbers is NaN or Inf, as weights or sums have overflowed.
+/// The learning rate is too high, or numbers are too large. Unlike after every other ArgumentError the model has
+/// changed: load the last good checkpoint.
 class SPARSEXMC_API DivergenceError : public ArgumentError {
  public:
   using ArgumentError::ArgumentError;

@@ -7,8 +7,8 @@
 
 #include "device/bfloat16.h"
 #include "device/device_pieces.h"
-#include "integers.h"
 #include "finite.h"
+#include "integers.h"
 #include "sparsexmc/error.h"
 
 namespace sparsexmc {

@@ -108,15 +108,13 @@ void refuse_nonfinite(OnNonfinite on_nonfinite, const std::string& name) {
 
 void refuse_nonfinite(const std::string& name) { throw ArgumentError(name + nonfinite); }
 
-bool is_finite(const StepResult& result) {
-  return std::isfinite(result.loss) && std::isfinite(result.auxiliary_loss);
-}
+bool is_finite(const StepResult& result) { return std::isfinite(result.loss) && std::isfinite(result.auxiliary_loss); }
 
 void check_loss(const StepResult& result, int64_t step, float lr) {
   if (is_finite(result)) return;
   const double loss = std::isfinite(result.loss) ? result.auxiliary_loss : result.loss;
-  throw DivergenceError("training has diverged: the loss of step " + std::to_string(step) + " is " + (std::isnan(loss) ? "NaN" : shortest(loss)) +
-                        ", at a learning rate of " + shortest(lr) +
+  throw DivergenceError("training has diverged: the loss of step " + std::to_string(step) + " is " +
+                        (std::isnan(loss) ? "NaN" : shortest(loss)) + ", at a learning rate of " + shortest(lr) +
                         ", though its batch was finite; load the last good checkpoint, then lower lr, or scale down "
                         "the inputs or instance_weights");
 }
