@@ -348,18 +348,21 @@ class VoteIndex:
         Fills scores and best [n, k] with scores and votes added up label by label, times the label's factor.
         """
 
-def read_repository(path: str) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
+def read_repository(source: object) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
     """
     ((indptr, indices, values, shape) of the features, (indptr, indices, shape) of the labels).
     """
 
-def read_features(path: str) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]]:
+def read_libsvm(source: object, first_number: int) -> tuple[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]], tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]]:
+    """The same of a file without a header."""
+
+def read_features(source: object) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], tuple[int, int]]:
     """(indptr, indices, values, shape) of a file of the two-file form."""
 
-def read_labels(path: str) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
+def read_labels(source: object) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
     """(indptr, indices, shape) of a file of the two-file form."""
 
-def read_filter(path: str, rows: int, num_labels: int) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
+def read_filter(source: object, rows: int, num_labels: int) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], tuple[int, int]]:
     """(indptr, indices, shape) of a filter file."""
 
 def write_repository(path: str, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int) -> None: ...

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -105,4 +108,37 @@ TEST_CASE("what cannot be read or written is an argument error") {
   CHECK_THROWS_AS(write_labels(scratch / "no/where.txt", labels, 6), ArgumentError);
   CHECK_THROWS_AS(write_labels(scratch / "a.txt", labels, 5), ArgumentError);
   CHECK(list_names(scratch.path()).empty());
+}
+
+TEST_CASE("text comes from anything that fills a block, in pieces of any size") {
+  const std::string text = "\xEF\xBB\xBF" + many_rows(50);
+  for (const size_t piece : {size_t{1}, size_t{7}, size_t{1} << 20}) {
+    size_t place = 0;
+    const auto read = [&](char* block, size_t size) {
+      const size_t count = std::min({piece, size, text.size() - place});
+      std::copy_n(text.data() + place, count, block);
+      place += count;
+      return count;
+    };
+    const RepositoryData data = read_repository(TextSource("made up", read));
+    CHECK(data.features.rows == 50);
+    CHECK(data.features.cols == 1000);
+    CHECK(data.labels.indices.size() == 50);
+  }
+  const auto fails = [](char*, size_t) -> size_t { throw DataError("made up", 3, "no more"); };
+  CHECK_THROWS_WITH_AS(read_repository(TextSource("made up", fails)), "made up:3: no more", DataError);
+}
+
+TEST_CASE("a file without a header has the columns that its largest numbers ask for") {
+  const ScratchDirectory scratch;
+  write_text(scratch / "a.svm", "1,3 1:0.5 4:2 # comment\n\n 2:1 2:1\n");
+  const RepositoryData data = read_libsvm(scratch / "a.svm", 0);
+  CHECK(data.features.rows == 2);
+  CHECK(data.features.cols == 5);
+  CHECK(data.labels.cols == 4);
+  CHECK(data.features.values == std::vector<float>{0.5f, 2.0f, 2.0f});
+  const RepositoryData from_one = read_libsvm(scratch / "a.svm", 1);
+  CHECK(from_one.features.cols == 4);
+  CHECK(from_one.labels.indices == std::vector<int32_t>{0, 2});
+  CHECK_THROWS_AS(read_libsvm(scratch / "a.svm", 2), ArgumentError);
 }

@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const MemoryFile file(data + 1, size - 1);
   try {
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
       case 0: {
         const sparsexmc::RepositoryData read = sparsexmc::read_repository(file.path());
         check(read.features, true);
@@ -35,6 +35,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 2:
         check(sparsexmc::read_labels(file.path()), false);
         break;
+      case 3: {
+        const sparsexmc::RepositoryData read = sparsexmc::read_libsvm(file.path(), size % 2);
+        check(read.features, true);
+        check(read.labels, false);
+        break;
+      }
       default:
         check(sparsexmc::read_filter(file.path(), 5, 7), false);
     }

@@ -24,8 +24,6 @@ class CsrBuilder {
     matrix_.indptr.push_back(0);
   }
 
-  int64_t cols() const { return matrix_.cols; }
-
   void add(int32_t column, float value) {
     ascending_ = ascending_ && column > last_;
     last_ = column;

@@ -7,6 +7,7 @@
 
 #include "text/csr_builder.h"
 #include "text/line_reader.h"
+#include "text/rows.h"
 #include "text/text_scan.h"
 
 namespace sparsexmc {
@@ -63,53 +64,18 @@ void read_rows(LineReader& reader, int64_t rows, Parse&& parse, Reserve&& reserv
   }
 }
 
-/// `column:value column:value ...`, into builder.add.
-template <class Add>
-void parse_entries(const LineReader& reader, std::string_view text, int64_t cols, const char* what, Add&& add) {
-  for (text = skip_blanks(text); !text.empty(); text = skip_blanks(text)) {
-    const std::string_view entry = text;
-    const int32_t column = take_index(reader, text, cols, what);
-    if (!text.starts_with(':')) {
-      reader.fail("missing colon in " + quote(first_word(entry)) + "; entries are " + what + ":value");
-    }
-    text.remove_prefix(1);
-    const float value = take_value(reader, text, entry);
-    if (!text.empty() && !is_blank(text.front())) {
-      reader.fail("trailing text " + quote(first_word(text)) + " in " + quote(first_word(entry)) + "; entries are " +
-                  what + ":value, with blanks between them");
-    }
-    add(column, value);
-  }
-}
-
-/// `label,label,...`
-void parse_labels(const LineReader& reader, std::string_view word, CsrBuilder& labels) {
-  if (word.find(':') != std::string_view::npos) {
-    reader.fail("expected labels at " + quote(word) + ", but it has a colon; a row without labels begins with a blank");
-  }
-  std::string_view text = word;
-  while (true) {
-    labels.add(take_index(reader, text, labels.cols(), "label"), 1.0f);
-    if (text.empty()) return;
-    if (text.front() != ',') {
-      reader.fail("trailing text " + quote(text) + " in labels " + quote(word) +
-                  "; labels are numbers with commas between");
-    }
-    text.remove_prefix(1);
-  }
-}
-
-CsrMatrix read_two_file_form(const std::string& path, bool are_labels) {
-  LineReader reader(path);
+CsrMatrix read_two_file_form(TextSource source, bool are_labels) {
+  LineReader reader(std::move(source));
   const auto header = read_header(
       reader, 2, "rows cols", "three numbers begin the one-file form, which holds labels and features: read it alone");
   CsrBuilder builder(header[0], header[1], !are_labels, reader.file_bytes());
   read_rows(
       reader, header[0],
       [&](std::string_view line) {
-        parse_entries(reader, line, header[1], are_labels ? "label" : "feature", [&](int32_t column, float value) {
-          if (!are_labels || value != 0.0f) builder.add(column, value);
-        });
+        parse_entries(reader, line, {.size = header[1]}, are_labels ? "label" : "feature",
+                      [&](int32_t column, float value) {
+                        if (!are_labels || value != 0.0f) builder.add(column, value);
+                      });
         builder.end_row(reader);
       },
       [&](double factor) { builder.reserve(factor); });
@@ -118,8 +84,8 @@ CsrMatrix read_two_file_form(const std::string& path, bool are_labels) {
 
 }  // namespace
 
-RepositoryData read_repository(const std::string& path) {
-  LineReader reader(path);
+RepositoryData read_repository(TextSource source) {
+  LineReader reader(std::move(source));
   const auto header =
       read_header(reader, 3, "instances features labels",
                   "two numbers begin the two-file form: pass the files of features and labels as a pair");
@@ -128,8 +94,10 @@ RepositoryData read_repository(const std::string& path) {
   read_rows(
       reader, header[0],
       [&](std::string_view line) {
-        if (!line.empty() && !is_blank(line.front())) parse_labels(reader, take_word(line), labels);
-        parse_entries(reader, line, header[1], "feature",
+        if (!line.empty() && !is_blank(line.front())) {
+          parse_labels(reader, take_word(line), {.size = header[2]}, [&](int32_t label) { labels.add(label, 1.0f); });
+        }
+        parse_entries(reader, line, {.size = header[1]}, "feature",
                       [&](int32_t column, float value) { features.add(column, value); });
         labels.end_row(reader);
         features.end_row(reader);
@@ -141,12 +109,12 @@ RepositoryData read_repository(const std::string& path) {
   return {features.take(), labels.take()};
 }
 
-CsrMatrix read_features(const std::string& path) { return read_two_file_form(path, false); }
+CsrMatrix read_features(TextSource source) { return read_two_file_form(std::move(source), false); }
 
-CsrMatrix read_labels(const std::string& path) { return read_two_file_form(path, true); }
+CsrMatrix read_labels(TextSource source) { return read_two_file_form(std::move(source), true); }
 
-CsrMatrix read_filter(const std::string& path, int64_t rows, int64_t num_labels) {
-  LineReader reader(path);
+CsrMatrix read_filter(TextSource source, int64_t rows, int64_t num_labels) {
+  LineReader reader(std::move(source));
   std::vector<std::pair<int64_t, int32_t>> pairs;
   for (std::string_view line; reader.next(line);) {
     std::string_view text = skip_blanks(line);
@@ -160,7 +128,7 @@ CsrMatrix read_filter(const std::string& path, int64_t rows, int64_t num_labels)
                   " rows, counted from 0");
     }
     text = skip_blanks(text);
-    pairs.emplace_back(row, take_index(reader, text, num_labels, "label"));
+    pairs.emplace_back(row, take_index(reader, text, {.size = num_labels, .said_by = "the data has"}, "label"));
     if (!skip_blanks(text).empty()) reader.fail("trailing text " + quote(text) + " after the pair 'row label'");
   }
   std::sort(pairs.begin(), pairs.end());

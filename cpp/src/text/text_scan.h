@@ -55,19 +55,32 @@ inline bool take_integer(std::string_view& text, int64_t& out) {
   return error != std::errc::invalid_argument;
 }
 
-/// Takes a column number in [0, size).
-inline int32_t take_index(const LineReader& reader, std::string_view& text, int64_t size, const char* what) {
+/// Which numbers a text may use.
+struct Numbering {
+  int64_t size;
+  int64_t first = 0;                             ///< the number of column 0
+  const char* said_by = "the header announces";  ///< what the size comes from; nullptr: it is the most that there is
+};
+
+/// Takes a column number, counted from 0 whatever the text counts from.
+inline int32_t take_index(const LineReader& reader, std::string_view& text, const Numbering& numbers,
+                          const char* what) {
   const std::string_view before = text;
   int64_t index = 0;
   if (!take_integer(text, index)) {
     reader.fail(std::string("expected the number of a ") + what + " at " + quote(before));
   }
-  if (index < 0 || index >= size) {
-    reader.fail(std::string(what) + " " + std::string(before.substr(0, before.size() - text.size())) +
-                " is out of range: the header announces " + std::to_string(size) +
-                ", and numbers count from 0; subtract 1 if the file counts from 1, or correct the header");
+  if (index < numbers.first || index - numbers.first >= numbers.size) {
+    const std::string begin =
+        std::string(what) + " " + std::string(before.substr(0, before.size() - text.size())) + " is out of range: ";
+    if (numbers.said_by != nullptr) {
+      reader.fail(begin + numbers.said_by + " " + std::to_string(numbers.size) +
+                  ", and numbers count from 0; subtract 1 if the file counts from 1, or correct the size");
+    }
+    reader.fail(begin + "numbers count from " + std::to_string(numbers.first) + ", and at most " +
+                std::to_string(numbers.size) + " are supported");
   }
-  return static_cast<int32_t>(index);
+  return static_cast<int32_t>(index - numbers.first);
 }
 
 /// Takes the finite value of an entry. What is too small for fp32 becomes 0.
