@@ -70,7 +70,7 @@ def check_compressed(name: str, matrix: Any, *, columns: bool = True) -> None:
 
 
 def checked_csr(name: str, matrix: Any) -> sp.csr_matrix:
-    """A scipy sparse matrix of real numbers in any format as CSR, which shares the arrays of one in this format.
+    """A scipy sparse matrix of real numbers in any format as CSR of contiguous arrays, shared with one that has them.
 
     Raises:
         DTypeError: not a scipy sparse matrix of real numbers.
@@ -78,7 +78,7 @@ def checked_csr(name: str, matrix: Any) -> sp.csr_matrix:
     """
     if not sp.issparse(matrix):
         raise DTypeError(
-            f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix, e.g. scipy.sparse.csr_matrix"
+            f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix, e.g. scipy.sparse.csr_matrix({name})"
         )
     if matrix.ndim != 2:
         raise ArgumentError(f"{name} has {matrix.ndim} axes; pass a matrix with a row per instance")
@@ -86,7 +86,7 @@ def checked_csr(name: str, matrix: Any) -> sp.csr_matrix:
         raise DTypeError(f"{name} has dtype {matrix.dtype}; pass real numbers")
     if matrix.format in ("csr", "csc", "bsr"):
         check_compressed(name, matrix)
-        return sp.csr_matrix(matrix)
+        return _contiguous(sp.csr_matrix(matrix))
     _check_other(name, matrix)
     csr = sp.csr_matrix(matrix)
     check_compressed(name, csr)
@@ -112,6 +112,14 @@ def without_zeros(matrix: sp.csr_matrix) -> sp.csr_matrix:
     copy = matrix.copy()
     copy.eliminate_zeros()
     return copy
+
+
+def _contiguous(csr: sp.csr_matrix) -> sp.csr_matrix:
+    """`csr`, or the same with copies of arrays that have gaps, such as fields of structures."""
+    arrays = csr.data, csr.indices, csr.indptr
+    if all(array.flags.c_contiguous for array in arrays):
+        return csr
+    return sp.csr_matrix(tuple(np.ascontiguousarray(array) for array in arrays), shape=csr.shape)
 
 
 def csr_from_arrays(name: str, data: Any, indices: Any, indptr: Any, shape: tuple[int, int]) -> sp.csr_matrix:

@@ -255,6 +255,8 @@ def _compute(
     weights: npt.NDArray[np.float64] | None = None,
 ) -> Result:
     predicted = _predicted(ids)
+    if not len(predicted):
+        raise ArgumentError("ids and Y_true have no rows, of which there is no mean; pass at least one instance")
     if num_labels is None:
         num_labels = Y_true.shape[1] if sp.issparse(Y_true) else None if weights is None else len(weights)
     indptr, indices = labels_input("Y_true", Y_true, len(predicted), num_labels or 0)

@@ -114,10 +114,14 @@ class Dataset:
 def _features(name: str, matrix: Any) -> Features:
     if sp.issparse(matrix):
         return sparse_features(name, matrix)
-    if not isinstance(matrix, np.ndarray) or matrix.dtype not in (np.dtype(np.float32), np.dtype(np.float16)):
-        came = f"an array of {matrix.dtype}" if isinstance(matrix, np.ndarray) else f"a {type(matrix).__name__}"
+    if not isinstance(matrix, np.ndarray):
         raise DTypeError(
-            f"{name} is {came}; pass a scipy sparse matrix or a NumPy array, e.g. {name}.astype(np.float32)"
+            f"{name} is a {type(matrix).__name__}; pass a scipy sparse matrix or a NumPy array, e.g. "
+            f"np.asarray({name}, np.float32)"
+        )
+    if matrix.dtype not in (np.dtype(np.float32), np.dtype(np.float16)):
+        raise DTypeError(
+            f"{name} is an array of {matrix.dtype}; pass float32 or float16, e.g. {name}.astype(np.float32)"
         )
     if matrix.ndim != 2 or not matrix.flags.c_contiguous:
         raise ArgumentError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from reprlib import repr as short
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from .._checks import name_list
 from ..errors import ArgumentError, DTypeError
 from .dataset import Dataset
 
@@ -19,11 +20,11 @@ NameLists = Sequence[Sequence[str]]
 
 def from_lists(
     X: Any,
-    labels: NameLists,
+    labels: Iterable[Iterable[str]],
     *,
     X_test: Any = None,
-    labels_test: NameLists | None = None,
-    label_names: Sequence[str] | None = None,
+    labels_test: Iterable[Iterable[str]] | None = None,
+    label_names: Iterable[str] | None = None,
     name: str = "",
 ) -> Dataset:
     """A data set from one list of label names per instance, for example [["libc6", "python3"], [], ...].
@@ -34,7 +35,8 @@ def from_lists(
 
     Args:
         X, X_test: features as for `Dataset`.
-        labels, labels_test: a sequence of names per instance, which may be empty; a name twice counts once.
+        labels, labels_test: a list, set or tuple of names per instance, which may be empty; a name twice counts once.
+            They may come from any iterable, such as a generator or a column of a table.
         label_names: all names in the order of their ids; a name that is not among them raises.
         name: what to call the set.
 
@@ -43,10 +45,13 @@ def from_lists(
             `label_names`, or is missing there; sizes that disagree.
         DTypeError: features of the wrong kind.
     """
-    known = label_order(labels, labels_test or (), label_names)
+    lists = _listed("labels", labels)
+    lists_test = None if labels_test is None else _listed("labels_test", labels_test)
+    names = None if label_names is None else name_list("label_names", label_names)
+    known = label_order(lists, lists_test or (), names)
     places = {label: place for place, label in enumerate(known)}
-    Y_test = None if labels_test is None else label_rows("labels_test", labels_test, places)
-    return Dataset(X, label_rows("labels", labels, places), known, X_test=X_test, Y_test=Y_test, name=name)
+    Y_test = None if lists_test is None else label_rows("labels_test", lists_test, places)
+    return Dataset(X, label_rows("labels", lists, places), known, X_test=X_test, Y_test=Y_test, name=name)
 
 
 def to_names(ids: npt.ArrayLike, label_names: Sequence[str] | None) -> list[list[str]]:
@@ -140,6 +145,13 @@ def _distinct(name: str, lists: NameLists) -> set[str]:
                 _check_name(f"{name}[{row}][{place}]", label)
                 seen.add(label)
     return seen
+
+
+def _listed(name: str, lists: Any) -> NameLists:
+    """Lists of names in any iterable as a sequence; a row that is an iterator becomes a list."""
+    if isinstance(lists, str | bytes | Mapping) or not isinstance(lists, Iterable):
+        raise DTypeError(f"{name} is {short(lists)}; pass a list of names for every instance, such as [['a', 'b'], []]")
+    return [list(row) if isinstance(row, Iterator) else row for row in lists]
 
 
 def _require_list(name: str, labels: Any) -> Iterable[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class TextVectorizer:
     @classmethod
     def fit(
         cls,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         ngrams: int = DataSettings.ngrams,
         min_df: int = DataSettings.min_df,
@@ -64,7 +64,7 @@ class TextVectorizer:
         require_int("min_df", min_df, 1)
         if max_features is not None:
             require_int("max_features", max_features, 1)
-        _check_texts(texts)
+        texts = _text_list(texts)
         counter = _count_vectorizer()(
             ngram_range=(1, ngrams), min_df=min_df, lowercase=lowercase, token_pattern=token_pattern
         )
@@ -77,14 +77,14 @@ class TextVectorizer:
         terms = counter.get_feature_names_out()[np.sort(commonest)]
         return cls(tuple(terms.tolist()), ngrams, lowercase, token_pattern)
 
-    def counts(self, texts: Sequence[str]) -> sp.csr_matrix:
+    def counts(self, texts: Iterable[str]) -> sp.csr_matrix:
         """[n, D] token counts as float32 CSR; terms outside the vocabulary are passed over, rows may be empty.
 
         Raises:
             ArgumentError: scikit-learn is missing.
             DTypeError: something in `texts` is no text.
         """
-        _check_texts(texts)
+        texts = _text_list(texts)
         counter = _count_vectorizer()(
             vocabulary={term: column for column, term in enumerate(self.terms)},
             ngram_range=(1, self.ngrams),
@@ -121,9 +121,14 @@ def _count_vectorizer() -> Any:
     return CountVectorizer
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def _text_list(texts: Iterable[str]) -> Sequence[str]:
+    """Texts in any iterable, a generator or a column of a table among them, as a sequence."""
     if isinstance(texts, str):
         raise DTypeError("texts is one text; pass a list of them")
-    for row, text in enumerate(texts):
+    if not isinstance(texts, Iterable):
+        raise DTypeError(f"texts is a {type(texts).__name__}; pass a list of them")
+    found = texts if isinstance(texts, list | tuple) else list(texts)
+    for row, text in enumerate(found):
         if not isinstance(text, str):
             raise DTypeError(f"texts[{row}] is a {type(text).__name__}, not text; pass str")
+    return found

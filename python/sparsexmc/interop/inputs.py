@@ -148,7 +148,8 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
         entries = int(matrix.indptr[-1])
     indptr = index_array(f"{name}.indptr", matrix.indptr)
     indices = index_array(f"{name}.indices", matrix.indices[:entries])
-    return SparseFeatures(indptr, indices, matrix.data[:entries], width, place.stream_for(None))
+    values = np.ascontiguousarray(matrix.data[:entries])  # a field of structures has gaps
+    return SparseFeatures(indptr, indices, values, width, place.stream_for(None))
 
 
 def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives:

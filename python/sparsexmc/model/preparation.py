@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -55,6 +55,8 @@ class Preparation:
         Raises:
             ArgumentError, DTypeError: not the kind of data that the model was trained on.
         """
+        if isinstance(X, Iterator):
+            X = list(X)
         if is_text(X) or (self.vectorizer is not None and isinstance(X, Sequence) and len(X) == 0):
             X = self.require_vectorizer("X").counts(list(X))
         refuse_sparse_tensor("X", X)
