@@ -31,7 +31,8 @@ from sparsexmc.model import toml
 DAMAGES = 12  # of every reader
 NAMES = (
     "npz features", "npz labels", "npy", "text", "two-file features", "two-file labels", "filter", "labels.txt",
-    "labels.txt.xz", "jsonl", "tsv", "config.json", "model.safetensors", "optimizer.safetensors",
+    "labels.txt.xz", "jsonl", "jsonl.gz", "tsv", "csv", "repository's texts", "fastText", "libsvm", "text, packed",
+    "config.json", "model.safetensors", "optimizer.safetensors",
     "labels.txt of a model", "run.toml", "vocabulary.json", "features.npz", "calibration.npz", "linear.npz",
     "neighbors.npz", "neighbors.npz, hidden", "Linear.load", "Neighbors.load", "Neighbors.load, hidden", "toml",
 )  # fmt: skip

@@ -87,7 +87,7 @@ def test_ids_follow_labels_txt_where_there_is_one(trained: Path, tmp_path: Path)
 BAD_LINES = {
     "not JSON": ('{"text": "a", "labels": ["b"}', "not JSON: .* at column 29"),
     "cut off": ('{"text": "a", "lab', "not JSON"),
-    "blank": ("", "not JSON"),
+    "a word": ("word", "not JSON"),
     "deep": ("[" * 100_000, "not JSON"),
     "list": ('["a"]', 'no "text"'),
     "no text": ('{"labels": ["a"]}', 'no "text"'),
@@ -116,7 +116,7 @@ def test_bad_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b'{"text": "a", "labels": []}\n\xff\n')
         with pytest.raises(sx.DataError, match=r"x\.\w+:2: not UTF-8"):
             read_texts(tmp_path / name) if name == "x.txt" else load_texts(tmp_path / name)
-    (tmp_path / "x.tsv").write_text("a\tb\na\tb\t\n")
+    (tmp_path / "x.tsv").write_text("a\tb\na\t\tb\n")
     with pytest.raises(sx.DataError, match=r"x\.tsv:2: a label is empty"):
         load_texts(tmp_path / "x.tsv")
     (tmp_path / "x.jsonl").write_text("")
@@ -124,7 +124,7 @@ def test_bad_files(tmp_path: Path) -> None:
         load_texts(tmp_path / "x.jsonl")
     with pytest.raises(sx.ArgumentError, match="cannot read .*absent"):
         load_texts(tmp_path / "absent.jsonl")
-    with pytest.raises(sx.ArgumentError, match=r"no \.jsonl or \.tsv file"):
+    with pytest.raises(sx.ArgumentError, match=r"no \.jsonl, \.tsv, \.csv or fastText file"):
         load_texts(tmp_path / "x.txt")
     (tmp_path / "set").mkdir()
     with pytest.raises(sx.ArgumentError, match="holds no training texts"):

@@ -9,6 +9,7 @@ names the file, within 20 seconds and 4 GiB; anything else is listed with its se
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import lzma
 import os
@@ -111,6 +112,13 @@ def spoil_xz(content: bytes, random: Random) -> bytes:
     return lzma.compress(damage.damaged(lzma.decompress(content), random))
 
 
+def spoil_gz(content: bytes, random: Random) -> bytes:
+    """Compressed text, damaged before or after."""
+    if random.random() < 0.5:
+        return damage.damaged(content, random)
+    return gzip.compress(damage.damaged(gzip.decompress(content), random))
+
+
 def spoil_safetensors(content: bytes, random: Random) -> bytes:
     """The header's values, its length or the data."""
     length = int.from_bytes(content[:8], "little")
@@ -207,9 +215,19 @@ def make(folder: Path) -> dict[str, Reader]:
     for name, lines in (
         ("trn.jsonl", [json.dumps({"text": f"red wine {i}", "labels": names[: i % 3]}) for i in range(ROWS)]),
         ("trn.tsv", ["\t".join([f"red wine {i}", *names[: i % 3]]) for i in range(ROWS)]),
+        ("trn.csv", ["text,labels", *(f'"red ""wine"" {i}",{";".join(names[: i % 3])}' for i in range(ROWS))]),
+        ("trn.json", [json.dumps({"title": f"wine {i}", "target_ind": [*range(i % 3)]}) for i in range(ROWS)]),
+        ("trn.txt", [" ".join([f"__label__a{i % 5} __label__b red wine", str(i)]) for i in range(ROWS)]),
     ):
         (folder / name).mkdir()
         (folder / name / name).write_text("".join(line + "\n" for line in lines))
+    for name, content in (
+        ("trn.jsonl.gz", (folder / "trn.jsonl/trn.jsonl").read_bytes()),
+        ("train.svm", "".join(f"{i % 5},7 {i}:1 {i + 3}:0.5\n" for i in range(ROWS)).encode()),
+        ("train.txt.gz", (folder / "text/train.txt").read_bytes()),
+    ):
+        (folder / name).mkdir()
+        (folder / name / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     _model(folder / "model", hidden=False)
     _model(folder / "hidden", hidden=True)
     (folder / "toml").mkdir()
@@ -240,7 +258,13 @@ def make(folder: Path) -> dict[str, Reader]:
         "labels.txt": data("npz", "labels.txt"),
         "labels.txt.xz": data("xz", "labels.txt.xz", spoil_xz),
         "jsonl": texts("trn.jsonl"),
+        "jsonl.gz": texts("trn.jsonl.gz", spoil_gz),
         "tsv": texts("trn.tsv"),
+        "csv": texts("trn.csv"),
+        "repository's texts": texts("trn.json"),
+        "fastText": texts("trn.txt"),
+        "libsvm": data("train.svm", "train.svm"),
+        "text, packed": data("train.txt.gz", "train.txt.gz", spoil_gz),
         "config.json": Reader(folder / "model", "config.json", spoil_manifest, load_model),
         "model.safetensors": part("model.safetensors", spoil_safetensors),
         "optimizer.safetensors": part("optimizer.safetensors", spoil_safetensors),

@@ -1,8 +1,7 @@
-"""Single files: matrices in `.npz` and `.npy`, names in `.txt` and `.txt.xz`."""
+"""Single files: matrices in `.npz` and `.npy`, names in text files."""
 
 from __future__ import annotations
 
-import lzma
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,46 +11,81 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from .._csr import check_offsets, csr_from_arrays
+from .._csr import check_columns, check_offsets, csr_from_arrays
 from .._files import open_regular
 from .._npz import FAULTS, NpzReader, read_header
 from ..errors import ArgumentError, DataError
+from .streams import BYTE_ORDER_MARK, TextStream, is_packed, open_text
 
 _CHUNK_BYTES = 1 << 26
 _READ_BYTES = 1 << 20
 _MOST_COLUMNS = 2**31 - 1  # as in text files
+# What is not CSR holds nothing for its empty rows, so that a forged shape would take memory for them.
+_MOST_EMPTY_ROWS, _EMPTY_ROWS = 1 << 24, 1000
 _LONGEST_NAME = 1 << 20  # bytes
 
 
 def read_csr(path: Path) -> sp.csr_matrix:
-    """The matrix that `scipy.sparse.save_npz` wrote, as it stands in the file; pickled contents are refused.
+    """The matrix that `scipy.sparse.save_npz` wrote, CSC and COO as CSR; pickled contents are refused.
 
     The shape says how long the offsets are, and these how many entries there are: nothing longer is unpacked.
 
     Raises:
-        DataError: unreadable, not a CSR matrix, or arrays that do not fit together.
+        DataError: unreadable, another kind of matrix, or arrays that do not fit together.
     """
     try:
         with open_regular(path) as file, NpzReader(file, compressed=True) as arrays:
-            needed = {"data", "format", "indices", "indptr", "shape"}
-            if missing := needed - set(arrays.names):
-                raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(sorted(arrays.names))}")
+            _require(arrays, "data", "format", "shape")
             kind = arrays.read("format", ()).item()
             kind = kind.decode("ascii", "replace") if isinstance(kind, bytes) else kind
-            if kind != "csr":
+            if kind not in ("csr", "csc", "coo"):
                 raise ValueError(f"it holds a matrix in {kind} format; save matrix.tocsr()")
             shape = arrays.read("shape", (2,))
             if shape.dtype.kind not in "iu" or not (shape.min() >= 0 and shape[1] <= _MOST_COLUMNS):
                 raise ValueError(f"its shape is {shape.tolist()}; at most {_MOST_COLUMNS} columns are supported")
             rows, columns = shape.tolist()
-            indptr = arrays.read("indptr", (rows + 1,))
-            entries = check_offsets("the matrix", indptr, rows)
-            if entries > rows * columns:
-                raise ValueError(f"it has {entries} entries in {rows} rows of {columns}")
-            data, indices = arrays.read("data", (entries,)), arrays.read("indices", (entries,))
-            return csr_from_arrays("the matrix", data, indices, indptr, (rows, columns))
+            if kind == "coo":
+                return _read_coordinates(arrays, rows, columns)
+            return _read_compressed(arrays, rows, columns) if kind == "csr" else _read_columns(arrays, rows, columns)
     except FAULTS as error:
         raise DataError(f"{path}: not a CSR matrix as scipy.sparse.save_npz writes it: {error}") from None
+
+
+def _require(arrays: NpzReader, *names: str) -> None:
+    if missing := set(names) - set(arrays.names):
+        raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(sorted(arrays.names))}")
+
+
+def _read_compressed(arrays: NpzReader, rows: int, columns: int) -> sp.csr_matrix:
+    _require(arrays, "indices", "indptr")
+    indptr = arrays.read("indptr", (rows + 1,))
+    entries = check_offsets("the matrix", indptr, rows)
+    if entries > rows * columns:
+        raise ValueError(f"it has {entries} entries in {rows} rows of {columns}")
+    data, indices = arrays.read("data", (entries,)), arrays.read("indices", (entries,))
+    return csr_from_arrays("the matrix", data, indices, indptr, (rows, columns))
+
+
+def _read_columns(arrays: NpzReader, rows: int, columns: int) -> sp.csr_matrix:
+    """A CSC matrix, which is the CSR matrix of its transpose."""
+    matrix = _read_compressed(arrays, columns, rows)
+    _check_rows(rows, matrix.nnz)
+    return matrix.T.tocsr()
+
+
+def _read_coordinates(arrays: NpzReader, rows: int, columns: int) -> sp.csr_matrix:
+    _require(arrays, "row", "col")
+    data = arrays.read("data")
+    row, col = arrays.read("row", data.shape), arrays.read("col", data.shape)
+    for places, size in ((row, rows), (col, columns)):
+        check_columns("the matrix", places, size)
+    _check_rows(rows, len(data))
+    return sp.coo_matrix((data, (row, col)), shape=(rows, columns)).tocsr()
+
+
+def _check_rows(rows: int, entries: int) -> None:
+    if rows > max(_MOST_EMPTY_ROWS, _EMPTY_ROWS * entries):
+        raise ValueError(f"it has {entries} entries in {rows} rows; save matrix.tocsr()")
 
 
 def read_dense(path: Path) -> npt.NDArray[Any]:
@@ -92,42 +126,38 @@ def _map_array(path: Path, file: BinaryIO) -> npt.NDArray[Any]:
 
 
 def read_names(path: Path, most: int | None = None) -> list[str]:
-    """One name per line, UTF-8; a path that ends in .xz is decompressed.
+    """One name per line, UTF-8; a path that ends in .gz or .xz is unpacked.
 
-    What a compressed file may unpack to follows from the number of names that are needed, `most`, and from the length
-    of a name, at most a megabyte: reading ends there.
+    What a packed file may unpack to follows from the number of names that are needed, `most`, and from the length of a
+    name, at most a megabyte: reading ends there.
 
     Raises:
-        DataError: unreadable, or more names in a compressed file.
+        DataError: unreadable, or more names in a packed file.
     """
-    try:
-        with open_regular(path) as file:
-            if path.suffix == ".xz":
-                with lzma.LZMAFile(file) as content:
-                    return _decoded_names(path, content, most)
-            return _decoded_names(path, file, None)
-    except (OSError, EOFError, lzma.LZMAError, MemoryError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-
-
-def _decoded_names(path: Path, content: Any, most: int | None) -> list[str]:
     names: list[str] = []
-    for number, line in enumerate(_lines(content), 1):
-        if len(line) > _LONGEST_NAME:
-            raise DataError(f"{path}:{number}: a name of more than {_LONGEST_NAME} bytes; shorten it")
-        try:
-            names.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError:
-            raise DataError(f"{path}:{number}: not UTF-8; convert the file, e.g. with iconv") from None
-        if most is not None and number > most:
-            raise DataError(f"{path}: holds more than the {most} names that are needed; it needs one each")
+    try:
+        with open_text(path) as stream:
+            for line in _lines(stream):
+                number = len(names) + 1
+                if len(line) > _LONGEST_NAME:
+                    raise DataError(f"{path}:{number}: a name of more than {_LONGEST_NAME} bytes; shorten it")
+                if number == 1:
+                    line = line.removeprefix(BYTE_ORDER_MARK)
+                try:
+                    names.append(line.removesuffix(b"\r").decode("utf-8"))
+                except UnicodeDecodeError:
+                    raise DataError(f"{path}:{number}: not UTF-8; convert the file, e.g. with iconv") from None
+                if is_packed(path) and most is not None and number > most:
+                    raise DataError(f"{path}: holds more than the {most} names that are needed; it needs one each")
+    except ArgumentError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
     return names
 
 
-def _lines(content: Any) -> Iterator[bytes]:
-    """Lines of a binary file without LF; one that is too long for a name comes cut off, as the last."""
+def _lines(stream: TextStream) -> Iterator[bytes]:
+    """Lines without LF; one that is too long for a name comes cut off, as the last."""
     rest = b""
-    while block := content.read(_READ_BYTES):
+    while block := stream.read(_READ_BYTES):
         *lines, rest = (rest + block).split(b"\n")
         yield from lines
         if len(rest) > _LONGEST_NAME:

@@ -17,13 +17,13 @@ _PARTS = {"training": "trn|train", "test": "tst|test"}
 def is_filter(path: Path, part: str) -> bool:
     """Whether this names a filter file. Both usages are known: `filter_labels_train.txt`, `trn_filter_labels.txt`."""
     word = _PARTS[part]
-    pattern = rf"(.*[_.-])?(filter_labels[_.-]({word})|({word})[_.-]filter_labels)\.txt"
+    pattern = rf"(.*[_.-])?(filter_labels[_.-]({word})|({word})[_.-]filter_labels)\.txt(\.gz|\.xz)?"
     return re.fullmatch(pattern, path.name) is not None
 
 
 def find_filter(directory: Path, part: str, shape: tuple[int, int]) -> sp.csr_matrix | None:
     """The filter file of the "training" or "test" instances in a directory, or None if there is none."""
-    found = sorted(path for path in directory.glob("*filter_labels*.txt") if is_filter(path, part))
+    found = sorted(path for path in directory.glob("*filter_labels*.txt*") if is_filter(path, part))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise ArgumentError(f"path: '{directory}' holds several filter files: {names}; keep the one that is meant")

@@ -1,9 +1,9 @@
-"""Text files of the extreme-classification repository; the parsing is done in C++."""
+"""Text files of labels and sparse features, the extreme-classification repository's and LIBSVM's; parsed in C++."""
 
 from __future__ import annotations
 
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,24 +13,57 @@ from .._checks import require_int
 from .._files import check_output
 from .._sparse import label_matrix, sparse_features
 from ..errors import ArgumentError, DTypeError
+from .streams import STANDARD_INPUT, TextStream, bare_ending, engine_source, first_line, open_text
 
 Path = str | PathLike[str]
 
-
-def read_text(path: Path) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """(X, Y) of one file: header `N D L`, rows `label,label feature:value feature:value`."""
-    features, labels = _core.read_repository(fspath(path))
-    return _matrix(*features), _label_matrix(*labels)
+LIBSVM = (".svm", ".libsvm", ".svmlight")
+"""Endings of files without a header; others are told by their first line."""
 
 
-def read_text_pair(features: Path, labels: Path) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """(X, Y) of the two-file form: header `rows cols`, rows `column:value column:value`."""
-    return _matrix(*_core.read_features(fspath(features))), _label_matrix(*_core.read_labels(fspath(labels)))
+class Split(NamedTuple):
+    """Instances of a file.
+
+    Attributes:
+        X: [n, D] features.
+        Y: [n, L] labels.
+        headerless: D and L are not said by the file, but follow from its largest numbers.
+    """
+
+    X: Any
+    Y: sp.csr_matrix
+    headerless: bool = False
+
+
+def read_text(path: Path, index_base: int = 0) -> Split:
+    """One file with rows `label,label feature:value feature:value`, below a header `N D L` or without (LIBSVM).
+
+    `index_base` is what a file without a header counts from.
+    """
+    if fspath(path) != STANDARD_INPUT:
+        headerless = bare_ending(path) in LIBSVM or b":" in first_line(path)
+        with engine_source(path) as source:
+            return _read_rows(source, index_base, headerless=headerless)
+    with open_text(path) as stream:
+        return _read_rows(stream, index_base, headerless=b":" in stream.first_line())
+
+
+def _read_rows(source: str | TextStream, index_base: int, *, headerless: bool) -> Split:
+    features, labels = _core.read_libsvm(source, index_base) if headerless else _core.read_repository(source)
+    return Split(_matrix(*features), _label_matrix(*labels), headerless)
+
+
+def read_text_pair(features: Path, labels: Path) -> Split:
+    """The two-file form: header `rows cols`, rows `column:value column:value`."""
+    with engine_source(features) as source:
+        X = _matrix(*_core.read_features(source))
+    return Split(X, read_label_file(labels))
 
 
 def read_label_file(path: Path) -> sp.csr_matrix:
     """Y of the label file of the two-file form."""
-    return _label_matrix(*_core.read_labels(fspath(path)))
+    with engine_source(path) as source:
+        return _label_matrix(*_core.read_labels(source))
 
 
 def read_filter(path: Path, num_rows: int, num_labels: int) -> sp.csr_matrix:
@@ -43,7 +76,8 @@ def read_filter(path: Path, num_rows: int, num_labels: int) -> sp.csr_matrix:
     require_int("num_rows", num_rows, 0)
     require_int("num_labels", num_labels, 0)
     try:
-        return _label_matrix(*_core.read_filter(fspath(path), num_rows, num_labels))
+        with engine_source(path) as source:
+            return _label_matrix(*_core.read_filter(source, num_rows, num_labels))
     except MemoryError:
         raise ArgumentError(f"num_rows={num_rows} takes more memory than there is; pass the rows of the data") from None
 

@@ -1,97 +1,59 @@
-"""Files of raw texts, line by line: JSON lines, tab-separated values, a text per line."""
+"""Single files of raw texts, in whichever of the `forms` they have."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from os import PathLike, fspath
-from pathlib import Path
-from reprlib import repr as short
 
-from .._files import open_regular
 from ..errors import ArgumentError, DataError
+from .forms import Entry, TextColumns, form_of, labelled_form, read_entries
 from .names import name_problem
+from .streams import STANDARD_INPUT, Lines, bare_ending, open_text
 
-LABELLED = (".jsonl", ".tsv")
-"""Files that hold texts and the names of their labels."""
-
-_FORM = '{"text": "...", "labels": ["..."]}'
+AnyPath = str | PathLike[str]
 
 
-def read_texts(path: str | PathLike[str]) -> list[str]:
-    """The texts of a file without regard to labels: `.jsonl` or `.tsv` as `load_texts`, otherwise one text per line.
+def read_texts(path: AnyPath, *, text_column: str = TextColumns.text) -> list[str]:
+    """The texts of a file without regard to labels: labelled ones as `load_texts`, otherwise one text per line.
+
+    A name that ends in .gz or .xz is unpacked; "-" is standard input.
+
+    Args:
+        path: of the file.
+        text_column: where the texts of a `.csv` file stand.
 
     Raises:
         DataError: not UTF-8, or a malformed line.
         ArgumentError: the file cannot be read.
     """
-    file = Path(path)
-    if file.suffix in LABELLED:
-        return [text for _, text, _ in _entries(file)]
-    return [line for _, line in _lines(file)]
+    with open_text(path) as stream:
+        form = form_of(path, stream)
+        return [entry.text for entry in read_entries(Lines(stream), form, TextColumns(text_column))]
 
 
-def read_labelled(path: Path) -> tuple[list[str], list[list[str]]]:
-    """(texts, label names) of a labelled file; names are checked. Raises as `read_texts`."""
-    if path.suffix not in LABELLED:
-        raise ArgumentError(f"path: '{path}' is no {' or '.join(LABELLED)} file, which hold texts with their labels")
-    texts, lists = [], []
+def read_labelled(path: AnyPath, columns: TextColumns) -> list[Entry]:
+    """The entries of a file of texts with labels; names are checked. Raises as `read_texts`."""
+    form = None if fspath(path) == STANDARD_INPUT else labelled_form(path)
+    if form is None:
+        raise ArgumentError(
+            f"path: '{fspath(path)}' is no .jsonl, .tsv, .csv or fastText file, which hold texts with their labels"
+        )
+    found = []
     good: set[str] = set()
-    for number, text, labels in _entries(path):
-        if labels is None:
-            raise DataError(f'{path}:{number}: no "labels"; write "labels": [] for a text without any')
-        for label in labels:
-            if isinstance(label, str) and label in good:
-                continue
-            if problem := name_problem(label):
-                raise DataError(f"{path}:{number}: a label {problem}")
-            good.add(label)
-        texts.append(text)
-        lists.append(labels)
-    if not texts:
-        raise DataError(f"{path}:1: the file is empty; it needs a line for every text")
-    return texts, lists
+    with open_text(path) as stream:
+        for entry in read_entries(Lines(stream), form, columns):
+            if entry.labels is None and entry.targets is None:
+                raise DataError(f"{fspath(path)}:{entry.line}: {_no_labels(path, columns)}")
+            for label in entry.labels or ():
+                if isinstance(label, str) and label in good:
+                    continue
+                if problem := name_problem(label):
+                    raise DataError(f"{fspath(path)}:{entry.line}: a label {problem}")
+                good.add(label)
+            found.append(entry)
+    return found
 
 
-def _entries(path: Path) -> Iterator[tuple[int, str, list[str] | None]]:
-    """(number, text, labels) of every line of a labelled file."""
-    parse = _parse_json if path.suffix == ".jsonl" else _parse_tabs
-    for number, line in _lines(path):
-        try:
-            text, labels = parse(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: {error}") from None
-        yield number, text, labels
-
-
-def _parse_json(line: str) -> tuple[str, list[str] | None]:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise ValueError(f"not JSON: {reason}; write {_FORM} on every line") from None
-    if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
-        raise ValueError(f'no "text"; write {_FORM} on every line')
-    labels = entry.get("labels")
-    if labels is not None and not isinstance(labels, list):
-        raise ValueError(f'"labels" is {short(labels)}; write a list of names, such as ["a", "b"] or []')
-    return entry["text"], labels
-
-
-def _parse_tabs(line: str) -> tuple[str, list[str] | None]:
-    text, *labels = line.split("\t")
-    return text, [] if labels == [""] else labels
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, text) of every line of a UTF-8 file, without its ending."""
-    try:
-        with open_regular(path) as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-                except UnicodeDecodeError:
-                    raise DataError(f"{path}:{number}: not UTF-8; convert the file, e.g. with iconv") from None
-                yield number, line.removeprefix("\ufeff") if number == 1 else line
-    except OSError as error:
-        raise ArgumentError(f"path: cannot read '{fspath(path)}': {error.strerror}") from None
+def _no_labels(path: AnyPath, columns: TextColumns) -> str:
+    if bare_ending(path) == ".csv":
+        return f"no column {columns.labels!r} in the header; name the column of the labels"
+    return 'no "labels"; write "labels": [] for a text without any'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from ..errors import ArgumentError, DataError, DTypeError
 from .arrays import read_csr, read_names
 from .dataset import Dataset
 from .filters import find_filter
-from .names import label_order, label_rows
+from .forms import ENDINGS, TextColumns, labelled_form
+from .labelling import label_names, label_numbers
+from .streams import bare_ending, with_packed
 from .text import read_label_file
-from .text_files import LABELLED, read_labelled, read_texts
+from .text_files import AnyPath, read_labelled, read_texts
 from .vectorizer import TextVectorizer
 
 _PARTS = {"training": ("trn", "train"), "test": ("tst", "test")}
@@ -74,59 +75,86 @@ class TextDataset:
         )
 
 
-def is_raw_text(path: str | PathLike[str]) -> bool:
+def is_raw_text(path: AnyPath) -> bool:
     """Whether `load_texts` reads what is at `path`, and `load` does not."""
     place = Path(path)
-    if not place.is_dir():
-        return place.suffix in LABELLED
-    has_features = any(place.glob("X_trn.np[yz]")) or any(place.glob("*_X_Xf.txt"))
-    return not has_features and _find(place, "training") is not None
+    if place.is_dir():
+        has_features = any(place.glob("X_trn.np[yz]")) or any(place.glob("*_X_Xf.txt*"))
+        return not has_features and _find(place, "training") is not None
+    return bare_ending(place) in ENDINGS or (place.is_file() and labelled_form(place) is not None)
 
 
-def load_texts(path: str | PathLike[str], test: str | PathLike[str] | None = None) -> TextDataset:
+def load_texts(
+    path: AnyPath,
+    test: AnyPath | None = None,
+    *,
+    text_column: str = TextColumns.text,
+    labels_column: str = TextColumns.labels,
+    label_separator: str = TextColumns.separator,
+) -> TextDataset:
     """Reads raw texts with labels.
 
     `path` is one of
 
     - a file `.jsonl`: an object per line, {"text": "...", "labels": ["...", ...]}; other keys are ignored;
     - a file `.tsv`: per line the text and then its labels, separated by tabs;
-    - a directory with `trn.jsonl` or `trn.tsv` (also `train`; with `tst` or `test` the test texts), or with a text per
-      line in `X_trn.txt` or `trn_X.txt` and its labels in `Y_trn.npz` or `trn_X_Y.txt`. Names, and with them the ids
-      of all labels, stand in `labels.txt` or `Y.txt`, one a line; filter files are read as by `load`.
+    - a file `.csv`: a table with a header, see the arguments;
+    - a file of fastText: per line labels `__label__name` and words; it is known by its first line;
+    - a file `.json` of the extreme-classification repository: an object {"title", "content", "target_ind"} per line;
+      titles of the labels stand in `lbl.json` beside it;
+    - a directory with `trn.jsonl`, `trn.tsv`, `trn.csv`, `trn.json` or fastText's `trn.txt` (also `train`; with `tst`
+      or `test` the test texts), or with a text per line in `X_trn.txt` or `trn_X.txt` and its labels in `Y_trn.npz` or
+      `trn_X_Y.txt`. Names, and with them the ids of all labels, stand in `labels.txt` or `Y.txt`, one a line; filter
+      files are read as by `load`.
 
-    Without such a file named labels get ids as in `from_lists`.
+    All but `.npz` may be packed: `.gz` or `.xz` ends their names. Empty lines are no texts, but where a line is a text.
+    Without a file of names, named labels get ids as in `from_lists`.
+
+    Args:
+        path: see above.
+        test: a file with the test texts, when `path` is a file.
+        text_column, labels_column: names of columns of a `.csv` file.
+        label_separator: between the labels in a cell of a `.csv` file.
 
     Raises:
         DataError: a malformed file; the message begins with the file and line.
-        ArgumentError: nothing to read at `path`.
+        ArgumentError: nothing to read at `path`, or a wrong argument.
     """
+    if not isinstance(label_separator, str) or not label_separator:
+        raise ArgumentError(f"label_separator={label_separator!r} separates nothing; pass text such as ';' or '|'")
+    columns = TextColumns(text_column, labels_column, label_separator)
     place = Path(path)
     if place.is_dir():
         if test is not None:
             raise ArgumentError("test is for a file; a directory holds its own test texts")
-        return _load_directory(place)
-    return _from_labelled(place, None if test is None else Path(test))
+        return _load_directory(place, columns)
+    return _from_labelled(place, None if test is None else Path(test), columns)
 
 
-def _load_directory(directory: Path) -> TextDataset:
+def _load_directory(directory: Path, columns: TextColumns) -> TextDataset:
     train, test = (_find(directory, part) for part in _PARTS)
     if train is None:
         raise ArgumentError(
-            f"path: '{directory}' holds no training texts; it needs trn.jsonl, trn.tsv, or X_trn.txt with Y_trn.npz"
+            f"path: '{directory}' holds no training texts; it needs trn.jsonl, trn.tsv, trn.csv, trn.json, fastText's "
+            "trn.txt, or X_trn.txt with Y_trn.npz"
         )
-    names_file = next((file for file in (directory / "labels.txt", directory / "Y.txt") if file.exists()), None)
+    files = (directory / name for name in with_packed("labels.txt", "Y.txt"))
+    names_file = next((file for file in files if file.exists()), None)
     names = None if names_file is None else read_names(names_file)
-    if train.suffix not in LABELLED:
+    if labelled_form(train) is None:
         return _from_lines(directory, train, test, names)
-    if test is not None and test.suffix not in LABELLED:
-        raise DataError(f"{test}: holds no label names, but {train.name} does; give both the same form")
-    return _from_labelled(train, test, names, directory)
+    if test is not None and labelled_form(test) is None:
+        raise DataError(f"{test}: holds no labels, but {train.name} does; give both the same form")
+    return _from_labelled(train, test, columns, names, directory)
 
 
 def _find(directory: Path, part: str) -> Path | None:
+    """The file of texts of the "training" or "test" part, or None."""
     short, long = _PARTS[part]
-    names = [f"{word}{end}" for end in LABELLED for word in (short, long)] + [f"X_{short}.txt", f"{short}_X.txt"]
-    found = [directory / name for name in names if (directory / name).is_file()]
+    names = [f"{word}{end}" for end in ENDINGS for word in (short, long)] + [f"X_{short}.txt", f"{short}_X.txt"]
+    found = [directory / name for name in with_packed(*names) if (directory / name).exists()]
+    told_by_content = (directory / name for name in with_packed(f"{short}.txt", f"{long}.txt"))
+    found += [file for file in told_by_content if file.is_file() and labelled_form(file) is not None]
     if len(found) > 1:
         raise ArgumentError(
             f"path: '{directory}' holds several files of {part} texts: {', '.join(file.name for file in found)}; "
@@ -136,35 +164,28 @@ def _find(directory: Path, part: str) -> Path | None:
 
 
 def _from_labelled(
-    train: Path, test: Path | None, names: list[str] | None = None, directory: Path | None = None
+    train: Path,
+    test: Path | None,
+    columns: TextColumns,
+    names: list[str] | None = None,
+    directory: Path | None = None,
 ) -> TextDataset:
-    texts, lists = read_labelled(train)
-    texts_test, lists_test = (None, None) if test is None else read_labelled(test)
-    try:
-        known = label_order(lists, lists_test or (), names)
-    except ArgumentError as error:
-        raise DataError(f"{directory or train}: {error}") from None
-    places = {label: place for place, label in enumerate(known)}
-    Y = _label_rows(train, lists, places)
-    Y_test = None if test is None or lists_test is None else _label_rows(test, lists_test, places)
+    entries = read_labelled(train, columns)
+    if not entries:
+        raise DataError(f"{train}:1: the file is empty; it needs a line for every text")
+    entries_test = None if test is None else read_labelled(test, columns)
+    label = label_numbers if entries[0].labels is None else label_names
+    known, Y, Y_test = label(train, entries, test, entries_test, names)
     return TextDataset(
-        texts,
+        [entry.text for entry in entries],
         Y,
         known,
-        texts_test,
+        None if entries_test is None else [entry.text for entry in entries_test],
         Y_test,
         train.name if directory is None else directory.resolve().name,
         None if directory is None else find_filter(directory, "training", Y.shape),
         None if directory is None or Y_test is None else find_filter(directory, "test", Y_test.shape),
     )
-
-
-def _label_rows(path: Path, lists: list[list[str]], places: dict[str, int]) -> sp.csr_matrix:
-    for line, labels in enumerate(lists, 1):
-        for label in labels:
-            if label not in places:
-                raise DataError(f"{path}:{line}: the label {label!r} is not in labels.txt; add or drop it")
-    return label_rows("labels", lists, places)
 
 
 def _from_lines(directory: Path, train: Path, test: Path | None, names: list[str] | None) -> TextDataset:
@@ -187,9 +208,10 @@ def _from_lines(directory: Path, train: Path, test: Path | None, names: list[str
 
 def _label_matrix(directory: Path, part: str) -> sp.csr_matrix:
     short = _PARTS[part][0]
-    arrays, text = directory / f"Y_{short}.npz", directory / f"{short}_X_Y.txt"
+    arrays = directory / f"Y_{short}.npz"
+    text = next((file for name in with_packed(f"{short}_X_Y.txt") if (file := directory / name).exists()), None)
     try:
-        if text.exists() and not arrays.exists():
+        if text is not None and not arrays.exists():
             return read_label_file(text)
         return label_matrix(str(arrays), read_csr(arrays))
     except (ArgumentError, DTypeError) as error:

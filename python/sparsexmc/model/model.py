@@ -14,7 +14,7 @@ from .._checks import ranked_labels, require_cutoffs
 from .._sparse import label_matrix
 from ..classifier import Classifier
 from ..core.filter import Ranking
-from ..data import TextVectorizer, TfIdf, opening
+from ..data import Dataset, TextVectorizer, TfIdf, opening
 from ..ensemble import Ensemble, Linear, Neighbors
 from ..ensemble.settings import LinearSettings, NeighborsSettings
 from ..ensemble.training import EnsembleTraining, Tuning
@@ -288,7 +288,7 @@ class Model:
         train_labels = None if train_labels is None else label_matrix("train_labels", train_labels)
         filter = None if filter is None else label_matrix("filter", filter)
         if Y is None:
-            dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+            dataset = self._aligned(data)
             X, Y, blanked = dataset.measured_split()
             if train_labels is None and dataset.X_test is not None:
                 train_labels = dataset.Y
@@ -309,6 +309,11 @@ class Model:
         ids = rank(self.ranker(network_alone), X, max(cutoffs), filter, label_weights=label_weights)
         return measure(ids, Y, train_labels, cutoffs, A=A, B=B)
 
+    def _aligned(self, data: Any) -> Dataset:
+        """A data set, or what stands at a path, with counted texts and in label ids of the model."""
+        opened = opening.open_data(data, num_features=self.classifier.in_features, num_labels=self.num_labels)
+        return align(self.preparation.dataset(opened), self)
+
     def ranker(self, network_alone: bool = False) -> Classifier | Ensemble:
         """The ensemble, or the network where it is alone or wanted alone: both rank features that are prepared."""
         return self.classifier if network_alone or self._ensemble is None else self._ensemble
@@ -325,7 +330,7 @@ class Model:
             ArgumentError: fewer than 100 predicted labels; what the model had stays.
         """
         if Y is None:
-            dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+            dataset = self._aligned(data)
             data, Y, _ = dataset.measured_split()
         X, Y = self.features(data), label_matrix("Y", Y)
         found = Calibrations.learn(self.classifier, self._ensemble, X, Y)
@@ -355,7 +360,7 @@ class Model:
             ArgumentError, DTypeError: data that is not for this model, labels that it does not know, a schedule that
                 has ended, or as `Classifier.fit`.
         """
-        dataset = align(self.preparation.dataset(opening.open_data(data)), self)
+        dataset = self._aligned(data)
         if dataset.num_labels > self.num_labels:
             raise ArgumentError(
                 f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "

@@ -47,7 +47,7 @@ def read(path: str | PathLike[str]) -> Table:
     with open_regular(path) as file:
         content = file.read()
     try:
-        return parse(content.decode(), fspath(path))
+        return parse(content.decode("utf-8-sig"), fspath(path))  # without a byte-order mark
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{fspath(path)}: not valid TOML: {error}") from None
 
@@ -61,7 +61,10 @@ def parse(text: str, name: str) -> Table:
 
 
 def parse_override(text: str) -> Table:
-    """`a.b=c` as the nested table {a: {b: c}}; c is a TOML value, or a bare word, which is taken as text."""
+    """`a.b=c` as the nested table {a: {b: c}}; c is a TOML value, or a bare word or size, which is taken as text.
+
+    A whole number may be written with an exponent: 1e6. A size is 4GB or the like.
+    """
     key, equals, value = text.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
@@ -70,11 +73,13 @@ def parse_override(text: str) -> Table:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
-        if not re.fullmatch(r"[A-Za-z][\w.:-]*", value):
+        if not re.fullmatch(r"[A-Za-z][\w.:-]*|\d[\d_.]*[KMGTkmgt]?[Ii]?[Bb]", value):
             raise ArgumentError(
                 f'--set {text}: {value or "an empty value"} is not a TOML value (a number, true, "text", [1, 2])'
             ) from None
         parsed = value
+    if isinstance(parsed, float) and parsed >= 10 and re.fullmatch(r"\+?\d[\d_]*(\.\d+)?[eE]\+?\d+", value):
+        parsed = int(parsed) if parsed.is_integer() else parsed
     for part in reversed(path):
         parsed = {part: parsed}
     return normalise(parsed)
