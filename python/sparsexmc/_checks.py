@@ -97,10 +97,12 @@ def parse_bytes(name: str, value: int | str | None) -> int:
     if value is None:
         return 0
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", value.upper())
+        match = re.fullmatch(r"\s*(\d+(?:_\d+)*(?:\.\d+)?(?:E\+?\d{1,2})?)\s*([KMGT]?I?)B?\s*", value.upper())
         factor = (_UNITS | _BINARY_UNITS).get(match[2]) if match else None
         if match is None or factor is None:
-            raise ArgumentError(f'{name}={value!r} is not a size; write bytes as an int, or text: "4GB", "512MiB"')
+            raise ArgumentError(
+                f'{name}={value!r} is not a size; write bytes as an int, or text: "4GB", "512MiB", "1e9"'
+            )
         value = int(float(match[1]) * factor)
     require_int(name, value, 1)
     return int(value)

@@ -14,14 +14,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._checks import require_cutoffs
-from ..data import Dataset
+from ..data import DataPath, Dataset
 from ..model import Model
 from ..model.alignment import LabelMap, align, align_training_labels, count_unknown
 from ..model.evaluation import CUTOFFS, measure, rank
@@ -29,6 +29,7 @@ from ..training.validation import A, B
 from . import inputs, reporting
 from .errors import UsageError
 from .label_weights import add_argument, label_weights
+from .numbers import whole_number
 from .tables import count, filter_note, metric_table, propensity_note
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", metavar="DATA", help="training data whose label frequencies give the propensities")
     parser.add_argument("-A", type=float, default=A, help="of the propensities (default %(default)s; Amazon sets 0.6)")
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
-    parser.add_argument("-k", type=int, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
+    parser.add_argument("-k", type=whole_number, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
     parser.add_argument("--baseline", metavar="MODEL2", help="another model, measured on the same instances")
     reporting.add_arguments(parser)
     inputs.add_model_arguments(parser)
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     baseline_ids = None
     if args.baseline is not None:
         other = inputs.load_model(args.baseline, args.threads, args.device)
-        X, _ = inputs.unlabelled(args.data, other, demo=args.demo)
+        X = inputs.unlabelled(inputs.source_of(args), other, demo=args.demo).X
         baseline_ids = _predict(args, task, other, inputs.features_of(other, X, args.baseline), args.baseline)
         scores["baseline"] = task.measure(baseline_ids, args)
     unknown = count_unknown(task.Y, model)
@@ -105,12 +106,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _task(args: argparse.Namespace, model: Model) -> Task:
-    own = inputs.data_for(args.data, model, demo=args.demo, filter_file=args.filter)
+    source = inputs.source_of(args)
+    own = inputs.data_for(source, model, demo=args.demo, filter_file=args.filter)
     dataset = align(own, model, args.data or "the data")
     X, Y, blanked = dataset.measured_split()
     train_labels = dataset.Y if dataset.X_test is not None else None
     if args.train is not None:
-        train_labels = align_training_labels(inputs.training_labels(args.train), dataset, args.train)
+        # As many labels as there are, where the files do not say it.
+        train = replace(source or DataPath(args.train), path=args.train, test=None, num_labels=dataset.num_labels)
+        train_labels = align_training_labels(inputs.training_labels(train), dataset, args.train)
     cutoffs = require_cutoffs(args.k or [k for k in CUTOFFS if k <= model.num_labels], model.num_labels)
     return Task(dataset, own.label_names, X, Y, blanked, train_labels, cutoffs)
 

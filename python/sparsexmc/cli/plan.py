@@ -16,6 +16,7 @@ from ..classifier import plan as plan_classifier
 from ..model import Settings, toml
 from ..model.settings import read_table
 from .errors import UsageError
+from .numbers import whole_number
 
 LONG_TRAINING = 100_000  # steps
 
@@ -33,19 +34,19 @@ NUMBERS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in NUMBERS.items():
-        parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
+        parser.add_argument(f"--{name}", type=whole_number, metavar="N", help=text)
     parser.add_argument(
         "--fan-in", metavar="N", help='features that a tail label reads (default 64), or "none": all dense'
     )
     parser.add_argument(
         "--dense-labels", metavar="N", help="number (100) or share (0.05) of labels that read all features"
     )
-    parser.add_argument("--hidden", type=int, metavar="N", help="units of a hidden layer")
+    parser.add_argument("--hidden", type=whole_number, metavar="N", help="units of a hidden layer")
     parser.add_argument("--sparse-input", action="store_true", help="the hidden layer reads sparse rows")
     parser.add_argument("--optimizer", choices=["sgd", "adam"], help="default sgd")
     parser.add_argument("--momentum", type=float, metavar="M", help="of sgd; above 0 it keeps a buffer")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads, which hold scratch")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="worker threads, which hold scratch")
     parser.add_argument("--memory-limit", metavar="BYTES", help="fail if the plan is above this, e.g. 4GB")
     parser.add_argument("--config", metavar="FILE", help="TOML file with a [model] section")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. model.topk=10")
@@ -91,6 +92,10 @@ def _number(option: str, text: str) -> int | float | str:
     if option == "--fan-in" and text == toml.NONE:
         return toml.NONE
     try:
-        return int(text) if text.isdigit() else float(text)
+        return whole_number(text) if "." not in text else float(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        return float(text)
     except ValueError:
         raise UsageError(f"{option} {text}: not a number") from None

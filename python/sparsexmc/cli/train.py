@@ -1,9 +1,10 @@
 """Train a classifier and save it.
 
 DATA is a directory with X_trn, Y_trn (and X_tst, Y_tst, labels.txt), or a text file of the extreme-classification
-repository; --demo takes its place. Raw text (pip install 'sparsexmc[text]') is a directory with trn.jsonl and maybe
-tst.jsonl, or one such file, with a line {"text": "...", "labels": ["...", ...]} per instance; or trn.tsv, a text and
-its labels with tabs between; or a text per line in X_trn.txt, beside Y_trn.npz.
+repository or of LIBSVM; --demo takes its place. Raw text (pip install 'sparsexmc[text]') is a directory with trn.jsonl
+and maybe tst.jsonl, or one such file, with a line {"text": "...", "labels": ["...", ...]} per instance; or trn.tsv, a
+text and its labels with tabs between; trn.csv, a table; fastText's lines; the repository's trn.json.gz; or a text per
+line in X_trn.txt, beside Y_trn.npz. Text files may be packed (.gz, .xz).
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
@@ -36,6 +37,7 @@ from ..report.scores import POPULAR, most_frequent
 from ..training.validation import A, B
 from . import demo, inputs
 from .errors import UsageError
+from .numbers import whole_number
 from .tables import count, filter_note, human_seconds, indent, metric_table, propensity_note
 
 
@@ -45,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace MODEL if it is a model; never anything else")
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
-    parser.add_argument("--epochs", type=int, metavar="N", help="same as --set training.epochs=N")
-    parser.add_argument("--seed", type=int, metavar="S", help="same as --set model.seed=S")
-    parser.add_argument("--threads", type=int, metavar="N", help="same as --set model.num_threads=N")
+    parser.add_argument("--epochs", type=whole_number, metavar="N", help="same as --set training.epochs=N")
+    parser.add_argument("--seed", type=whole_number, metavar="S", help="same as --set model.seed=S")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="same as --set model.num_threads=N")
     parser.add_argument("--device", metavar="D", help="same as --set model.device=D: auto, cpu, cuda, cuda:<index>")
     parser.add_argument("--metrics-file", metavar="FILE", help="JSON lines (default MODEL.metrics.jsonl)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.metrics_file is not None:
         check_output("--metrics-file", args.metrics_file, model=args.output)
     start = time.perf_counter()
-    data = inputs.open_named(None, demo=True) if args.demo else args.data
+    data = inputs.open_named(None, demo=True) if args.demo else inputs.source_of(args)
     job = TrainingRun(
         data, _wanted(args), output=args.output, force=args.force, base=demo.SETTINGS if args.demo else None
     )
