@@ -199,7 +199,7 @@ DAMAGES = {
     ),
     "empty": (lambda d: (d / "X_trn.npz").write_bytes(b""), r"X_trn\.npz: not a CSR"),
     "pickle": (damaged(data=np.array([object()])), r"X_trn\.npz: .*numbers, booleans and strings"),
-    "csc": (lambda d: sp.save_npz(d / "X_trn.npz", X4.tocsc()), r"csc format; save matrix\.tocsr\(\)"),
+    "bsr": (lambda d: sp.save_npz(d / "X_trn.npz", X4.tobsr()), r"bsr format; save matrix\.tocsr\(\)"),
     "other npz": (lambda d: np.savez(d / "X_trn.npz", e=[1]), r"it has no data, .* but e"),
     "key": (damaged(indptr=None), "it has no indptr"),
     "float indices": (damaged(indices=X4.indices.astype(float)), "must be integers"),
