@@ -150,7 +150,13 @@ LABELS_AS: dict[str, Callable[[], Any]] = {
     "sparse csr": lambda: targets().to_sparse_csr(),
     "sparse coo": lambda: targets().to_sparse_coo(),
     "padded int32": lambda: Y.int(),
+    "nested strided": lambda: nested(torch.strided),
+    "nested jagged": lambda: nested(torch.jagged),
 }
+
+
+def nested(layout: torch.layout) -> torch.Tensor:
+    return torch.nested.nested_tensor([row[row >= 0] for row in Y], layout=layout)
 
 
 @pytest.mark.parametrize("kind", LABELS_AS)
@@ -169,6 +175,8 @@ def test_layouts_of_embeddings() -> None:
 
 
 BAD: dict[str, tuple[Any, Any, str]] = {
+    "nested embeddings": (torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged), Y[:2], "nested"),
+    "nested numbers": (X, torch.nested.nested_tensor([row.float() for row in Y], layout=torch.jagged), "nested"),
     "width": (X[:, :5], Y, "in_features=16"),
     "float64": (X.double(), Y, r"embeddings\.float\(\)"),
     "three dimensions": (X[None], Y[:1], "matrix"),

@@ -43,9 +43,9 @@ def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> Positiv
     """The positives of a batch as (indptr [rows + 1], indices) in host memory.
 
     Args:
-        labels: integer tensor [rows] with one id per instance, or [rows, p] with negative numbers as padding; sparse
-            tensor [rows, num_labels]; or what `Classifier.train_step` takes. A tensor lies on the CPU or, for a copy
-            that waits, beside the embeddings.
+        labels: integer tensor [rows] with one id per instance, or [rows, p] with negative numbers as padding; nested
+            integer tensor of the ids of each instance; sparse tensor [rows, num_labels]; or what
+            `Classifier.train_step` takes. A tensor lies on the CPU or, for a copy that waits, beside the embeddings.
 
     Raises:
         ArgumentError, DTypeError: naming what came and the remedy.
@@ -59,6 +59,8 @@ def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> Positiv
 
 
 def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
+    if labels.is_nested:
+        return _of_nested(labels, rows, num_labels)
     if labels.layout in (torch.sparse_coo, torch.sparse_csr):
         return _of_sparse(labels, rows, num_labels)
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
@@ -78,6 +80,19 @@ def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
     return labels_input("labels", labels.numpy(), rows, num_labels)
 
 
+def _of_nested(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
+    """A row of ids for each instance, of any length."""
+    parts = labels.unbind()
+    if any(part.ndim != 1 for part in parts) or labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise DTypeError(
+            f"labels is a nested tensor of {labels.dtype}; each of its parts must be 1-D and hold the label ids of an "
+            "instance as integers"
+        )
+    indptr = np.cumsum([0, *(len(part) for part in parts)])
+    indices = torch.cat(parts).numpy() if parts else np.empty(0, np.int64)
+    return labels_input("labels", (indptr, indices.astype(np.int64, copy=False)), rows, num_labels)
+
+
 def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
     if tuple(labels.shape) != (rows, num_labels):
         raise ArgumentError(
@@ -94,6 +109,8 @@ def _of_sparse(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
 
 def _host(name: str, value: Any, embeddings: torch.Tensor) -> Any:
     """A tensor in host memory; anything else as it is."""
+    if name != "labels" and isinstance(value, torch.Tensor) and value.is_nested:
+        raise DTypeError(f"{name} is a nested tensor; pass a plain one, such as torch.cat({name}.unbind())")
     if not isinstance(value, torch.Tensor) or value.is_cpu:
         return value
     if value.device != embeddings.device:

@@ -280,5 +280,9 @@ def _require_tensor(embeddings: Any) -> None:
             f"embeddings is a {type(embeddings).__qualname__}; pass a tensor [rows, in_features], such as "
             "torch.as_tensor(embeddings)"
         )
+    if embeddings.is_nested:
+        raise DTypeError(
+            "embeddings is a nested tensor; pass a matrix [rows, in_features], such as torch.stack(embeddings.unbind())"
+        )
     if embeddings.ndim != 2:
         raise ArgumentError(f"embeddings has shape {tuple(embeddings.shape)}; it must be a matrix [rows, in_features]")
