@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int max_attempts = 100;  // to look at a place that other processes take again and again
+
 void move_hidden_files(const Directory& from, const Directory& to) {
   for (const std::string& name : from.names())
     if (is_hidden(name) && !to.contains(name)) renameat(from.fd(), name.c_str(), to.fd(), name.c_str());
@@ -31,6 +33,27 @@ void remove_files(const Directory& directory, const std::set<std::string>& names
       holds_others = true;  // but not where another process removes the same directory
   }
   if (!holds_others && names.contains(manifest_file)) unlinkat(directory.fd(), manifest_file, 0);
+}
+
+/// Whether a directory that was opened at a path is still there.
+bool is_at(const Directory& directory, const std::string& path) {
+  try {
+    return directory.is_same(Directory(path));
+  } catch (const CheckpointError&) {
+    return false;
+  }
+}
+
+void check_content(const Directory& existing, const DirectoryKind& kind) {
+  const std::optional<std::set<std::string>> own = kind.find_files(existing);
+  for (const std::string& name : existing.names()) {
+    if (is_hidden(name) || (own && own->contains(name))) continue;
+    if (!own)
+      throw CheckpointError("'" + existing.path() + "' holds '" + name + "' but no " + kind.noun +
+                            " of sparsexmc, so it is not replaced; empty it, or save to another path");
+    throw CheckpointError("'" + existing.path() + "' holds '" + name + "', which is no part of the " + kind.noun +
+                          " there, so it is not replaced; move that away, or save to another path");
+  }
 }
 
 }  // namespace
@@ -61,27 +84,22 @@ void check_outside_models(const std::string& path) {
 }
 
 void check_replaceable(const std::string& path, const DirectoryKind& kind) {
-  std::error_code error;
-  const fs::file_status status = fs::symlink_status(path, error);
-  if (status.type() == fs::file_type::not_found) return;
-  if (error) throw_io_error("use", path, error.value());
-  if (status.type() != fs::file_type::directory)
-    throw CheckpointError("'" + path + "' is not a directory; remove it, or save to another path");
-  std::optional<Directory> existing;
-  try {
-    existing.emplace(path);
-  } catch (const CheckpointError&) {
-    if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return;  // another saver has moved it away
-    throw;
-  }
-  const std::optional<std::set<std::string>> own = kind.find_files(*existing);
-  for (const std::string& name : existing->names()) {
-    if (is_hidden(name) || (own && own->contains(name))) continue;
-    if (!own)
-      throw CheckpointError("'" + path + "' holds '" + name + "' but no " + kind.noun +
-                            " of sparsexmc, so it is not replaced; empty it, or save to another path");
-    throw CheckpointError("'" + path + "' holds '" + name + "', which is no part of the " + kind.noun +
-                          " there, so it is not replaced; move that away, or save to another path");
+  for (int attempt = 1;; ++attempt) {
+    std::error_code error;
+    const fs::file_status status = fs::symlink_status(path, error);
+    if (status.type() == fs::file_type::not_found) return;
+    if (error) throw_io_error("use", path, error.value());
+    if (status.type() != fs::file_type::directory)
+      throw CheckpointError("'" + path + "' is not a directory; remove it, or save to another path");
+    std::optional<Directory> existing;
+    try {
+      existing.emplace(path);
+      check_content(*existing, kind);
+      return;
+    } catch (const CheckpointError&) {
+      // What another saver has moved away is being emptied; what is at the path now counts.
+      if (attempt == max_attempts || (existing && is_at(*existing, path))) throw;
+    }
   }
 }
 
@@ -97,7 +115,14 @@ void remove_unpublished(const std::string& path) noexcept {
 void retire(const std::string& path, const DirectoryKind& kind, const Directory& successor) {
   std::error_code error;
   if (fs::symlink_status(path, error).type() != fs::file_type::directory) return;
-  const Directory old(path, false);
+  std::optional<Directory> opened;
+  try {
+    opened.emplace(path, false);
+  } catch (const CheckpointError&) {
+    if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return;  // another saver was quicker
+    throw;
+  }
+  const Directory& old = *opened;
   move_hidden_files(old, successor);
   if (const auto own = kind.find_files(old)) remove_files(old, *own);
   rmdir(path.c_str());

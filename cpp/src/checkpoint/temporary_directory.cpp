@@ -21,6 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int max_attempts = 100;  // to look at a place that other processes take again and again
+
 /// A temporary directory is called this, then the process id, a hyphen and a number of 8 hexadecimal digits.
 std::string temporary_prefix(const std::string& final_path) { return final_path + ".tmp-"; }
 
@@ -89,7 +91,12 @@ void remove_leftovers(const std::string& final_path, const DirectoryKind& kind) 
 std::string resolve(const std::string& path) {
   std::error_code error;
   const fs::path absolute = path.empty() ? fs::path() : fs::absolute(path, error);
-  fs::path resolved = error ? absolute : fs::weakly_canonical(absolute, error);
+  fs::path resolved = absolute;
+  for (int attempt = 0; !error && attempt < max_attempts; ++attempt) {
+    resolved = fs::weakly_canonical(absolute, error);
+    if (error != std::errc::no_such_file_or_directory) break;
+    error.clear();  // another saver has moved the directory away while its name was being resolved
+  }
   if (error) throw_io_error("use", path, error.value());
   if (!resolved.has_filename()) resolved = resolved.parent_path();  // after a trailing slash
   if (!resolved.has_filename())
