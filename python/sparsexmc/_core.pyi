@@ -223,6 +223,11 @@ class Classifier:
     @step.setter
     def step(self, arg: int, /) -> None: ...
 
+    def make_room_for_kept(self, sizes: Sequence[tuple[int, int, bool]]) -> None:
+        """
+        (instances, positives, whether these have weights) of each kept batch, whose tensors are to be written next.
+        """
+
     @property
     def trainable(self) -> bool: ...
 
@@ -431,6 +436,11 @@ class ModelReader:
         """
 
     def engine(self, device: str, num_threads: int, trainable: bool) -> Classifier: ...
+
+    def restore(self, engine: Classifier) -> None:
+        """
+        Replaces tensors and progress of a classifier with the same configuration.
+        """
 
     def label_names(self) -> list[str]: ...
 

@@ -148,6 +148,10 @@ void bind_checkpoint(nb::module_& m) {
             return new Engine(reader.classifier(device, num_threads, trainable));
           },
           nb::arg("device"), nb::arg("num_threads"), nb::arg("trainable"), nb::rv_policy::take_ownership)
+      .def(
+          "restore",
+          [](const ModelReader& reader, Engine& engine) { engine.call([&](Classifier& c) { reader.restore(c); }); },
+          nb::arg("engine"), "Replaces tensors and progress of a classifier with the same configuration.")
       .def("label_names", [](const ModelReader& reader) {
         const WithoutGil released;
         return reader.label_names();

@@ -268,6 +268,20 @@ void bind_classifier(nb::module_& m) {
               c.set_progress(progress);
             });
           })
+      .def(
+          "make_room_for_kept",
+          [](Engine& engine, const std::vector<std::tuple<int64_t, int64_t, bool>>& sizes) {
+            engine.call([&](Classifier& c) {
+              Progress progress = c.progress();
+              progress.kept.clear();
+              for (const auto& [batch, positives, weighted] : sizes)
+                progress.kept.push_back({batch, positives, weighted});
+              c.set_progress(progress);
+            });
+          },
+          nb::arg("sizes"),
+          "(instances, positives, whether these have weights) of each kept batch, whose tensors are to be written "
+          "next.")
       .def_prop_ro("trainable", [](Engine& engine) { return engine.call([](Classifier& c) { return c.trainable(); }); })
       .def_prop_ro("skipped",
                    [](Engine& engine) { return engine.call([](Classifier& c) { return c.progress().skipped; }); })

@@ -91,6 +91,10 @@ class SPARSEXMC_API ModelReader {
   /// As Classifier::load.
   Classifier classifier(const std::string& device = "", int num_threads = 0, bool trainable = true,
                         std::shared_ptr<Context> context = nullptr) const;
+  /// Replaces tensors and progress of a classifier with the same configuration, device and threads aside, by the stored
+  /// ones: no second model takes memory.
+  /// @throws CheckpointError if other tensors are stored; the classifier is as before
+  void restore(Classifier& classifier) const;
   /// By user label id; empty if the model was saved without.
   std::vector<std::string> label_names() const;
 

@@ -84,6 +84,30 @@ TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsRea
   return index;
 }
 
+/// Writes progress and tensors of an open model into a classifier of its configuration. What the files hold is compared
+/// with the classifier before anything is written, also what a classifier for prediction alone does not read.
+void read_state(const OpenModel& opened, Classifier& classifier) {
+  const std::string& path = opened.directory.path();
+  const SafetensorsReader model(opened.file(model_file)), optimizer(opened.file(optimizer_file));
+  Progress progress = opened.manifest.progress;
+  const TensorIndex index = match(checkpoint_tensors(classifier.config(), progress.kept), model, optimizer, path);
+  if (!classifier.trainable()) progress.kept.clear();
+  try {
+    classifier.set_progress(progress);
+    std::vector<NamedTensor> stored;
+    for (const NamedTensor& tensor : classifier.tensors()) stored.push_back(index.at(tensor.name).tensor());
+    const auto buffer = make_buffer(stored);
+    for (const NamedTensor& tensor : stored) {
+      InterruptScope::check();
+      const TensorPlace& place = index.at(tensor.name);
+      place.reader->read(place.number, buffer.get());
+      classifier.write(tensor.name, buffer.get(), tensor.dtype);
+    }
+  } catch (const ArgumentError& error) {
+    throw CheckpointError("'" + path + "': " + error.what() + "; the checkpoint is damaged");
+  }
+}
+
 }  // namespace
 
 void Classifier::save(const std::string& path, const std::vector<std::string>& label_names,
@@ -98,14 +122,15 @@ Classifier Classifier::load(const std::string& path, const std::string& device, 
   return ModelReader(path).classifier(device, num_threads, trainable, std::move(context));
 }
 
+void ModelReader::restore(Classifier& classifier) const {
+  const InterruptScope uninterrupted([] {});  // half a state would be left
+  read_state(*model_, classifier);
+}
+
 Classifier Classifier::restore(const OpenModel& opened, const std::string& device, int num_threads, bool trainable,
                                std::shared_ptr<Context> context) {
-  const Manifest& manifest = opened.manifest;
-  const std::string& path = opened.directory.path();
-  const SafetensorsReader model(opened.file(model_file)), optimizer(opened.file(optimizer_file));
-  check_sizes(manifest, opened.file(model_file), opened.file(optimizer_file));
-
-  ClassifierConfig config = manifest.config;
+  check_sizes(opened.manifest, opened.file(model_file), opened.file(optimizer_file));
+  ClassifierConfig config = opened.manifest.config;
   if (context) {
     config.device = context->device().name();
   } else if (!device.empty()) {
@@ -113,29 +138,8 @@ Classifier Classifier::restore(const OpenModel& opened, const std::string& devic
   }
   config.num_threads = context ? 0 : num_threads;
   if (Device::parse(config.device).kind == DeviceKind::cpu) config.weight_dtype = DType::float32;
-  Progress progress = manifest.progress;
-  if (!trainable) progress.kept.clear();
   Classifier classifier(config, Restored{trainable, std::move(context)});
-  try {
-    classifier.set_progress(progress);
-  } catch (const ArgumentError& error) {
-    throw CheckpointError("'" + path + "': " + error.what() + "; the checkpoint is damaged");
-  }
-  // All that the files hold must fit, also what is not read.
-  const TensorIndex index = match(checkpoint_tensors(config, manifest.progress.kept), model, optimizer, path);
-  std::vector<NamedTensor> stored;
-  for (const NamedTensor& tensor : classifier.tensors()) stored.push_back(index.at(tensor.name).tensor());
-  const auto buffer = make_buffer(stored);
-  try {
-    for (const NamedTensor& tensor : stored) {
-      InterruptScope::check();
-      const TensorPlace& place = index.at(tensor.name);
-      place.reader->read(place.number, buffer.get());
-      classifier.write(tensor.name, buffer.get(), tensor.dtype);
-    }
-  } catch (const ArgumentError& error) {
-    throw CheckpointError("'" + path + "': " + error.what() + "; the checkpoint is damaged");
-  }
+  read_state(opened, classifier);
   return classifier;
 }
 

@@ -356,14 +356,19 @@ class CoreClassifier:
         self._label_names = None if names is None else check_label_names(names, self.num_labels)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies of all tensors under their checkpoint names, and `step` and `total_steps` (0: not known)."""
+        """Copies of all tensors under their checkpoint names, and `step` and `total_steps` (0: not known).
+
+        Shortly before a rewiring of RigL that includes the batches it will average over, as `optimizer.kept.<i>.inputs`
+        and `.positives`. A learning rate set by hand, the number of skipped batches and the records of rewirings are
+        only in what `save` writes.
+        """
         return read_state(self.engine)
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Replace all tensors, `step` and `total_steps` by those of `state_dict()` of an equally configured classifier.
 
-        Rewiring and schedules that were left open then go on as there. A state of an earlier version has no
-        `total_steps`; the classifier's own stay then.
+        Training then goes on with the same bits, at the classifier's own learning rate. A state of an earlier version
+        has no `total_steps`; the classifier's own stay then.
 
         Raises:
             ArgumentError, DTypeError: a name is missing or unknown, an array has another shape or dtype, or weights are

@@ -149,6 +149,11 @@ class ModelReader:
         """The classifier; `device` None: the one that is stored, `num_threads` 0: the default; see `sparsexmc.load`."""
         return self._open().engine(device or "", num_threads, trainable)
 
+    def restore(self, engine: _core.Classifier) -> None:
+        """Replace tensors and progress of a classifier of the same configuration. Raises CheckpointError for another's;
+        the classifier is as before then."""
+        self._open().restore(engine)
+
     def label_names(self) -> list[str] | None:
         """One name per label; None if the model was saved without."""
         return self._open().label_names() if "labels.txt" in self.parts else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,15 +15,19 @@ from .._checks import name_list
 from ..errors import ArgumentError, DTypeError
 
 _COUNTS = ("step", "total_steps")
+# Of batches for the next rewiring, which come and go.
+_KEPT = re.compile(r"optimizer\.kept\.\d+\.(inputs|positives|instance_weights)")
 
 
 def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
     """Copies of all tensors by name, and `step` and `total_steps` (int64, no dimensions; 0: not known).
 
-    bfloat16, which NumPy lacks, becomes float32 and back without loss. The batches that RigL keeps for its next
-    rewiring are no part of it, only of checkpoints.
+    bfloat16, which NumPy lacks, becomes float32 and back without loss. Shortly before a rewiring of RigL the batches
+    that it averages over are there too: `optimizer.kept.<i>.inputs` [features, instances], `.positives` [n, 2], and
+    `.instance_weights` [instances] where there are any.
     """
-    state = {name: _read(engine, name, dtype, shape) for name, (dtype, shape) in tensors_of(engine).items()}
+    tensors = tensors_of(engine) | _kept_tensors(engine)
+    state = {name: _read(engine, name, dtype, shape) for name, (dtype, shape) in tensors.items()}
     return state | {name: np.asarray(getattr(engine, name), np.int64) for name in _COUNTS}
 
 
@@ -30,6 +35,8 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
     """Replace all tensors and counts of steps; on any error the model is as before."""
     tensors = tensors_of(engine)
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    kept = {name: arrays.pop(name) for name in [name for name in arrays if is_kept(name)]}
+    sizes = _kept_sizes(engine, kept)
     arrays.setdefault("total_steps", np.asarray(engine.total_steps, np.int64))  # earlier versions had none
     _check_names(arrays, [*tensors, *_COUNTS])
     for name, (dtype, shape) in tensors.items():
@@ -54,6 +61,9 @@ def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) ->
     engine.step = counts["step"]
     if engine.trainable:  # of no use in prediction
         engine.total_steps = counts["total_steps"]
+        engine.make_room_for_kept(sizes)
+        for name, array in kept.items():
+            engine.write(name, array)
 
 
 def require_finite(state: Mapping[str, npt.NDArray[Any]], name: str) -> None:
@@ -78,6 +88,11 @@ def read_indices(engine: _core.Classifier) -> dict[int, npt.NDArray[Any]]:
         if match := re.fullmatch(r"segments\.(\d+)\.indices", name):
             found[int(match[1])] = _read(engine, name, np.dtype(dtype), shape)
     return found
+
+
+def read_tensor(engine: _core.Classifier, name: str) -> npt.NDArray[Any]:
+    """A copy of one tensor of `tensors_of`."""
+    return _read(engine, name, *tensors_of(engine)[name])
 
 
 def read_label_counts(engine: _core.Classifier) -> npt.NDArray[np.int64] | None:
@@ -106,8 +121,58 @@ def tensors_of(engine: _core.Classifier) -> dict[str, tuple[np.dtype[Any], tuple
     return {
         name: (np.dtype("float32" if dtype == "bfloat16" else dtype), tuple(shape))
         for name, dtype, shape in engine.tensors()
-        if not name.startswith("optimizer.kept.")
+        if not is_kept(name)
     }
+
+
+def is_kept(name: str) -> bool:
+    """Whether a tensor belongs to a batch that RigL keeps for its next rewiring."""
+    return _KEPT.fullmatch(name) is not None
+
+
+def _kept_tensors(engine: _core.Classifier) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    return {name: (np.dtype(dtype), tuple(shape)) for name, dtype, shape in engine.tensors() if is_kept(name)}
+
+
+def _kept_sizes(engine: _core.Classifier, kept: Mapping[str, npt.NDArray[Any]]) -> list[tuple[int, int, bool]]:
+    """(instances, positives, whether instances have weights) of kept batches, checked."""
+    if not kept:
+        return []
+    config = json.loads(engine.config_json())
+    features = config["in_features"] if config["hidden"] is None else config["hidden"]["features"]
+    rewiring = config["rewiring"] or {}
+    most = rewiring.get("grow_batches", 0) if rewiring.get("method") == "rigl" else 0
+    prefixes = [f"optimizer.kept.{i}." for i in range(sum(name.endswith(".inputs") for name in kept))]
+    needed = {prefix + what for prefix in prefixes for what in ("inputs", "positives")}
+    possible = needed | {f"{prefix}instance_weights" for prefix in prefixes}
+    if not needed <= kept.keys() <= possible or len(prefixes) > most:
+        raise ArgumentError(
+            f"state does not fit this classifier: it holds {sorted(kept)}, but its rewiring keeps {most} batches; it "
+            "must come from state_dict() of one with the same configuration"
+        )
+    sizes = []
+    for prefix in prefixes:
+        inputs, positives = kept[f"{prefix}inputs"], kept[f"{prefix}positives"]
+        instances = inputs.shape[1] if inputs.ndim == 2 else 0
+        weights = kept.get(f"{prefix}instance_weights", np.ones(instances, np.float32))
+        for name, array, dtype in (
+            ("inputs", inputs, "float32"),
+            ("positives", positives, "uint32"),
+            ("instance_weights", weights, "float32"),
+        ):
+            if array.dtype != dtype:
+                raise DTypeError(f"state['{prefix}{name}'] has dtype {array.dtype}; it must be {dtype}")
+        fits = inputs.shape == (features, instances) and 1 <= instances <= config["batch_size"]
+        fits = fits and positives.ndim == 2 and positives.shape[1] == 2
+        fits = fits and bool((positives < [config["num_labels"], instances]).all())
+        if not fits or weights.shape != (instances,) or not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ArgumentError(
+                f"state holds no batch of this classifier as {prefix}*: inputs must be [{features}, n] for n <= "
+                f"{config['batch_size']}, positives (label, instance) within num_labels and n, instance_weights [n] "
+                "finite and >= 0"
+            )
+        sizes.append((instances, len(positives), f"{prefix}instance_weights" in kept))
+    return sizes
 
 
 def _count(name: str, value: npt.NDArray[Any]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..classifier import Classifier
-from ..core.state import require_finite
+from ..core.state import is_kept, require_finite
 from ..errors import ArgumentError, DTypeError
 
 # PyTorch does little with these, and safetensors knows not all of them.
@@ -57,12 +57,15 @@ def from_tensors(classifier: Classifier, tensors: Mapping[str, torch.Tensor]) ->
         if array.size and (array.min() < limits.min or array.max() > limits.max):
             raise ArgumentError(f"state_dict[{name!r}] holds numbers outside of {limits.min}..{limits.max}")
         arrays[name] = array.astype(dtype)
+    for name, array in arrays.items():
+        if is_kept(name) and array.dtype == np.int64 and (not array.size or 0 <= array.min() <= array.max() < 2**32):
+            arrays[name] = array.astype(np.uint32)
     classifier.load_state_dict(arrays)
 
 
 def _facts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Facts about a layer that the names and shapes of its tensors show."""
-    shapes = {name: (*shape, 0, 0)[:2] for name, shape in shapes.items()}  # whatever may come
+    shapes = {name: (*shape, 0, 0)[:2] for name, shape in shapes.items() if not is_kept(name)}  # whatever may come
     tails = [name.removesuffix("indices") + "weights" for name in shapes if name.endswith(".indices")]
     segments = [name for name in shapes if re.fullmatch(r"segments\.\d+\.weights", name)]
     dense = [name for name in segments if name not in tails]
