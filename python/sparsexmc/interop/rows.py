@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +66,18 @@ class DenseRows:
             if not finite.all():
                 _refuse_nonfinite(self._name, start + int(np.argmin(finite.all(axis=1))))
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Shape, dtype and hash: the same for the same numbers in an array, a memmap or a tensor."""
+        step = max(1, _CHUNK_BYTES // (self._width * 4))
+        digest = hashlib.sha256()
+        for start in range(0, self.count, step):
+            chunk = self._X[start : start + step]
+            if self._torch is not None:
+                chunk = chunk.detach().contiguous().view(self._torch.uint8).cpu().numpy()
+            digest.update(np.ascontiguousarray(chunk).view(np.uint8).data)
+        dtype = str(self._X.dtype).removeprefix("torch.")
+        return {"shape": [self.count, self._width], "dtype": dtype, "sha256": digest.hexdigest()}
+
     def _borrow(self, X: Any) -> DenseFeatures:
         return DenseFeatures(self._name, X, self._width, self._place, from_host=True)
 
@@ -95,6 +108,16 @@ class CsrRows:
                 position = start + int(np.argmin(finite))
                 _refuse_nonfinite(self._name, int(np.searchsorted(f.indptr, position, side="right")) - 1)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Shape, number of entries and hash."""
+        f = self._features
+        first, last = int(f.indptr[0]), int(f.indptr[-1])
+        digest = hashlib.sha256()
+        for array, dtype in ((self.lengths, np.int64), (f.indices[first:last], np.int64)):
+            _hash(digest, array, dtype)
+        _hash(digest, f.values[first:last], f.values.dtype)
+        return {"shape": [self.count, f.cols], "entries": last - first, "sha256": digest.hexdigest()}
+
 
 class LabelRows:
     """The positives of all instances in CSR form."""
@@ -122,6 +145,14 @@ class LabelRows:
         ones = np.ones(len(self.indices), np.float32)
         return scipy.sparse.csr_matrix((ones, self.indices, self.indptr), shape=(len(self.lengths), num_labels))
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Number of rows and entries, and hash."""
+        first, last = int(self.indptr[0]), int(self.indptr[-1])
+        digest = hashlib.sha256()
+        _hash(digest, self.lengths, np.int64)
+        _hash(digest, self.indices[first:last], np.int64)
+        return {"rows": len(self.lengths), "entries": last - first, "sha256": digest.hexdigest()}
+
     def counts(self, rows: Rows, num_labels: int) -> npt.NDArray[np.int64]:
         """[num_labels] number of occurrences within these rows."""
         return np.bincount(self.take(rows)[1], minlength=num_labels).astype(np.int64, copy=False)
@@ -134,6 +165,19 @@ def feature_rows(name: str, X: Any, width: int, place: Place, *, sparse: bool) -
         features_input(name, X, width, sparse=sparse)  # raises for a sparse matrix where dense rows are read
         return CsrRows(name, X, width, place)
     return DenseRows(name, X, width, place)
+
+
+def numbers_fingerprint(numbers: npt.NDArray[Any]) -> dict[str, Any]:
+    """The same of an array of one number per row."""
+    digest = hashlib.sha256()
+    _hash(digest, numbers, numbers.dtype)
+    return {"rows": len(numbers), "sha256": digest.hexdigest()}
+
+
+def _hash(digest: Any, array: npt.NDArray[Any], dtype: npt.DTypeLike) -> None:
+    """Hash the numbers as `dtype`, whatever they are kept as."""
+    for start in range(0, len(array), _CHUNK_BYTES // 8):
+        digest.update(np.ascontiguousarray(array[start : start + _CHUNK_BYTES // 8], dtype).data)
 
 
 def _to_numpy(name: str, X: Any) -> Any:

@@ -1,37 +1,37 @@
-"""Training for whole epochs: shuffling, validation, early stopping, progress, metrics file, checkpoints."""
+"""Training for whole epochs: `fit`, which checks everything before the first step, and where it starts."""
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from .._checks import require_int, require_number
+from .._checks import require_int
 from .._files import check_output
 from ..core.classifier import CoreClassifier
-from ..core.step import StepResult
+from ..core.directory import ModelReader
+from ..core.lock import ModelLock
 from ..errors import ArgumentError, DivergenceError
-from ..interop.inputs import InstanceWeights
-from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows, feature_rows
+from ..interop.rows import CsrRows, numbers_fingerprint
+from .checks import check_callbacks, check_directory, check_reserve, checked_rows, training_rows_and_validation
 from .defaults import epochs_for_data
 from .history import Callback, EpochInfo, History, StepInfo
+from .keeper import Keeper, has_states, newest_state, states_of
+from .loop import Loop
 from .progress import MetricsFile, Progress
 from .settings import TrainingSettings
-from .validation import Validation, held_out_count, hold_out, keyed_generator, parse_metric
+from .state import GIVEN, Circumstances, StoredState, TrainingState, callback_types
+from .validation import held_out_count
 
 __all__ = ["Callback", "EpochInfo", "History", "StepInfo", "fit", "steps_per_epoch"]
 
-_STEPS_PER_LINE = 100  # of the metrics file
-_STEPS_BEHIND = 16  # on a GPU, which works through a queue of steps: reading a loss waits for its step
+_log = logging.getLogger("sparsexmc")
 
 
 def steps_per_epoch(num_instances: int, batch_size: int, validation: Any = TrainingSettings.validation) -> int:
@@ -62,6 +62,9 @@ def fit(  # the method Classifier.fit
     seed: int | None = TrainingSettings.seed,
     metrics_file: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | str | None = None,
+    keep: int = 1,
+    resume: bool | str | os.PathLike[str] = False,
     progress: bool | None = None,
 ) -> History:
     """Train for whole epochs, with validation, early stopping, checkpoints and a progress bar.
@@ -70,6 +73,10 @@ def fit(  # the method Classifier.fit
     `seed` and its number alone: training for 2 epochs, or for 1, saving, loading and 1 more, gives the same model. What
     a `Schedule` or `Rewiring` leaves to follow from the length of the training takes the end of this call for its end;
     give them steps where one training is to be several calls.
+
+    A call that was killed goes on with `resume`, from its newest state that is whole, and ends in the same model, bit
+    for bit. Make the classifier and call `fit` as before: another classifier, other arguments or other data are
+    refused.
 
     Everything is checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps: the classifier stays
     usable, the last checkpoint and every line of the metrics file are whole.
@@ -89,29 +96,112 @@ def fit(  # the method Classifier.fit
             Validation does not weigh.
         filter: scipy CSR [n, num_labels], pairs that validation does not predict (`sparsexmc.data.read_filter`); for a
             pair (X, Y) as `validation` its rows are those of that X.
-        patience: stop after this many epochs without a better metric; None: never. The weights stay those of the last
-            epoch; load `checkpoint` for the best.
+        patience: stop after this many epochs of this call without a better metric; None: never. The weights stay those
+            of the last epoch; load `checkpoint` for the best.
         callbacks: objects with `on_step(clf, info)` or `on_epoch(clf, info)`, see `sparsexmc.Callback`; True from
-            `on_epoch` stops. On a GPU `on_step` makes every step wait for the one before.
+            `on_epoch` stops. On a GPU `on_step` makes every step wait for the one before. One that has `state_dict()`
+            and `load_state_dict(state)` is resumed, too: the state is a dictionary of numbers, texts, lists,
+            dictionaries and NumPy arrays.
         shuffle: False: rows in the order of X in every epoch.
         seed: of shuffling and holding out; None: the classifier's.
         metrics_file: path to which JSON lines are appended: the start, every epoch, every 100th step, every rewiring.
-        checkpoint: directory that is saved after every epoch with a better metric than any before in this call (without
-            validation: after every epoch).
+        checkpoint: directory that is saved after every epoch with a better metric than any before (without validation:
+            after every epoch). Those before are the epochs of this call, and the one at that path if this call trains
+            the same classifier further, with the same instances held out.
+        checkpoint_every: a number of steps, or a time such as "10min", after which the state of the training is saved
+            in `<checkpoint>.states`, also in the middle of an epoch; removed at the end. None: the checkpoint alone,
+            which is a state as well.
+        keep: number of such states to keep.
+        resume: True: go on from the newest state at `checkpoint`; where there is none, start and log a warning. Or a
+            path, the checkpoint of the interrupted call or one of its states, which must be there.
         progress: True: a bar; False: nothing; None: a bar on a terminal, sparse lines elsewhere.
 
     Raises:
         ArgumentError, DTypeError: a wrong argument, NaN or Inf in X, NaN in Y, a label id out of range, an unwritable
-            output.
+            output; states of an interrupted training at `checkpoint` without `resume`; or a training other than that to
+            be resumed. The classifier is as before.
         DivergenceError: weights or sums have overflowed; `checkpoint` holds the best epoch before.
-        CheckpointError: the checkpoint could not be written, or weights are NaN or Inf, which is never saved.
+        CheckpointError: the checkpoint could not be written, weights are NaN or Inf, which is never saved, or no state
+            to be resumed is whole.
     """
-    if not self.engine.trainable:
-        raise ArgumentError("fit: this classifier was loaded for prediction only; load it with trainable=True")
     if checkpoint is not None:
         check_output("checkpoint", checkpoint, directory=True)
+        check_directory("checkpoint", Path(checkpoint).absolute())
+    if not isinstance(resume, bool | str | os.PathLike):
+        raise ArgumentError(f"resume={resume!r} must be True, False, or the path of a checkpoint")
+    if resume is True and checkpoint is None:
+        raise ArgumentError("resume=True needs checkpoint, the path of what was saved; give it, or a path as resume")
+    keeper = Keeper(checkpoint, checkpoint_every, keep)
+    with ExitStack() as stack:
+        if keeper.place is not None:
+            stack.enter_context(ModelLock(keeper.place))
+        found = None
+        if resume is not False:
+            source = keeper.place if resume is True else Path(resume)
+            assert source is not None
+            found = newest_state(source)
+            if found is None and resume is not True:
+                raise ArgumentError(f"resume={os.fspath(resume)!r} holds no state of a training; name a checkpoint")
+            if found is None:
+                _log.warning("there is no training to resume at '%s'; it starts from the beginning", source)
+        elif keeper.place is not None and has_states(keeper.place):
+            raise ArgumentError(
+                f"checkpoint={os.fspath(keeper.place)!r}: an interrupted training has left its states; continue it "
+                f"with resume=True, or remove {str(states_of(keeper.place))!r}"
+            )
+        try:
+            history = run_fit(
+                self,
+                X,
+                Y,
+                epochs,
+                keeper=keeper,
+                found=found,
+                batch_size=batch_size,
+                validation=validation,
+                validation_metric=validation_metric,
+                instance_weights=instance_weights,
+                filter=filter,
+                patience=patience,
+                callbacks=callbacks,
+                shuffle=shuffle,
+                seed=seed,
+                metrics_file=metrics_file,
+                progress=progress,
+            )
+        except DivergenceError as error:
+            if keeper.best_epoch is None:
+                raise
+            raise DivergenceError(f"{error}; '{keeper.place}' holds epoch {keeper.best_epoch}") from None
+        keeper.finish()
+    return history
+
+
+def run_fit(
+    self: CoreClassifier,
+    X: Any,
+    Y: Any,
+    epochs: int | None,
+    *,
+    keeper: Keeper,
+    found: Path | None,
+    batch_size: int | None,
+    validation: Any,
+    validation_metric: str,
+    instance_weights: npt.ArrayLike | None = None,
+    filter: Any,
+    patience: int | None,
+    callbacks: Sequence[Any],
+    shuffle: bool,
+    seed: int | None,
+    metrics_file: str | os.PathLike[str] | None,
+    progress: bool | None,
+) -> History:
+    """`fit`, with what it keeps on disk in the hands of `keeper`, from the state in the directory `found` if any."""
+    if not self.engine.trainable:
+        raise ArgumentError("fit: this classifier was loaded for prediction only; load it with trainable=True")
     if metrics_file is not None:
-        check_output("metrics_file", metrics_file, model=checkpoint)
+        check_output("metrics_file", metrics_file, model=keeper.place)
     if epochs is not None:
         require_int("epochs", epochs, 1)
     if patience is not None:
@@ -126,169 +216,95 @@ def fit(  # the method Classifier.fit
         )
     seed = self.config["seed"] if seed is None else seed
     require_int("seed", seed, 0)
-    for callback in callbacks:
-        if not (hasattr(callback, "on_step") or hasattr(callback, "on_epoch")):
-            raise ArgumentError(f"callbacks: {callback!r} has neither on_step(clf, info) nor on_epoch(clf, info)")
+    check_callbacks(callbacks)
 
-    features, labels = _checked_rows(self, "X", X, "Y", Y)
+    features, labels = checked_rows(self, "X", X, "Y", Y)
     weights = self._instance_weights(instance_weights, features.count)
-    rows, judge = _validation(self, features, labels, validation, validation_metric, seed, filter)
-    _check_reserve(self, "labels_per_instance", labels.lengths[rows], batch_size)
+    rows, judge = training_rows_and_validation(self, features, labels, validation, validation_metric, seed, filter)
+    check_reserve(self, "labels_per_instance", labels.lengths[rows], batch_size)
     if isinstance(features, CsrRows):
-        _check_reserve(self, "features_per_instance", features.lengths[rows], batch_size)
-    if checkpoint is not None:
-        _check_directory("checkpoint", Path(checkpoint).absolute())
+        check_reserve(self, "features_per_instance", features.lengths[rows], batch_size)
 
     epochs = epochs_for_data(features.count, self.num_labels) if epochs is None else epochs
     steps = math.ceil(len(rows) / batch_size)
-    first = math.ceil((self.step + self.skipped) / steps) + 1
-    history = History(judge.metric if judge else None)
+    circumstances = None
+    if keeper.place is not None or found is not None:
+        data = {"X": features.fingerprint(), "Y": labels.fingerprint()}
+        if weights is not None:
+            data["instance_weights"] = numbers_fingerprint(weights)
+        if judge is not None:
+            data |= judge.fingerprints(own=isinstance(validation, tuple))
+        settings = {
+            "epochs": int(epochs),
+            "batch_size": int(batch_size),
+            "validation": GIVEN if isinstance(validation, tuple) else validation and float(validation),
+            "validation_metric": validation_metric,
+            "patience": patience and int(patience),
+            "shuffle": bool(shuffle),
+            "seed": int(seed),
+        }
+        circumstances = Circumstances(settings, data, self.config, callback_types(callbacks))
     with ExitStack() as stack:
         log = stack.enter_context(closing(MetricsFile(metrics_file)))
-        bar = stack.enter_context(closing(Progress(progress, len(rows) * epochs, first + epochs - 1)))
-        self.total_steps = self.step + epochs * steps
-        log.write({"event": "start", "step": self.step, "instances": len(rows), "batch_size": batch_size})
-        for epoch in range(first, first + epochs):
-            order = rows[_epoch_order(len(rows), seed, epoch)] if shuffle else rows
-            start = time.perf_counter()
-            try:
-                loss = _train_epoch(self, epoch, order, batch_size, features, labels, weights, callbacks, log, bar)
-            except DivergenceError as error:
-                if checkpoint is None or history.best_epoch is None:
-                    raise
-                raise DivergenceError(f"{error}; '{os.fspath(checkpoint)}' holds epoch {history.best_epoch}") from None
-            seconds = time.perf_counter() - start
-            scores = judge.evaluate(self) if judge else {}
-            value = scores[judge.metric] if judge else None
-            improved = value is None or history.best_value is None or value > history.best_value
-            rate = len(rows) / seconds
-            info = EpochInfo(epoch, self.step, loss, seconds, rate, scores, improved)
-            history.epochs.append(info)
-            if improved:
-                history.best_epoch, history.best_value = epoch, value
-                if checkpoint is not None:
-                    self.save(checkpoint)
-            log.write({"event": "epoch", **asdict(info)})
-            bar.epoch(epoch, info.step, loss, rate, scores)
-            answers = [callback.on_epoch(self, info) for callback in callbacks if hasattr(callback, "on_epoch")]
-            if any(answer is True for answer in answers):
-                history.stopped = "callback"
-                break
-            if patience is not None and history.best_epoch is not None and epoch - history.best_epoch >= patience:
-                history.stopped = "patience"
-                break
-    return history
+        if circumstances is not None and found is not None:
+            state, event = _restore(self, found, circumstances, keeper, callbacks), "resume"
+        if circumstances is not None:
+            keeper.begin(circumstances, callbacks, self.step)
+        if found is None:
+            metric = judge.metric if judge else None
+            state, event = _new_state(self, keeper, epochs, steps, metric), "start"
+            self.total_steps = self.step + epochs * steps
+        keeper.best_epoch = state.history.best_epoch
+        done = (state.epoch - state.first_epoch) * len(rows) + state.instances
+        bar = stack.enter_context(closing(Progress(progress, epochs * len(rows), state.last_epoch, done)))
+        log.write({"event": event, "step": self.step, "instances": len(rows), "batch_size": batch_size})
+        return Loop(
+            classifier=self,
+            features=features,
+            labels=labels,
+            instance_weights=weights,
+            rows=rows,
+            batch_size=batch_size,
+            judge=judge,
+            seed=seed if shuffle else None,
+            patience=patience,
+            callbacks=callbacks,
+            state=state,
+            keeper=keeper,
+            log=log,
+            bar=bar,
+        ).run()
 
 
-def _train_epoch(
-    classifier: CoreClassifier,
-    epoch: int,
-    order: Rows,
-    batch_size: int,
-    features: DenseRows | CsrRows,
-    labels: LabelRows,
-    weights: InstanceWeights | None,
-    callbacks: Sequence[Any],
-    log: MetricsFile,
-    bar: Progress,
-) -> float:
-    """One pass over the rows in this order; the mean loss over the instances."""
-    on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
-    behind = 0 if on_step or classifier.device == "cpu" else _STEPS_BEHIND
-    started: deque[tuple[int, int, StepResult]] = deque()
-    total, step = 0.0, classifier.step
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        own = None if weights is None else weights[batch]
-        result = classifier._run_step(features.take(batch), labels.take(batch), own, skip=False, return_grad=False)
-        step += 1
-        started.append((step, len(batch), result))
-        last = start + batch_size >= len(order)
-        while len(started) > (0 if last else behind):
-            done, instances, result = started.popleft()
-            total += result.loss * instances
-            _log_step(classifier, epoch, done, result, log)
-            bar.step(epoch, done, result.loss, instances)
-            for call in on_step:
-                call(classifier, StepInfo(epoch, done, result.loss, instances))
-    return total / len(order)
+def _new_state(
+    classifier: CoreClassifier, keeper: Keeper, epochs: int, steps: int, metric: str | None
+) -> TrainingState:
+    """The state before the first step of a call; its history knows the best epoch of a call that it continues."""
+    first = math.ceil((classifier.step + classifier.skipped) / steps) + 1
+    history = History(metric)
+    if metric is not None and (best := keeper.earlier_best(classifier)) is not None:
+        history.best_epoch, history.best_value = best.history.best_epoch, best.history.best_value
+    return TrainingState(first, first + epochs - 1, classifier.step, first - 1, first, history)
 
 
-def _log_step(classifier: CoreClassifier, epoch: int, step: int, result: StepResult, log: MetricsFile) -> None:
-    if step % _STEPS_PER_LINE == 0:
-        line = {"event": "step", "epoch": epoch, "step": step, "loss": result.loss, "base_lr": classifier.lr}
-        if classifier.config["auxiliary"] is not None:
-            line["auxiliary_loss"] = result.auxiliary_loss
-        log.write(line)
-    if result.rewired:
-        for r in [r for r in classifier.rewirings if r.step == step]:
-            names = ("step", "segment", "changed", "score_dropped", "score_grown")
-            log.write({"event": "rewiring", **{name: getattr(r, name) for name in names}})
-
-
-def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
-    """The order of an epoch depends on nothing else, so that a resumed training goes on with the same batches."""
-    return keyed_generator(seed, epoch).permutation(count)
-
-
-def _checked_rows(
-    classifier: CoreClassifier, x_name: str, X: Any, y_name: str, Y: Any
-) -> tuple[DenseRows | CsrRows, LabelRows]:
-    features = feature_rows(x_name, X, classifier.in_features, classifier._place, sparse=classifier.sparse_input)
-    if features.count == 0:
-        raise ArgumentError(f"{x_name} has no rows")
-    labels = LabelRows(y_name, Y, features.count, classifier.num_labels)
-    features.check_finite()
-    return features, labels
-
-
-def _validation(
-    classifier: CoreClassifier,
-    features: DenseRows | CsrRows,
-    labels: LabelRows,
-    validation: Any,
-    metric: str,
-    seed: int,
-    filter: Any,
-) -> tuple[Rows, Validation | None]:
-    """Rows to train on, and the judge of the epochs."""
-    parse_metric(metric, classifier.num_labels)
-    if isinstance(validation, tuple) and len(validation) == 2:
-        rows = np.arange(features.count)
-        held_features, held_labels = _checked_rows(
-            classifier, "validation[0]", validation[0], "validation[1]", validation[1]
-        )
-        held = np.arange(held_features.count)
-    else:
-        if validation is not None:
-            require_number("validation", validation, 0, 1, low_open=True, high_open=True)
-        rows, held = hold_out(features.count, validation, seed)
-        held_features, held_labels = features, labels
-    blanked = None
-    if filter is not None:
-        blanked = LabelRows("filter", filter, held_features.count, classifier.num_labels)
-    if not len(held):
-        return rows, None
-    judge = Validation(metric, classifier.num_labels, held_features, held_labels, held, blanked)
-    judge.use_propensities(labels, rows)
-    return rows, judge
-
-
-def _check_reserve(classifier: CoreClassifier, option: str, lengths: Any, batch_size: int) -> None:
-    """With a memory limit, no batch may need more than the plan reserved: say so now and not in the middle."""
-    config = classifier.config
-    if not config["memory_limit"] or len(lengths) == 0:
-        return
-    largest = int(np.sort(lengths)[-batch_size:].sum())
-    if largest > config[option] * config["batch_size"]:
-        needed = math.ceil(largest / config["batch_size"])
-        raise ArgumentError(
-            f"{option}={config[option]} reserves too little under memory_limit: {batch_size} rows of this data hold up "
-            f"to {largest} entries; make the classifier with {option}={needed}"
-        )
-
-
-def _check_directory(name: str, path: Path) -> None:
-    existing = path if path.exists() else path.parent
-    if not existing.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ArgumentError(f"{name}={str(path)!r} cannot be written: {path.parent} is not a writable directory")
+def _restore(
+    classifier: CoreClassifier, found: Path, circumstances: Circumstances, keeper: Keeper, callbacks: Sequence[Any]
+) -> TrainingState:
+    """Put classifier and callbacks into the state in a directory; ArgumentError if that is of another training."""
+    with ModelReader(found) as reader:
+        stored = StoredState.read(reader)
+        circumstances.check(stored.circumstances, str(found))
+        names = reader.label_names()
+        if classifier.label_names is not None and names is not None and names != classifier.label_names:
+            raise ArgumentError(f"resume: the labels in {str(found)!r} have other names than the classifier's")
+        keeper.check_best(stored)
+        reader.restore(classifier.engine)
+        classifier.momentum = stored.state.momentum
+        if classifier.label_names is None:
+            classifier.label_names = names
+    stored.restore_callbacks(callbacks)
+    if stored.state.is_judged and keeper.place is not None and stored.state.history.best_epoch == stored.state.epoch:
+        keeper.begin(circumstances, callbacks, classifier.step)
+        if keeper.place != found:
+            keeper.save_best(classifier, stored.state)
+    return stored.state

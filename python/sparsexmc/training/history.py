@@ -30,7 +30,10 @@ class EpochInfo:
 
 
 class Callback:
-    """Base of callbacks for `fit`; objects with only one of the methods do as well."""
+    """Base of callbacks for `fit`; objects with only one of the methods do as well.
+
+    With `state_dict()` and `load_state_dict(state)` a callback goes on where an interrupted training left it.
+    """
 
     def on_step(self, classifier: Any, info: StepInfo) -> None:
         """After every training step."""

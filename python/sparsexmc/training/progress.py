@@ -24,15 +24,18 @@ class Progress:
         mode: True: a bar; False: nothing; None: a bar if standard error is a terminal, else a line every 30 seconds
             and after every epoch.
         instances: number of instances of all epochs.
+        done: how many of them an interrupted training had done.
     """
 
-    def __init__(self, mode: bool | None, instances: int, last_epoch: int) -> None:
+    def __init__(self, mode: bool | None, instances: int, last_epoch: int, done: int = 0) -> None:
         self._total = instances
         self._last_epoch = last_epoch
         self._silent = mode is False
         wants_bar = mode is True or (mode is None and sys.stderr.isatty())
-        self._bar = tqdm(total=instances, unit="inst", unit_scale=True, file=sys.stderr) if wants_bar else None
-        self._done = 0
+        self._bar = (
+            tqdm(total=instances, initial=done, unit="inst", unit_scale=True, file=sys.stderr) if wants_bar else None
+        )
+        self._done = self._earlier = done
         self._loss = 0.0
         self._weight = 0.0
         self._start = self._last_line = time.perf_counter()
@@ -50,7 +53,7 @@ class Progress:
             now = time.perf_counter()
             if now - self._last_line >= _SECONDS_BETWEEN_LINES:
                 self._last_line = now
-                rate = self._done / (now - self._start)
+                rate = (self._done - self._earlier) / (now - self._start)
                 remaining = (self._total - self._done) / rate
                 self._write(
                     f"epoch {epoch}/{self._last_epoch}  step {step}  loss {self._loss / self._weight:.4g}  "

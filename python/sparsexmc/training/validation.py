@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,15 @@ class Validation:
         """Take the label frequencies of the training rows, which PSP and PSnDCG need; few rows give none."""
         if len(rows) >= _LEAST_TRAINING_ROWS or self.metric.startswith("PS"):
             self._weights = inverse_propensities(labels.counts(rows, self._num_labels), len(rows), A, B)
+
+    def fingerprints(self, *, own: bool) -> dict[str, dict[str, Any]]:
+        """Of the data that is not trained on, by the name of the argument of `fit`; `own`: it has a set of its own."""
+        found = {}
+        if own:
+            found = {"validation[0]": self._features.fingerprint(), "validation[1]": self._labels.fingerprint()}
+        if self._blanked is not None:
+            found["filter"] = self._blanked.fingerprint()
+        return found
 
     def evaluate(self, classifier: CoreClassifier) -> dict[str, float]:
         """The metric, then P and PSP at 1, 3, 5 and macro-F1 at the last of these, as shares."""
