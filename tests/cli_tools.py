@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -40,3 +42,8 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert error.count("\n") == 1
     assert "Traceback" not in error
     return error
+
+
+def subprocess_command(*arguments: object) -> list[str]:
+    """The command line as a process of its own."""
+    return [sys.executable, "-m", "sparsexmc", *map(str, arguments)]

@@ -153,7 +153,8 @@ def test_the_command_names_the_best_epoch(
     monkeypatch.setattr(sx.Model, "save", full)
     error = failure(capsys, "train", tmp_path / "data", "-o", tmp_path / "model", *SMALL)
     assert error.endswith(
-        f"no space left on device; {tmp_path}/model.training holds the model of the best epoch so far\n"
+        "no space left on device; go on with --resume (in Python resume=True); "
+        f"{tmp_path}/model.training holds the model of the best epoch so far\n"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cli_tools import NUM_LABELS, SMALL, failure, make_split, run
+from cli_tools import NUM_LABELS, SMALL, failure, make_split, run, subprocess_command
 from sparsexmc.cli import main
 from sparsexmc.model import toml as cfg
 
@@ -46,10 +46,6 @@ def model(directory: Path) -> Path:
     path = directory / "model"
     assert main(["train", str(directory / "npz"), "-o", str(path), *SMALL]) == 0
     return path
-
-
-def subprocess_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "sparsexmc", *map(str, arguments)]
 
 
 # ---- train, evaluate, predict, info ----

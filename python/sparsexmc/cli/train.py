@@ -32,6 +32,7 @@ from ..data import Dataset
 from ..memory import format_bytes
 from ..model import Model, TrainingRun, toml
 from ..model.evaluation import CUTOFFS, measure, rank
+from ..model.run import STATE_INTERVAL
 from ..model.settings import read_table
 from ..report.scores import POPULAR, most_frequent
 from ..training.validation import A, B
@@ -45,6 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_data_arguments(parser)
     parser.add_argument("-o", "--output", metavar="MODEL", help="model directory to write (optional with --demo)")
     parser.add_argument("--force", action="store_true", help="replace MODEL if it is a model; never anything else")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the training to MODEL that was interrupted, with its settings"
+    )
+    parser.add_argument("--init", metavar="MODEL2", help="start with the weights of another model of the same labels")
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="N",
+        default=STATE_INTERVAL,
+        help="steps, or time such as 30min, between two states that --resume goes on from (default %(default)s)",
+    )
+    parser.add_argument("--keep", type=whole_number, default=1, metavar="N", help="number of such states to keep (default 1)")
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="same as --set training.epochs=N")
@@ -60,13 +72,25 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either DATA or --demo; `sparsexmc train --help` shows both")
     if args.output is None and not args.demo:
         raise UsageError("give -o MODEL, the directory where the model goes")
+    if args.resume and args.output is None:
+        raise UsageError("give -o MODEL, the model whose training was interrupted")
     if args.metrics_file is not None:
         check_output("--metrics-file", args.metrics_file, model=args.output)
     start = time.perf_counter()
     data = inputs.open_named(None, demo=True) if args.demo else inputs.source_of(args)
     job = TrainingRun(
-        data, _wanted(args), output=args.output, force=args.force, base=demo.SETTINGS if args.demo else None
+        data,
+        _wanted(args),
+        output=args.output,
+        force=args.force,
+        resume=args.resume,
+        init=args.init,
+        checkpoint_every=args.checkpoint_every,
+        keep=args.keep,
+        base=demo.SETTINGS if args.demo else None,
     )
+    if args.resume:
+        print(f"resumed at step {job.classifier.step:,}" if job.resumed else "nothing to resume; it starts anew")
     print(f"{job.dataset!r}, ready in {human_seconds(time.perf_counter() - start)}", flush=True)
     print(f"\n{indent(job.settings.to_toml(concise=True))}\n")
     planned = format_bytes(job.classifier.memory.planned)

@@ -2,7 +2,8 @@
 
 from .loading import load
 from .model import Model
+from .run import TrainingRun
 from .settings import Settings
-from .training import TrainingRun, train
+from .training import train
 
 __all__ = ["Model", "Settings", "TrainingRun", "load", "train"]

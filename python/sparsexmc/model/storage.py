@@ -51,8 +51,11 @@ class Parts:
     calibrations: Calibrations
 
 
-def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
-    """Write all parts in one rename. Raises ArgumentError, CheckpointError; what was at `path` stays then."""
+def save(path: str | PathLike[str], parts: Parts, card: str = "", extra: Mapping[str, bytes] | None = None) -> None:
+    """Write all parts in one rename, and `extra` files by name.
+
+    Raises ArgumentError, CheckpointError; what was at `path` stays then.
+    """
     check_output("path", path, directory=True)
     with ModelWriter(path) as writer:
         names = parts.classifier.label_names or []
@@ -71,6 +74,9 @@ def save(path: str | PathLike[str], parts: Parts, card: str = "") -> None:
             if part is not None:
                 with writer.open(name) as file:
                     part.save(file)
+        for name, content in (extra or {}).items():
+            with writer.open(name) as file:
+                file.write(content)
         writer.add_text(SETTINGS_FILE, "" if parts.settings is None else parts.settings.to_toml())
         writer.publish()
 
@@ -116,7 +122,7 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
     linear = neighbors = None
     calibrations = Calibrations()
     try:
-        settings = _settings(reader)
+        settings = read_settings(reader)
         for missing in missing_parts(reader):
             text = "%s has no %s, which its %s asks for; copy the whole directory if it had"
             _log.warning(text, reader.path, missing, SETTINGS_FILE)
@@ -179,8 +185,8 @@ def _settings_table(reader: ModelReader) -> toml.Table:
     return toml.parse(reader.text(SETTINGS_FILE), f"{reader.path}/{SETTINGS_FILE}")
 
 
-def _settings(reader: ModelReader) -> Settings | None:
-    """None for directories of earlier versions, whose run.toml left out what had its default."""
+def read_settings(reader: ModelReader) -> Settings | None:
+    """Those of the training; None for directories of earlier versions, whose run.toml left out what had its default."""
     if SETTINGS_FILE not in reader.parts:
         return None
     table = _settings_table(reader)

@@ -170,9 +170,9 @@ def fit(  # the method Classifier.fit
                 progress=progress,
             )
         except DivergenceError as error:
-            if keeper.best_epoch is None:
+            if checkpoint is None or keeper.best_epoch is None:
                 raise
-            raise DivergenceError(f"{error}; '{keeper.place}' holds epoch {keeper.best_epoch}") from None
+            raise DivergenceError(f"{error}; '{os.fspath(checkpoint)}' holds epoch {keeper.best_epoch}") from None
         keeper.finish()
     return history
 
