@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=STATE_INTERVAL,
         help="steps, or time such as 30min, between two states that --resume goes on from (default %(default)s)",
     )
-    parser.add_argument("--keep", type=whole_number, default=1, metavar="N", help="number of such states to keep (default 1)")
+    parser.add_argument(
+        "--keep", type=whole_number, default=1, metavar="N", help="number of such states to keep (default 1)"
+    )
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="same as --set training.epochs=N")
