@@ -25,7 +25,7 @@ from harness import (
     tensors,
     train,
 )
-from sparsexmc.training.fit import _epoch_order
+from sparsexmc.training.loop import epoch_order
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # Fan-in per label, groups, padding rows, both segments, a hidden layer, positives with weights, a meta-classifier.
@@ -208,7 +208,7 @@ def test_fit_takes_the_weights_of_its_batches(sparse: bool) -> None:
     history = fitted.fit(X, csr(labels), 2, instance_weights=weights, validation=None, seed=4, progress=False)
     means = []
     for epoch in (1, 2):
-        order, total = _epoch_order(rows, 4, epoch), 0.0
+        order, total = epoch_order(rows, 4, epoch), 0.0
         for chosen in (order[start : start + batch] for start in range(0, rows, batch)):
             out = stepped.train_step(X[chosen], csr([labels[row] for row in chosen]), weights[chosen])
             total += out.loss * len(chosen)

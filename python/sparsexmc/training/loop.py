@@ -96,7 +96,7 @@ class Loop:
         state, classifier = self.state, self.classifier
         order = self.rows
         if self.seed is not None:
-            order = order[_epoch_order(len(order), self.seed, state.epoch)]
+            order = order[epoch_order(len(order), self.seed, state.epoch)]
         on_step = [callback.on_step for callback in self.callbacks if hasattr(callback, "on_step")]
         behind = 0 if on_step or classifier.device == "cpu" else _STEPS_BEHIND
         started: deque[tuple[int, int, StepResult]] = deque()
@@ -137,6 +137,6 @@ def _log_step(classifier: CoreClassifier, epoch: int, step: int, result: StepRes
             log.write({"event": "rewiring", **{name: getattr(r, name) for name in names}})
 
 
-def _epoch_order(count: int, seed: int, epoch: int) -> Rows:
+def epoch_order(count: int, seed: int, epoch: int) -> Rows:
     """The order of an epoch depends on nothing else, so that a resumed training goes on with the same batches."""
     return keyed_generator(seed, epoch).permutation(count)
