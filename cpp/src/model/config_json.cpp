@@ -23,7 +23,8 @@ constexpr const char* name_of(Loss loss) {
 }
 constexpr size_t num_losses = [] {
   size_t number = 0;
-  while (name_of(static_cast<Loss>(number)) != nullptr) ++number;
+  while (name_of(static_cast<Loss>(number)) != nullptr)
+    ++number;  // NOLINT(clang-analyzer-optin.core.EnumCastOutOfRange)
   return number;
 }();
 constexpr std::array<const char*, num_losses> names(Loss) {
