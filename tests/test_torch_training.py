@@ -317,7 +317,7 @@ def test_two_ranks_train_as_one(tmp_path: Any) -> None:
     assert [torch.load(tmp_path / f"weighted-{rank}.pt") for rank in range(2)] == [weighted] * 2
     for rank, (seen, _, gradients) in enumerate(ranks):
         reached = torch.load(tmp_path / f"state-{rank}.pt", weights_only=True)
-        assert reached.pop("anchor") == 3
+        assert reached.pop("anchor") == 4
         assert {name: tensor.numpy().tobytes() for name, tensor in reached.items()} == state(model.layer)
         assert seen == loss
         for ours, p in zip(gradients, model.parameters(), strict=True):
