@@ -45,10 +45,9 @@ struct CandidateHeaps {
   /// infinity, so that whoever reads the scores sees that they are wrong.
   void offer(const float* z, uint32_t label, int64_t first_column, int64_t columns) const {
     for (int64_t c = 0; c < columns; c += width) {
-      // >= and not >: an equal score with a smaller label id must get in.
-      if (!any(~(load(z + c) < load(threshold + first_column + c)))) continue;
-      for (int64_t i = c; i < c + width && first_column + i < batch; ++i)
-        put({z[i] == z[i] ? z[i] : __builtin_inff(), label}, first_column + i);
+      // An equal score with a smaller label id must get in.
+      if (!any_not_below(load(z + c), load(threshold + first_column + c))) continue;
+      put_columns(z, label, first_column, c);
     }
   }
 
@@ -59,6 +58,12 @@ struct CandidateHeaps {
   }
 
  private:
+  // Rare, and out of the loop over labels, whose registers it would take.
+  __attribute__((noinline)) void put_columns(const float* z, uint32_t label, int64_t first_column, int64_t c) const {
+    for (int64_t i = c; i < c + width && first_column + i < batch; ++i)
+      put({z[i] == z[i] ? z[i] : __builtin_inff(), label}, first_column + i);
+  }
+
   void put(const kernels::Candidate& candidate, int64_t instance) const {
     kernels::Candidate* heap = heaps + instance * k;
     if (!before(candidate, heap[0])) return;

@@ -76,6 +76,20 @@ SPARSEXMC_INLINE bool any(VecI mask) {
 #endif
 }
 
+/// Whether a lane of a is not below that of b, which holds for NaN in either. One comparison: GCC makes three
+/// instructions of any(~(a < b)).
+SPARSEXMC_INLINE bool any_not_below(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_NLT_UQ) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(_mm256_cmp_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), _CMP_NLT_UQ)) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(_mm_cmpnlt_ps(reinterpret_cast<__m128>(a), reinterpret_cast<__m128>(b))) != 0;
+#else
+  return any(~(a < b));
+#endif
+}
+
 /// Perfect shuffle of two vectors: a0 b0 a1 b1 ..., its lower and its upper half.
 SPARSEXMC_INLINE Vec interleave_low(Vec a, Vec b) {
 #if defined(__AVX512F__)

@@ -188,7 +188,8 @@ SPARSEXMC_INLINE void feature_offsets(int64_t* offset, const kernels::Segment& s
   if (s.indices == nullptr) {
     for (int f = 0; f < count; ++f) offset[f] = (first + f) * ldx;
   } else {
-    visit_indices(s, group, [&](const auto* index) {
+    // Copies: what is captured by reference could alias the offsets, and the loop would not be vectorised.
+    visit_indices(s, group, [=](const auto* index) {
       for (int f = 0; f < count; ++f) offset[f] = index[first + f] * ldx;
     });
   }
