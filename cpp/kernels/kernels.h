@@ -66,6 +66,7 @@ struct FanInStep {
   const Positive* positives = nullptr;
   int64_t num_positives = 0;
   const float* instance_weights = nullptr;  // [ldx]: factor >= 0 on the loss of an instance, 0 after them; null: 1
+  const float* normaliser = nullptr;        // [4, ldx] of FinishNormaliser, which has the weights; null: not needed
   int64_t batch = 0;
   int64_t ldx = 0;
   int64_t parts = 1;
@@ -73,7 +74,8 @@ struct FanInStep {
   bool zero_dx = true;     // first segment of the step
   bool zero_loss = true;   // first segment whose loss goes into loss_parts
   Loss loss = Loss::bce;
-  float loss_scale = 1.0f;  // factor on the gradients of the loss, not on what loss_parts report
+  float loss_scale = 1.0f;   // factor on the gradients of the loss, not on what loss_parts report
+  float logit_scale = 1.0f;  // of a normalised loss: its logits are z times this
   bool update = true;       // false: only the loss and dX are made, and the segment is only read
   OptimizerStep optimizer;
   int64_t first_row = 0;        // of the segment in the internal order; with seed and step it keys the rounding
@@ -95,11 +97,55 @@ StepSizes step_sizes(Cuda, const Machine& machine, const Segment* segments, int6
 void fan_in_step(Cpu, Context& context, const FanInStep& p);
 void fan_in_step(Cuda, Context& context, const FanInStep& p);
 
+/// Pass 1 of a normalised loss over one segment: statistics of every instance over the labels of a part, from logits
+/// that are made tile by tile and forgotten. Parts are those of the step, by sizes alone.
+struct Normalise {
+  float* statistics = nullptr;  // [NormaliseSizes::parts, 4, ldx]: maximum of the scaled logits, sum of exp(logit -
+                                // maximum), number of positives, sum of their weights; added to unless `first`
+  Segment segment;              // read
+  void* scratch = nullptr;      // NormaliseSizes::scratch_bytes
+  const void* xt = nullptr;     // [H, ldx] of `compute`
+  DType compute = DType::float32;
+  const Positive* positives = nullptr;
+  int64_t num_positives = 0;
+  int64_t batch = 0;
+  int64_t ldx = 0;
+  int64_t parts = 1;  // NormaliseSizes::parts on the CPU; a GPU cuts by the batch
+  float logit_scale = 1.0f;
+  bool first = true;  // segment of the pass
+};
+struct NormaliseSizes {
+  int64_t parts = 1;
+  int64_t scratch_bytes = 0;
+};
+NormaliseSizes normalise_sizes(Cpu, const Machine& machine, const Segment* segments, int64_t num_segments,
+                               int64_t batch, DType compute);
+NormaliseSizes normalise_sizes(Cuda, const Machine& machine, const Segment* segments, int64_t num_segments,
+                               int64_t batch, DType compute);
+void normalise(Cpu, Context& context, const Normalise& p);
+void normalise(Cuda, Context& context, const Normalise& p);
+
+/// Merges the statistics of the parts, in order, and makes of them what the step needs of every instance; columns after
+/// the batch become zero.
+struct FinishNormaliser {
+  float* normaliser = nullptr;  // [4, ldx]: maximum, share, target, uniform: see losses::InstanceNormaliser
+  double* loss = nullptr;       // sum over the instances of weight * (log of the sum, and z-loss); null: nobody asks
+  float* log_sum_exp = nullptr;        // [ldx]; null: nobody asks
+  const float* statistics = nullptr;   // [parts, 4, ldx]
+  const float* instance_weights = nullptr;  // [ldx]; null: 1
+  int64_t batch = 0, ldx = 0, parts = 1;
+  double label_smoothing = 0, z_loss = 0;
+  int64_t labels = 1;
+};
+void finish_normaliser(Cpu, Context& context, const FinishNormaliser& p);
+void finish_normaliser(Cuda, Context& context, const FinishNormaliser& p);
+
 /// dx[h, b] = sum over parts, in order, into part 0; *loss = the sum of its parts, in order.
 struct ReduceParts {
   float* dx_parts = nullptr;  // [parts, H, ldx]
   double* loss = nullptr;
   const double* loss_parts = nullptr;
+  const double* loss_offset = nullptr;  // FinishNormaliser::loss, added to the first sum; null: 0
   double* auxiliary_loss = nullptr;  // the same for a second loss; null: there is none
   const double* auxiliary_parts = nullptr;
   int64_t in_features = 0, batch = 0, ldx = 0;
@@ -306,6 +352,7 @@ struct KeptBatch {
   int64_t batch = 0;
   int64_t ldx = 0;
   const float* instance_weights = nullptr;  // as FanInStep
+  const float* normaliser = nullptr;        // as FanInStep, of the present weights
 };
 struct RewireStep {
   int64_t* changed = nullptr;  // outputs, host scalars: the call returns when they are known
@@ -320,6 +367,7 @@ struct RewireStep {
   RewiringMethod method = RewiringMethod::set;
   RewiringScope scope = RewiringScope::layer;
   Loss loss = Loss::bce;
+  float logit_scale = 1.0f;  // as FanInStep
   double fraction = 0;
   uint64_t seed = 0, step = 0;
   uint32_t segment_number = 0;

@@ -27,6 +27,9 @@ struct LogitLoss {
 // Every struct has
 //   loss                 its enumerator
 //   name, words          in configurations and arguments; in model cards
+//   normalised           whether a slope depends on the other logits of its instance, through numbers that a first pass
+//                        makes. Then the rest is as SoftmaxCrossEntropy has it; else there are
+//   best_constant()      the logit of least loss of a label with `present` positives and `absent` negatives, both > 0
 //   has_factor           whether LogitLoss::factor is used; without it a sum of losses needs no logarithm
 //   has_lossless_logit   whether a negative at `lossless_logit` has neither loss nor slope: what lanes that hold no
 //                        instance get. Without such a logit, their results are cleared
@@ -36,7 +39,6 @@ struct LogitLoss {
 //                        `weight` is the factor on the loss of a positive; 1 changes no bit. M::Number is float, and M
 //                        also has exp
 // The loss of a NaN is NaN, which tells that a training has diverged: larger(0, x) keeps it, larger(x, 0) does not.
-//   best_constant()      the logit of least loss of a label with `present` positives and `absent` negatives, both > 0
 
 /// log(1 + e^u) with u = z, or -z for a positive, as log(1 + e^-|z|) + max(u, 0), which never overflows. Its derivative
 /// is sigma(u), or -sigma(u).
@@ -44,6 +46,7 @@ struct BinaryCrossEntropy {
   static constexpr Loss loss = Loss::bce;
   static constexpr const char* name = "bce";
   static constexpr const char* words = "binary cross-entropy";
+  static constexpr bool normalised = false;
   static constexpr bool has_factor = true;
   static constexpr bool has_lossless_logit = false;
 
@@ -73,6 +76,7 @@ struct SquaredHinge {
   static constexpr Loss loss = Loss::squared_hinge;
   static constexpr const char* name = "squared_hinge";
   static constexpr const char* words = "squared hinge";
+  static constexpr bool normalised = false;
   static constexpr bool has_factor = false;
   static constexpr bool has_lossless_logit = true;
   static constexpr float lossless_logit = -1.0f;
@@ -93,6 +97,48 @@ struct SquaredHinge {
   static double best_constant(double present, double absent) { return (present - absent) / (present + absent); }
 };
 
+/// What a first pass over all labels has made of an instance (kernels::FinishNormaliser), for logits times the scale of
+/// the softmax. All but the maximum are 0 where an instance has no loss.
+template <class Number>
+struct InstanceNormaliser {
+  Number maximum;  // of the logits
+  Number share;    // p = share exp(z - maximum), times the weight of the instance
+  Number target;   // of each of its positives, times the same weight
+  Number uniform;  // what label smoothing gives every label, likewise
+};
+
+/// Cross-entropy of a softmax with targets: D = p - target - uniform. The loss of an instance is the log of its sum of
+/// exponentials, which the first pass adds, and for every logit (target + uniform) (maximum - z). The weights of the
+/// positives are those of the classes: they multiply the targets, and smoothing gives every label the same.
+struct SoftmaxCrossEntropy {
+  static constexpr Loss loss = Loss::softmax;
+  static constexpr const char* name = "softmax";
+  static constexpr const char* words = "softmax cross-entropy";
+  static constexpr bool normalised = true;
+  static constexpr bool has_factor = false;
+
+  /// A logit that is no positive, z times the scale of the softmax.
+  template <class M>
+  static SPARSEXMC_FORMULA LogitLoss<M> of(typename M::Number z, const InstanceNormaliser<typename M::Number>& n,
+                                           float scale) {
+    using Number = typename M::Number;
+    const Number below = z - n.maximum;
+    const auto counts = n.share > 0.0f;  // where not, nothing does, whatever the logits
+    return {counts ? scale * (n.share * M::exp_nonpositive(below) - n.uniform) : Number{}, Number{},
+            counts ? -n.uniform * below : Number{}};
+  }
+
+  /// What it adds to the slope and, in `total`, to the loss that the logit is a positive.
+  static SPARSEXMC_FORMULA float positive_part(float z, float maximum, float target, float weight, float scale,
+                                               double& total) {
+    if (!(target > 0.0f)) return 0.0f;
+    total += static_cast<double>(weight * target) * (static_cast<double>(maximum) - static_cast<double>(z));
+    return -scale * weight * target;
+  }
+
+  static double best_constant(double present, double absent) { return __builtin_log(present / (present + absent)); }
+};
+
 // What is no loss has no case, and a loss without a case does not compile.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wswitch"
@@ -105,6 +151,8 @@ SPARSEXMC_FORMULA constexpr auto visit_loss(Loss loss, Body&& body) -> decltype(
       return body(BinaryCrossEntropy{});
     case Loss::squared_hinge:
       return body(SquaredHinge{});
+    case Loss::softmax:
+      return body(SoftmaxCrossEntropy{});
   }
   if (!__builtin_is_constant_evaluated()) __builtin_unreachable();
   return decltype(body(BinaryCrossEntropy{}))();

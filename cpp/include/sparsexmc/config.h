@@ -16,8 +16,18 @@ namespace sparsexmc {
 // What each of them is, the library knows from kernels/losses.h alone.
 /// The loss is summed over labels and averaged over the instances of the batch.
 enum class Loss {
-  bce,           ///< log(1 + exp(-y z)), y in {-1, +1}
-  squared_hinge  ///< max(0, 1 - y z)^2 (Schultheis and Babbar 2023)
+  bce,            ///< log(1 + exp(-y z)), y in {-1, +1}
+  squared_hinge,  ///< max(0, 1 - y z)^2 (Schultheis and Babbar 2023)
+  softmax         ///< -sum over the labels of y log p, p = softmax(z): see Softmax
+};
+
+/// Softmax cross-entropy over all labels. The target y of an instance with n labels is 1 / n for each of them; one
+/// without labels has no loss. A label's positive weight w is the weight of its class: the loss is -sum of w y log p,
+/// as that of frameworks, but for the mean, which is over the batch.
+struct Softmax {
+  double scale = 1.0;            ///< p = softmax(scale z): an inverse temperature
+  double label_smoothing = 0.0;  ///< share of the target that is spread evenly over all labels, whatever their weights, in [0, 1)
+  double z_loss = 0.0;           ///< factor on (log of the sum of exponentials)^2, added to the loss of an instance
 };
 
 /// Their names, which configurations read, in the order of their values.
@@ -156,6 +166,7 @@ struct SPARSEXMC_API ClassifierConfig {
   std::optional<Hidden> hidden;
   bool sparse_input = false;  ///< the hidden layer reads CSR rows
   Loss loss = Loss::bce;
+  Softmax softmax;  ///< for Loss::softmax
   PositiveWeights positive_weights = PositiveWeights::none;
   Propensity propensity;  ///< for PositiveWeights::propensity
   std::optional<MetaClassifier> auxiliary;

@@ -16,6 +16,16 @@ SPARSEXMC_HD int64_t bf16_groups_together(const kernels::Segment& s) {
   return s.dense ? larger<int64_t>(1, 64 / s.group_size) : 1;
 }
 
+/// Labels with a fan-in of their own: vectors of instances, no products of matrices.
+SPARSEXMC_HD bool per_label(const kernels::Segment& s) { return s.group_size == 1 && !s.dense; }
+SPARSEXMC_HD bool in_bf16(const kernels::Segment& s, DType compute) {
+  return compute == DType::bfloat16 && !per_label(s);
+}
+/// Floats of scratch that the workers share, before theirs.
+SPARSEXMC_HD int64_t shared_scratch(const kernels::Segment& s, int64_t ldx, DType compute) {
+  return in_bf16(s, compute) ? worker_floats(Bf16Batch::floats(s.in_features, ldx)) : 0;
+}
+
 /// A worker's scratch, for the labels of the groups that are handled as one.
 struct Bf16Scratch {
   float* z;   // [labels, strip_columns]: logits of a strip; here and below, whole blocks of 16 rows
@@ -125,40 +135,55 @@ inline void add_dx(const FanInStep& p, const Bf16Scratch& s, float* dx, int64_t 
   }
 }
 
+/// The panels of a strip's features that groups read.
+struct StripFeatures {
+  const Bf16 *left, *right;
+  int64_t left_depth;
+};
+
+inline StripFeatures strip_features(const Bf16Scratch& s, const kernels::Segment& segment, const Bf16Batch& batch,
+                                    int64_t first_group, int64_t first_column, int64_t columns) {
+  if (segment.dense)
+    return {batch.left + first_column / tile_depth * tile_elements,
+            batch.right + first_column / tile_rows * blocks32(segment.fan_in) * tile_elements,
+            blocks32(batch.columns)};
+  visit_indices(segment, first_group, [&](const auto* features) {
+    gather_features(s, batch, features, segment.fan_in, first_column / tile_depth, blocks32(columns));
+  });
+  return {s.x, s.x_features, blocks32(columns)};
+}
+
+/// z[labels, columns] = bias + W X of a strip, from packed weights.
+inline void bf16_logits(const Bf16Scratch& s, const kernels::Segment& segment, const StripFeatures& x,
+                        int64_t first_row, int64_t labels, int64_t columns) {
+  const int64_t depth = blocks32(segment.fan_in);
+  for (int64_t g = 0; g < blocks16(labels) * tile_rows; ++g) {
+    const Vec bias = broadcast(g < labels ? segment.bias[first_row + g] : 0.0f);
+    for (int64_t i = 0; i < columns; i += width) store(s.z + g * strip_columns + i, bias);
+  }
+  multiply_panels(s.z, strip_columns, true, s.wt, depth, blocks16(labels), x.right, depth, blocks16(columns), depth);
+}
+
 template <class Formula>
 inline void bf16_group_step(const FanInStep& p, const Bf16Scratch& s, const Bf16Batch& batch, int64_t first_group,
                             int64_t groups, float* dx, int64_t cursor, double& total) {
   const kernels::Segment& segment = p.segment;
   const int64_t size = segment.group_size, labels = groups * size, first_row = first_group * size;
   const int64_t valid = smaller(labels, segment.rows - first_row), fan_in = segment.fan_in;
-  const int64_t all_columns = round_up(p.batch, column_padding), depth = blocks32(fan_in);
-  const float scale = p.loss_scale / static_cast<float>(p.batch);
+  const int64_t all_columns = round_up(p.batch, column_padding);
+  const LossInputs in = loss_inputs(p);
   pack_weights(s, segment, first_group, groups);
   for (int64_t g = 0; g < s.ldg; ++g) s.db[g] = 0.0f;
 
   for (int64_t b = 0; b < all_columns; b += strip_columns) {
     const int64_t columns = smaller(strip_columns, all_columns - b);
-    const Bf16 *left = s.x, *right = s.x_features;
-    int64_t left_depth = blocks32(columns);
-    if (segment.dense) {
-      left = batch.left + b / tile_depth * tile_elements;
-      left_depth = blocks32(batch.columns);
-      right = batch.right + b / tile_rows * depth * tile_elements;
-    } else {
-      visit_indices(segment, first_group, [&](const auto* features) {
-        gather_features(s, batch, features, fan_in, b / tile_depth, left_depth);
-      });
-    }
-    for (int64_t g = 0; g < blocks16(labels) * tile_rows; ++g) {
-      const Vec bias = broadcast(g < labels ? segment.bias[first_row + g] : 0.0f);
-      for (int64_t i = 0; i < columns; i += width) store(s.z + g * strip_columns + i, bias);
-    }
-    multiply_panels(s.z, strip_columns, true, s.wt, depth, blocks16(labels), right, depth, blocks16(columns), depth);
+    const StripFeatures x = strip_features(s, segment, batch, first_group, b, columns);
+    bf16_logits(s, segment, x, first_row, labels, columns);
     group_loss<Formula>(s.d, s.db, s.z, segment, labels, valid, first_row, b, columns, p.batch, p.positives,
-                        p.num_positives, cursor, p.instance_weights, scale, total);
+                        p.num_positives, cursor, in.at(b), total);
     pack_gradients(s, labels, columns);
     if (p.update)
-      multiply_panels(s.dw, s.ldg, b > 0, left, left_depth, blocks16(fan_in), s.d_instances, blocks32(columns),
+      multiply_panels(s.dw, s.ldg, b > 0, x.left, x.left_depth, blocks16(fan_in), s.d_instances, blocks32(columns),
                       blocks16(labels), blocks32(columns));
     if (segment.dense) {
       const int64_t whole = fan_in / tile_rows;

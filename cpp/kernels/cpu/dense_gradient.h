@@ -58,7 +58,8 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
     const KeptBatch& kept = p.kept[k];
     const int64_t all_columns = round_up(kept.batch, column_padding);
     const int64_t cursor = first_positive(kept.positives, kept.num_positives, first_row);
-    const float scale = 1.0f / static_cast<float>(kept.batch * p.num_kept);
+    const LossInputs in{1.0f / static_cast<float>(kept.batch * p.num_kept), kept.instance_weights, kept.normaliser,
+                        kept.ldx, p.logit_scale};
     double total = 0.0;
     for (int64_t b = 0; b < all_columns; b += strip_columns) {
       const int64_t columns = smaller(strip_columns, all_columns - b);
@@ -66,8 +67,7 @@ inline void kept_loss_gradients(const RewireStep& p, const GradientScratch& s, i
         group_logits(s.z + i * size * strip_columns, strip_columns, p.segment, first_group + i, fp32(kept.xt) + b,
                      kept.ldx, columns);
       group_loss<Formula>(s.d, s.db, s.z, p.segment, rows, smaller(rows, p.segment.rows - first_row), first_row, b,
-                          columns, kept.batch, kept.positives, kept.num_positives, cursor, kept.instance_weights, scale,
-                          total);
+                          columns, kept.batch, kept.positives, kept.num_positives, cursor, in.at(b), total);
       transpose_block(s.dt + (k * p.ldx + b) * s.ldg, s.ldg, s.d, strip_columns, rows, columns);
     }
   }

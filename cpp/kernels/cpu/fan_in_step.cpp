@@ -46,31 +46,24 @@ void label_part(const FanInStep& p, float* scratch, int64_t first, int64_t last,
   }
 }
 
-/// Labels with a fan-in of their own: vectors of instances, no products of matrices.
-bool per_label(const Segment& s) { return s.group_size == 1 && !s.dense; }
-bool in_bf16(const Segment& s, DType compute) { return compute == DType::bfloat16 && !per_label(s); }
-
 template <class Formula>
 void part(const FanInStep& p, float* scratch, const Bf16Batch& batch, int64_t first, int64_t last, float* dx,
           double& total) {
-  if (per_label(p.segment) && p.instance_weights != nullptr)
-    label_part<Weighted<Formula>>(p, scratch, first, last, dx, total);
-  else if (per_label(p.segment))
+  if (per_label(p.segment)) {
+    if constexpr (!Formula::normalised)
+      if (p.instance_weights != nullptr) return label_part<Weighted<Formula>>(p, scratch, first, last, dx, total);
     label_part<Formula>(p, scratch, first, last, dx, total);
-  else if (in_bf16(p.segment, p.compute))
+  } else if (in_bf16(p.segment, p.compute)) {
     bf16_group_part<Formula>(p, Bf16Scratch(scratch, p.segment), batch, first, last, dx, total);
-  else
+  } else {
     group_part<Formula>(p, GroupScratch(scratch, p.segment.group_size), first, last, dx, total);
+  }
 }
 
 /// Floats of scratch of one worker, on cache lines of its own.
 int64_t worker_scratch(const Segment& s, DType compute) {
   if (per_label(s)) return worker_floats(LabelScratch::floats(s.fan_in, s.in_features));
   return worker_floats(in_bf16(s, compute) ? Bf16Scratch::floats(s) : GroupScratch::floats(s.group_size, s.fan_in));
-}
-/// Floats of scratch that the workers share, before theirs.
-int64_t shared_scratch(const Segment& s, int64_t ldx, DType compute) {
-  return in_bf16(s, compute) ? worker_floats(Bf16Batch::floats(s.in_features, ldx)) : 0;
 }
 
 }  // namespace
@@ -135,7 +128,7 @@ void reduce_parts(ThreadPool& threads, const ReduceParts& p) {
     for (int64_t part = 0; part < p.parts; ++part) sum += losses[part];
     return sum;
   };
-  *p.loss = sum_losses(p.loss_parts);
+  *p.loss = sum_losses(p.loss_parts) + (p.loss_offset != nullptr ? *p.loss_offset : 0.0);
   if (p.auxiliary_loss != nullptr) *p.auxiliary_loss = sum_losses(p.auxiliary_parts);
 }
 

@@ -36,25 +36,17 @@ struct GroupScratch {
 
 /// D of one strip from its logits Z; loss and bias gradient are added to. Rows >= valid_rows and columns >= batch of D
 /// become zero.
-/// @param cursor first positive of this group  @param instance_weights of the batch; read if the loss is Weighted
+/// @param cursor first positive of this group
 template <class Formula>
 inline void strip_loss(float* d, float* db, const float* z, const kernels::Segment& segment, int64_t rows,
                        int64_t valid_rows, int64_t first_row, int64_t first_column, int64_t columns, int64_t batch,
-                       const Positive* positives, int64_t positives_end, int64_t cursor,
-                       [[maybe_unused]] const float* instance_weights, float scale, double& total) {
+                       const Positive* positives, int64_t positives_end, int64_t cursor, const LossInputs& in,
+                       double& total) {
   const int64_t whole = smaller(columns, (batch - first_column) / width * width);
   constexpr int lanes = 4;  // independent running sums, so that their latencies overlap
   constexpr int64_t rows_per_flush = 32 / (strip_columns / (lanes * width));  // half of what LossSum allows, for tails
   static_assert(rows_per_flush >= 1);
   LossSum sums[lanes];
-  const auto negatives = [&]<bool masked>(const float* zg, int64_t c, LossSum& sum) __attribute__((always_inline)) {
-    if constexpr (is_weighted<Formula>) {
-      return weighted_negative_vector<Formula>(load(zg + c), scale, load(instance_weights + first_column + c), sum);
-    } else {
-      const VecI mask = masked ? first_lanes(larger<int64_t>(batch - first_column - c, 0)) : VecI{};
-      return negative_vector<Formula, masked>(load(zg + c), scale, mask, sum);
-    }
-  };
   for (int64_t g = 0; g < valid_rows; ++g) {
     const float* zg = z + g * strip_columns;
     float* dg = d + g * strip_columns;
@@ -63,12 +55,12 @@ inline void strip_loss(float* d, float* db, const float* z, const kernels::Segme
     for (; c + lanes * width <= whole; c += lanes * width)
 #pragma GCC unroll 4
       for (int i = 0; i < lanes; ++i) {
-        const Vec dv = negatives.template operator()<false>(zg, c + i * width, sums[i]);
+        const Vec dv = slopes<Formula, false>(load(zg + c + i * width), in, c + i * width, 0, sums[i]);
         store(dg + c + i * width, dv);
         bias_gradient[i] = bias_gradient[i] + dv;
       }
     for (; c < columns; c += width) {
-      const Vec dv = negatives.template operator()<true>(zg, c, sums[0]);
+      const Vec dv = slopes<Formula, true>(load(zg + c), in, c, batch - first_column - c, sums[0]);
       store(dg + c, dv);
       bias_gradient[0] = bias_gradient[0] + dv;
     }
@@ -77,12 +69,7 @@ inline void strip_loss(float* d, float* db, const float* z, const kernels::Segme
       const int64_t column = static_cast<int64_t>(positives[cursor].column) - first_column;
       if (column < 0 || column >= columns) continue;
       const float weight = positive_weight(segment, first_row + g);
-      float right;
-      if constexpr (is_weighted<Formula>)
-        right = weighted_positive_logit<Formula>(zg[column], dg[column], scale, weight,
-                                                 instance_weights[first_column + column], total);
-      else
-        right = positive_logit<Formula>(zg[column], dg[column], scale, weight, total);
+      const float right = positive_slope<Formula>(zg[column], dg[column], in, column, weight, total);
       row_gradient += right - dg[column];
       dg[column] = right;
     }
@@ -96,20 +83,29 @@ inline void strip_loss(float* d, float* db, const float* z, const kernels::Segme
   for (int i = 0; i < lanes; ++i) total += static_cast<double>(sums[i].drain());
 }
 
-/// The same with weights of the instances, or without: null.
+/// Of the batch of a step.
+SPARSEXMC_INLINE LossInputs loss_inputs(const FanInStep& p) {
+  return {p.loss_scale / static_cast<float>(p.batch), p.instance_weights, p.normaliser, p.ldx, p.logit_scale};
+}
+
+/// The same with weights of the instances, or without. A normaliser has them already.
 template <class Formula>
 SPARSEXMC_INLINE void group_loss(float* d, float* db, const float* z, const kernels::Segment& segment, int64_t rows,
                                  int64_t valid_rows, int64_t first_row, int64_t first_column, int64_t columns,
                                  int64_t batch, const Positive* positives, int64_t positives_end, int64_t cursor,
-                                 const float* instance_weights, float scale, double& total) {
+                                 const LossInputs& in, double& total) {
   const auto with = [&]<class F>(F) {
     strip_loss<F>(d, db, z, segment, rows, valid_rows, first_row, first_column, columns, batch, positives,
-                  positives_end, cursor, instance_weights, scale, total);
+                  positives_end, cursor, in, total);
   };
-  if (instance_weights != nullptr)
-    with(Weighted<Formula>{});
-  else
+  if constexpr (Formula::normalised) {
     with(Formula{});
+  } else {
+    if (in.instance_weights != nullptr)
+      with(Weighted<Formula>{});
+    else
+      with(Formula{});
+  }
 }
 
 template <class Formula>
@@ -119,7 +115,7 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
   const int64_t rows = segment.group_size, first_row = group * rows;
   const int64_t valid_rows = smaller(rows, segment.rows - first_row);
   const int64_t all_columns = round_up(p.batch, column_padding);
-  const float scale = p.loss_scale / static_cast<float>(p.batch);
+  const LossInputs in = loss_inputs(p);
   float* weights = fp32(segment.weights);
   const float* w = weights + group * segment.fan_in * rows;
   const float* xt = fp32(p.xt);
@@ -130,7 +126,7 @@ inline void group_step(const FanInStep& p, const GroupScratch& s, int64_t group,
     const int64_t columns = smaller(strip_columns, all_columns - b);
     group_logits(s.z, strip_columns, segment, group, xt + b, p.ldx, columns);
     group_loss<Formula>(s.d, s.db, s.z, segment, rows, valid_rows, first_row, b, columns, p.batch, p.positives,
-                        p.num_positives, cursor, p.instance_weights, scale, total);
+                        p.num_positives, cursor, in.at(b), total);
     transpose_block(s.dt, s.ldg, s.d, strip_columns, rows, columns);
     int64_t offset[feature_block];
     for (int64_t f = 0; f < segment.fan_in; f += feature_block) {

@@ -13,6 +13,12 @@
          DType compute),                                                                                               \
         (machine, segments, num_segments, batch, compute))                                                             \
   KERNEL(fan_in_step, FanInStep)                                                                                       \
+  SIZES(kernels::NormaliseSizes, normalise_sizes,                                                                      \
+        (const kernels::Machine& machine, const kernels::Segment* segments, int64_t num_segments, int64_t batch,       \
+         DType compute),                                                                                               \
+        (machine, segments, num_segments, batch, compute))                                                             \
+  KERNEL(normalise, Normalise)                                                                                         \
+  KERNEL(finish_normaliser, FinishNormaliser)                                                                          \
   KERNEL(reduce_parts, ReduceParts)                                                                                    \
   KERNEL(gather_columns, GatherColumns)                                                                                \
   KERNEL(scatter_columns, ScatterColumns)                                                                              \

@@ -16,6 +16,22 @@ inline constexpr bool is_weighted = false;
 template <class Formula>
 inline constexpr bool is_weighted<Weighted<Formula>> = true;
 
+/// Beside the logits, what the loss of a strip of instances needs; pointers are to the strip's first.
+struct LossInputs {
+  float scale;                    // of the slopes
+  const float* instance_weights;  // null: 1
+  const float* normaliser;        // [4, ldx], of a normalised loss
+  int64_t ldx;
+  float logit_scale;  // of a normalised loss
+
+  LossInputs at(int64_t column) const {
+    LossInputs later = *this;
+    if (instance_weights != nullptr) later.instance_weights += column;
+    if (normaliser != nullptr) later.normaliser += column;
+    return later;
+  }
+};
+
 /// scale * dloss/dz for negatives, with their loss into `total`. Lanes off in `mask` give 0.
 /// @tparam Formula the struct of a loss in losses.h
 template <class Formula, bool masked>
@@ -43,6 +59,31 @@ SPARSEXMC_INLINE Vec weighted_negative_vector(Vec z, float scale, Vec weights, L
   return counts ? weights * l.slope : Vec{};
 }
 
+/// The same for a normalised loss. Instances that do not count, padding among them, give 0.
+template <class Formula>
+SPARSEXMC_INLINE Vec normalised_vector(Vec z, const LossInputs& in, int64_t column, LossSum& total) {
+  const float* n = in.normaliser + column;
+  const losses::InstanceNormaliser<Vec> instance{load(n), load(n + in.ldx), {}, load(n + 3 * in.ldx)};
+  const losses::LogitLoss<VectorMath> l =
+      Formula::template of<VectorMath>(in.logit_scale * z, instance, in.scale * in.logit_scale);
+  total.add<Formula>(l);
+  return l.slope;
+}
+
+/// Scale * dloss/dz of the vector at `column` of the strip.
+/// @param valid instances of the strip from there on  @tparam masked there may be fewer than a vector's
+template <class Formula, bool masked>
+SPARSEXMC_INLINE Vec slopes(Vec z, const LossInputs& in, int64_t column, int64_t valid, LossSum& total) {
+  if constexpr (is_weighted<Formula>) {
+    return weighted_negative_vector<Formula>(z, in.scale, load(in.instance_weights + column), total);
+  } else if constexpr (Formula::normalised) {
+    return normalised_vector<Formula>(z, in, column, total);
+  } else {
+    const VecI mask = masked ? first_lanes(larger<int64_t>(valid, 0)) : VecI{};
+    return negative_vector<Formula, masked>(z, in.scale, mask, total);
+  }
+}
+
 /// Corrects one logit that negative_vector took for a negative: returns the right derivative, adds the difference of
 /// the losses.
 /// @param d what negative_vector returned  @param weight of this positive; 1 changes no bit
@@ -61,6 +102,21 @@ SPARSEXMC_INLINE float weighted_positive_logit(float z, float d, float scale, fl
   const float right = positive_logit<Formula>(z, d, scale * instance_weight, weight, difference);
   total += static_cast<double>(instance_weight) * difference;
   return right;
+}
+
+/// The slope of a positive at `column` of the strip, whose slope as a negative is d; mends the loss.
+/// @param weight of this positive
+template <class Formula>
+SPARSEXMC_INLINE float positive_slope(float z, float d, const LossInputs& in, int64_t column, float weight,
+                                      double& total) {
+  if constexpr (is_weighted<Formula>) {
+    return weighted_positive_logit<Formula>(z, d, in.scale, weight, in.instance_weights[column], total);
+  } else if constexpr (Formula::normalised) {
+    const float* n = in.normaliser + column;
+    return d + Formula::positive_part(in.logit_scale * z, n[0], n[2 * in.ldx], weight, in.scale * in.logit_scale, total);
+  } else {
+    return positive_logit<Formula>(z, d, in.scale, weight, total);
+  }
 }
 
 }  // namespace sparsexmc::cpu::SPARSEXMC_ISA

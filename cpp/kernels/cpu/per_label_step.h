@@ -57,12 +57,11 @@ struct LabelScratch {
 };
 
 /// Logits, D and dW of one label over V vectors of instances.
-/// @param instance_weights of the strip; read if the loss is Weighted
 template <class Formula, int V, class Index>
 SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* label_loss, const float* w, float bias,
                                   const Index* index, int64_t fan_in, const float* xt, int64_t ldx, int64_t valid,
-                                  const Positive* begin, const Positive* end, float positive_weight,
-                                  [[maybe_unused]] const float* instance_weights, int64_t first_column, float scale) {
+                                  const Positive* begin, const Positive* end, float weight, const LossInputs& in,
+                                  int64_t first_column) {
   Vec z[V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) z[v] = broadcast(bias);
@@ -74,18 +73,12 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
   }
   Vec d[V];
   LossSum losses[2];
-  if constexpr (is_weighted<Formula>) {
+  if (valid >= V * width) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v)
-      d[v] = weighted_negative_vector<Formula>(z[v], scale, load(instance_weights + v * width), losses[v & 1]);
-  } else if (valid >= V * width) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) d[v] = negative_vector<Formula, false>(z[v], scale, VecI{}, losses[v & 1]);
+    for (int v = 0; v < V; ++v) d[v] = slopes<Formula, false>(z[v], in, v * width, 0, losses[v & 1]);
   } else {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v)
-      d[v] = negative_vector<Formula, true>(z[v], scale, first_lanes(larger<int64_t>(valid - v * width, 0)),
-                                            losses[v & 1]);
+    for (int v = 0; v < V; ++v) d[v] = slopes<Formula, true>(z[v], in, v * width, valid - v * width, losses[v & 1]);
   }
   losses[0].add(losses[1]);
   *label_loss += static_cast<double>(losses[0].drain());
@@ -98,11 +91,7 @@ SPARSEXMC_INLINE void label_strip(float* d_out, float* dw, float* db, double* la
     for (const Positive* p = begin; p != end; ++p) {
       const int64_t c = static_cast<int64_t>(p->column) - first_column;
       if (c < 0 || c >= V * width) continue;
-      if constexpr (is_weighted<Formula>)
-        d_out[c] = weighted_positive_logit<Formula>(logits[c], d_out[c], scale, positive_weight, instance_weights[c],
-                                                    *label_loss);
-      else
-        d_out[c] = positive_logit<Formula>(logits[c], d_out[c], scale, positive_weight, *label_loss);
+      d_out[c] = positive_slope<Formula>(logits[c], d_out[c], in, c, weight, *label_loss);
     }
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) d[v] = load(d_out + v * width);
@@ -201,7 +190,7 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
                             const Index* indices, double& total) {
   const kernels::Segment& segment = p.segment;
   const int64_t fan_in = segment.fan_in, labels = last - first, count = labels * fan_in;
-  const float scale = p.loss_scale / static_cast<float>(p.batch);
+  const LossInputs in = loss_inputs(p);
   float* weights = fp32(segment.weights);
   const float* w = weights + first * fan_in;
   const float* xt = fp32(p.xt);
@@ -218,14 +207,14 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
   const int64_t first_cursor = first_positive(p.positives, p.num_positives, first);
   const auto strip = [&]<int V>(int64_t b) {
     int64_t cursor = first_cursor;
-    const float* strip_weights = is_weighted<Formula> ? p.instance_weights + b : nullptr;
+    const LossInputs strip_in = in.at(b);
     for (int64_t l = 0; l < labels; ++l) {
       const int64_t begin = cursor;
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<Formula, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
                               segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
                               p.positives + begin, p.positives + cursor, positive_weight(segment, first + l),
-                              strip_weights, b, scale);
+                              strip_in, b);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

@@ -164,8 +164,10 @@ SPARSEXMC_INLINE Vec square_root(Vec v) {
 
 /// exp(x) for x <= 0, relative error below 3e-7; results below the normal range become the smallest normal number.
 /// Degree 5 minimax polynomial on [-ln 2 / 2, ln 2 / 2], fitted for this purpose.
+template <bool keeps_nan = false>
 SPARSEXMC_INLINE Vec exp_nonpositive(Vec x) {
-  x = max(x, broadcast(-87.0f));
+  const Vec least = broadcast(-87.0f);
+  x = keeps_nan ? max(least, x) : max(x, least);
   const Vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const Vec t = x * 1.44269504f + magic;
   const Vec n = t - magic;

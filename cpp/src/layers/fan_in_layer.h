@@ -24,6 +24,7 @@ class FanInLayer final : public OutputLayer {
   void set_positive_weights(const std::vector<float>& weights) override;
 
   std::vector<SegmentPositives> stage(const LabelsView& labels) override;
+  void normalise(const OutputBatch& batch) override;
   void step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) override;
   float* reduce(const OutputBatch& batch, const LossSums& losses) override;
 
@@ -31,7 +32,7 @@ class FanInLayer final : public OutputLayer {
   void topk(float* scores, int64_t* ids, const void* inputs, const BatchSizes& sizes, int64_t k,
             bool weighted) override;
 
-  void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
+  void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& batches,
               int64_t step, double fraction) override;
   RegroupableRows regroupable_rows() const override;
   void regroup(const int64_t* order) override;
@@ -41,6 +42,12 @@ class FanInLayer final : public OutputLayer {
   void find_training_buffers();
   /// The parameters of the step that are the same for all segments.
   kernels::FanInStep common_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) const;
+  /// Pass 1 of a normalised loss over all segments. @param positives by segment  @param normaliser [4, ldx]
+  /// @param loss null: not asked for
+  void make_normaliser(float* normaliser, double* loss, const void* inputs, const BatchSizes& sizes,
+                       const std::vector<SegmentPositives>& positives, const float* instance_weights);
+  /// Kept batches with the normalisers that the present weights give them.
+  std::vector<std::vector<kernels::KeptBatch>> normalised(std::vector<std::vector<kernels::KeptBatch>> kept);
   /// A number for every row. @param values by user label id
   void write_rows(float* to, const SegmentShape& shape, const std::vector<float>& values);
   /// The number of the segment that has groups. @throws ArgumentError if there is none
@@ -57,8 +64,11 @@ class FanInLayer final : public OutputLayer {
   float* gradients_ = nullptr;
   float* weighted_biases_;  // of all segments of labels, padding included
   double* losses_ = nullptr;
-  void *step_scratch_ = nullptr, *topk_scratch_, *rewiring_scratch_ = nullptr;
-  int64_t parts_ = 1, losses_per_sum_ = 1, topk_lists_ = 1, largest_ldx_ = 0, label_tile_;
+  const bool normalised_;  // whether the loss is
+  float *statistics_ = nullptr, *normaliser_ = nullptr;
+  void *step_scratch_ = nullptr, *topk_scratch_, *rewiring_scratch_ = nullptr,
+      *normalise_scratch_ = nullptr;
+  int64_t parts_ = 1, normalise_parts_ = 1, losses_per_sum_ = 1, topk_lists_ = 1, largest_ldx_ = 0, label_tile_;
 };
 
 }  // namespace sparsexmc

@@ -94,6 +94,12 @@ void check_optimizer(const OptimizerConfig& optimizer) {
   }
 }
 
+void check_softmax(const Softmax& softmax) {
+  check_positive("softmax.scale", softmax.scale);
+  check_below_one("softmax.label_smoothing", softmax.label_smoothing);
+  check_not_negative("softmax.z_loss", softmax.z_loss);
+}
+
 void check_schedule(const Schedule& schedule) {
   check_range("schedule.warmup_steps", schedule.warmup_steps, 0, any);
   check_range("schedule.total_steps", schedule.total_steps, 0, any);
@@ -180,6 +186,7 @@ double MetaClassifier::weight_at(int64_t step) const {
 void ClassifierConfig::check() const {
   check_sizes(*this);
   check_optimizer(optimizer);
+  if (loss == Loss::softmax) check_softmax(softmax);
   check_schedule(schedule);
   if (rewiring) {
     if (!fan_in)

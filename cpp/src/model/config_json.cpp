@@ -60,6 +60,13 @@ void fields(Archive& archive, OptimizerConfig& optimizer) {
 }
 
 template <class Archive>
+void fields(Archive& archive, Softmax& softmax) {
+  archive.field("scale", softmax.scale);
+  archive.field("label_smoothing", softmax.label_smoothing);
+  archive.field("z_loss", softmax.z_loss);
+}
+
+template <class Archive>
 void fields(Archive& archive, Schedule& schedule) {
   archive.field("kind", schedule.kind);
   archive.field("warmup_steps", schedule.warmup_steps);
@@ -110,6 +117,7 @@ void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("hidden", config.hidden);
   archive.field("sparse_input", config.sparse_input);
   archive.field("loss", config.loss);
+  if (config.loss == Loss::softmax) archive.field("softmax", config.softmax);
   archive.field("positive_weights", config.positive_weights);
   archive.field("propensity", config.propensity);
   archive.field("auxiliary", config.auxiliary);

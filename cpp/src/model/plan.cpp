@@ -125,11 +125,22 @@ template <class Tag>
 void plan_step(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
                const kernels::StepSizes& step, int64_t biases) {
   b.add("batch.gradients", std::max(step.dx_floats, biases), sizeof(float));  // see FanInLayer::weigh_labels
-  b.add("batch.losses", (config.auxiliary ? 2 : 1) * step.losses, sizeof(double));
+  b.add("batch.losses", loss_sums(config) * step.losses + (is_normalised(config.loss) ? 1 : 0), sizeof(double));
   b.add(outcome_name, 1, sizeof(StepOutcome));
   b.add("batch.positives", target.positives(config), sizeof(kernels::Positive));
   b.add(instance_weights_name, target.ldx, sizeof(float));
   b.add("scratch.step", step.scratch_bytes, 1);
+}
+
+/// Pass 1 of a normalised loss.
+template <class Tag>
+void plan_normaliser(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target,
+                     const std::vector<kernels::Segment>& segments) {
+  const kernels::NormaliseSizes sizes = kernels::normalise_sizes(
+      target.tag, target.machine, segments.data(), std::ssize(segments), config.batch_size, target.compute);
+  b.add("batch.statistics", sizes.parts * 4 * target.ldx, sizeof(float));
+  b.add(normaliser_name, 4 * target.ldx, sizeof(float));
+  b.add("scratch.normalise", sizes.scratch_bytes, 1);
 }
 
 template <class Tag>
@@ -144,6 +155,7 @@ void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<
   b.add("scratch.rewiring", scratch, 1);
   b.add(kept_inputs_name, kept * config.layer_features() * target.ldx, dtype_size(target.stored));
   b.add(kept_weights_name, kept * target.ldx, sizeof(float));
+  if (is_normalised(config.loss)) b.add(kept_normalisers_name, kept * 4 * target.ldx, sizeof(float));
   b.add(kept_positives_name, positives, sizeof(kernels::Positive));
   if (!target.is_cpu) b.add_host_table(kept_positives_name, positives, sizeof(kernels::Positive));
 }
@@ -175,6 +187,7 @@ MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
     const kernels::StepSizes step = kernels::step_sizes(target.tag, target.machine, trained.data(), std::ssize(trained),
                                                         config.batch_size, target.compute);
     plan_step(b, config, target, step, biases);
+    if (is_normalised(config.loss)) plan_normaliser(b, config, target, segments);
   } else {
     b.add(outcome_name, 1, sizeof(StepOutcome));
     b.add("topk.biases", biases, sizeof(float));
