@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from reference import Adam, Sgd
+from reference import Adam, Sgd, Softmax
 
 LabelRows = list[list[int]]
 
@@ -41,6 +41,8 @@ MOMENTUM_DECAY = Sgd(lr=0.01, momentum=0.8, weight_decay=0.02)
 # eps far above the rounding of the gradients: with 1e-8 an element whose gradient is all rounding would move by lr.
 ADAM = Adam(lr=0.01, eps=1e-3)
 ADAM_DECAY = Adam(lr=0.01, betas=(0.8, 0.99), eps=1e-3, weight_decay=0.05)
+SOFTMAX = Softmax()
+ALL_OF_SOFTMAX = Softmax(scale=1.5, label_smoothing=0.1, z_loss=0.01)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Case:
     dense_labels: int = 0
     batch: int = 64
     positives: int = 3
-    loss: str = "bce"
+    loss: str | Softmax = "bce"
     optimizer: Sgd | Adam = SGD
     hidden: int | None = None
     dropout: float = 0.0
@@ -221,6 +223,39 @@ CASES = [
     Case("auxiliary_hinge", 100, 100, 5, dense_labels=7, loss="squared_hinge", clusters=40, tolerance=MARGIN),
     Case("auxiliary_hidden", 31, 100, 5, hidden=64, dropout=0.3, clusters=1, optimizer=ADAM_DECAY, tolerance=RATIO),
     Case("auxiliary_sparse", 50, 100, 3, group_size=1, hidden=33, nonzeros=9, weighted=True, clusters=33),
+    # Softmax cross-entropy: labels and instances without loss, several positives, smoothing, scale and z-loss.
+    Case("softmax_dense", 31, 100, None, batch=64, loss=SOFTMAX, permuted=True),
+    Case("softmax_one_class", 31, 1, None, batch=3, loss=SOFTMAX, positives=1),
+    Case("softmax_g1", 100, 301, 5, group_size=1, batch=130, loss=ALL_OF_SOFTMAX, optimizer=MOMENTUM, permuted=True),
+    Case("softmax_g1_tail", 31, 7, 5, group_size=1, batch=3, loss=SOFTMAX, optimizer=ADAM, tolerance=RATIO),
+    Case("softmax_g16_large", 768, 1003, 32, batch=257, loss=SOFTMAX, optimizer=DECAY, permuted=True),
+    Case(
+        "softmax_g32_adam",
+        100,
+        1003,
+        5,
+        group_size=32,
+        dense_labels=17,
+        batch=64,
+        loss=ALL_OF_SOFTMAX,
+        optimizer=ADAM,
+        tolerance=RATIO,
+    ),
+    Case(
+        "softmax_g17_weighted",
+        100,
+        100,
+        5,
+        group_size=17,
+        dense_labels=7,
+        batch=33,
+        loss=ALL_OF_SOFTMAX,
+        weighted=True,
+        permuted=True,
+    ),
+    Case("softmax_hidden", 31, 100, 5, dense_labels=7, batch=257, hidden=64, dropout=0.3, loss=SOFTMAX),
+    Case("softmax_sparse", 5000, 100, 5, batch=64, hidden=31, nonzeros=40, loss=SOFTMAX, optimizer=MOMENTUM),
+    Case("softmax_auxiliary", 31, 100, 5, group_size=3, batch=33, loss=SOFTMAX, clusters=9, optimizer=MOMENTUM),
 ]
 
 AUXILIARY = (0.4, 5)  # weight at the first step of a meta-classifier, number of steps

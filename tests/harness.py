@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -39,7 +40,7 @@ def arguments(case: Case) -> dict[str, Any]:
         "auxiliary": None if case.clusters is None else meta_classifier(case),
         "hidden": hidden,
         "sparse_input": case.nonzeros is not None,
-        "loss": case.loss,
+        "loss": sx.Softmax(**dataclasses.asdict(case.loss)) if isinstance(case.loss, ref.Softmax) else case.loss,
         "optimizer": optimizer(case.optimizer),
         "rewiring": None,
         "batch_size": case.batch,

@@ -111,10 +111,40 @@ class Schedule:
         return self.final_share + (1.0 - self.final_share) * left
 
 
-def label_loss(
-    kind: str, z: Array, positive: npt.NDArray[np.bool_], weights: Array | None = None
+@dataclass(frozen=True)
+class Softmax:
+    """-sum of w y log p + z_loss lse^2 with p = softmax(scale z): see `softmax_loss`."""
+
+    scale: float = 1.0
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+def softmax_loss(
+    softmax: Softmax, z: Array, positive: npt.NDArray[np.bool_], weights: Array | None = None
 ) -> tuple[Array, Array]:
-    """Loss and its derivative by the logit, elementwise; `weights` [labels] multiply both where a label is positive."""
+    """Loss [batch, 1] and its derivative by the logits [batch, labels]; nothing for instances without positives."""
+    logits, n = softmax.scale * z, positive.sum(axis=1, keepdims=True)
+    top = logits.max(axis=1, keepdims=True)
+    shifted = logits - top
+    log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    y = (1.0 - softmax.label_smoothing) * positive / np.maximum(n, 1) * (1.0 if weights is None else weights)
+    y = y + softmax.label_smoothing / z.shape[1]
+    whole = top + log_sum
+    loss = (y * (log_sum - shifted)).sum(axis=1, keepdims=True) + softmax.z_loss * whole**2
+    d = (y.sum(axis=1, keepdims=True) + 2.0 * softmax.z_loss * whole) * np.exp(shifted - log_sum) - y
+    return loss * (n > 0), softmax.scale * d * (n > 0)
+
+
+def label_loss(
+    kind: str | Softmax, z: Array, positive: npt.NDArray[np.bool_], weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Loss and its derivative by the logit, elementwise; `weights` [labels] multiply both where a label is positive.
+
+    A `Softmax` has one loss per instance: see `softmax_loss`.
+    """
+    if isinstance(kind, Softmax):
+        return softmax_loss(kind, z, positive, weights)
     y = np.where(positive, 1.0, -1.0)
     factor = 1.0 if weights is None else np.where(positive, weights, 1.0)
     if kind == "bce":  # log(1 + exp(-y z))
@@ -127,6 +157,8 @@ def best_constant_logit(kind: str, counts: npt.ArrayLike, instances: int, weight
     """The logit z with the least weights p loss(1, z) + (1 - p) loss(0, z), p = (counts + 1/2) / (instances + 1)."""
     p = (np.asarray(counts, dtype=np.float64) + 0.5) / (instances + 1)
     positive, negative = np.asarray(weights) * p, 1.0 - p
+    if kind == "softmax":
+        return np.log(positive) - np.log(positive + negative)
     if kind == "bce":
         return np.log(positive) - np.log(negative)
     return (positive - negative) / (positive + negative)
@@ -168,7 +200,7 @@ class Reference:
     state: State
     in_features: int  # of the output layer: the hidden layer's units if there is one
     group_size: int
-    loss: str
+    loss: str | Softmax
     optimizer: Sgd | Adam
     schedule: Schedule = field(default_factory=Schedule)
     dropout: float = 0.0
@@ -220,6 +252,12 @@ class Reference:
         start, steps = self.auxiliary
         return start * 0.5 * (1.0 + math.cos(math.pi * self.step / steps)) if self.step < steps else 0.0
 
+    def slopes(self, h: Array, positive: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Losses, and their derivatives by the logits [batch, rows], in internal order, before any mean."""
+        z = np.hstack([h @ self.matrix(i).T + self.state[f"segments.{i}.bias"] for i in self.segments])
+        weights = [self.state.get(f"segments.{i}.positive_weights") for i in self.segments]
+        return label_loss(self.loss, z, positive, None if weights[0] is None else np.concatenate(weights))
+
     def gradients(
         self, x: Features, labels: Sequence[Sequence[int]], instance_weights: npt.ArrayLike | None = None
     ) -> tuple[float, State]:
@@ -233,13 +271,10 @@ class Reference:
         positive = positives_matrix(labels, len(order))[:, order]
         share = np.ones(len(h)) if instance_weights is None else np.asarray(instance_weights, dtype=np.float64)
         share = share[:, None] / len(h)
-        total, grads, dh = 0.0, {}, np.zeros_like(h)
+        loss, slopes = self.slopes(h, positive)
+        total, grads, dh = (share * loss).sum(), {}, np.zeros_like(h)
         for i in self.segments:
-            w = self.matrix(i)
-            weights, truth = self.state.get(f"segments.{i}.positive_weights"), positive[:, self.rows(i)]
-            loss, d = label_loss(self.loss, h @ w.T + self.state[f"segments.{i}.bias"], truth, weights)
-            d *= share
-            total += (share * loss).sum()
+            w, d = self.matrix(i), share * slopes[:, self.rows(i)]
             dh += d @ w
             dw, indices = d.T @ h, self.state.get(f"segments.{i}.indices")
             if indices is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from reference import Array, Reference, label_loss, positives_matrix
+from reference import Array, Reference, positives_matrix
 
 Mask = npt.NDArray[np.bool_]
 
@@ -61,14 +61,12 @@ def group_gradient_norms(
     `kept`: inputs of the output layer, labels and weights of the instances (None: 1), newest last; logits are
     recomputed with the weights of `model`.
     """
-    order = model.state["label_order"].astype(np.int64)[model.rows(segment)]
-    mean = np.zeros((len(order), model.in_features))
+    order, rows = model.state["label_order"].astype(np.int64), model.rows(segment)
+    mean = np.zeros((rows.stop - rows.start, model.in_features))
     for h, labels, instance_weights in kept:
-        z = h @ model.matrix(segment).T + model.state[f"segments.{segment}.bias"]
-        positive = positives_matrix(labels, len(model.state["label_order"]))[:, order]
-        weights = model.state.get(f"segments.{segment}.positive_weights")
+        slopes = model.slopes(h, positives_matrix(labels, len(order))[:, order])[1][:, rows]
         share = np.full(len(h), 1 / len(h)) if instance_weights is None else instance_weights / len(h)
-        mean += (label_loss(model.loss, z, positive, weights)[1] * share[:, None]).T @ h / len(kept)
+        mean += (slopes * share[:, None]).T @ h / len(kept)
     size = model.group_size
     return np.stack([np.abs(mean[start : start + size]).sum(axis=0) for start in range(0, len(mean), size)])
 

@@ -8,7 +8,7 @@ from . import _core, data, errors, metrics, report
 from .calibration import Calibration
 from .classifier import Classifier, plan
 from .clustering import cluster_ids, cluster_labels
-from .config import SGD, Adam, Hidden, Rewiring, Schedule, Votes
+from .config import SGD, Adam, Hidden, Rewiring, Schedule, Softmax, Votes
 from .core import StepResult
 from .ensemble import Ensemble, Linear, LinearTraining, Neighbors
 from .errors import (
@@ -57,6 +57,7 @@ __all__ = [
     "Rewiring",
     "Schedule",
     "Settings",
+    "Softmax",
     "StepInfo",
     "StepResult",
     "Votes",

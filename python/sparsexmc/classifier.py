@@ -10,7 +10,7 @@ import scipy.sparse
 
 from . import _core
 from ._sparse import label_matrix, sparse_features
-from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
+from .config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule, Softmax
 from .core.classifier import CoreClassifier
 from .errors import ArgumentError, DTypeError
 from .interop import cuda
@@ -39,7 +39,8 @@ class Classifier(CoreClassifier):
         hidden: units of a hidden layer (ReLU) between input and output layer, or `Hidden(...)`; None: none.
         sparse_input: the hidden layer reads scipy CSR rows of `in_features` columns instead of dense embeddings.
         auxiliary: `MetaClassifier(...)`, which helps the encoder or the hidden layer early in training; None: none.
-        loss: "bce" or "squared_hinge"; summed over the labels, averaged over the instances of the batch.
+        loss: "bce" or "squared_hinge", summed over the labels, or "softmax" or `Softmax(...)`, cross-entropy over all of
+            them; averaged over the instances of the batch.
         positive_weights: [num_labels] factor > 0 on the loss of each label's positives, or "propensity" or
             `Propensity(A, B)`: 2 / p - 1 for labels whose positives are often missing, p from `label_counts` and
             `num_instances` (Qaraei et al., WWW 2021); None: 1.
@@ -85,7 +86,7 @@ class Classifier(CoreClassifier):
         hidden: int | Hidden | None = ClassifierConfig.hidden,
         sparse_input: bool = ClassifierConfig.sparse_input,
         auxiliary: MetaClassifier | None = ClassifierConfig.auxiliary,
-        loss: str = ClassifierConfig.loss,
+        loss: str | Softmax = ClassifierConfig.loss,
         positive_weights: str | Propensity | npt.ArrayLike | None = ClassifierConfig.positive_weights,
         optimizer: SGD | Adam = ClassifierConfig.optimizer,
         schedule: Schedule = ClassifierConfig.schedule,

@@ -21,6 +21,47 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
+class Softmax:
+    """Softmax cross-entropy over all labels, exact: `loss=sx.Softmax(...)`; `loss="softmax"` is `Softmax()`.
+
+    p = softmax(`scale` z), and the loss of an instance is -sum over the labels of y log p. Each of its n labels has the
+    target y = 1 / n; an instance without labels has no loss. A first pass over the labels makes the log of the sum of
+    exponentials, the second is the fused step; a batch x labels array never exists (the idea of Cut Cross Entropy,
+    Wijmans et al., ICLR 2025, on rows of any kind).
+
+    Args:
+        scale: an inverse temperature, > 0.
+        label_smoothing: share of the target that is spread evenly over all labels, in [0, 1).
+        z_loss: factor on (log of the sum of exponentials)^2, added to the loss, which keeps that sum near 1 (Chowdhery
+            et al., 2022).
+        ignore_index: where labels are an integer array, one per instance, this number means "no label".
+
+    `positive_weights` of the classifier are the weights of classes: -sum of w y log p. As everywhere, the loss is
+    averaged over the instances of the batch, whatever their weights; smoothing does not weigh labels.
+
+    Raises:
+        ArgumentError: a number out of its range.
+    """
+
+    scale: float = 1.0
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    ignore_index: int = -100
+
+    def __post_init__(self) -> None:
+        require_number("scale", self.scale, 0, low_open=True)
+        require_number("label_smoothing", self.label_smoothing, 0, 1, high_open=True)
+        require_number("z_loss", self.z_loss, 0)
+        require_int("ignore_index", self.ignore_index, -(2**63))
+        if self.ignore_index >= 0:
+            raise ArgumentError(f"ignore_index={self.ignore_index} may be the id of a label; use a negative number")
+
+    def engine_settings(self) -> dict[str, Any]:
+        """As the engine reads it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class SGD:
     """Stochastic gradient descent; momentum 0 allocates no buffer.
 
@@ -222,7 +263,7 @@ class ClassifierConfig:
     hidden: Hidden | int | None = None
     sparse_input: bool = False
     auxiliary: MetaClassifier | None = None
-    loss: str = "bce"
+    loss: str | Softmax = "bce"
     positive_weights: str | Propensity | npt.ArrayLike | None = None
     optimizer: SGD | Adam = SGD()
     schedule: Schedule = Schedule()
@@ -246,7 +287,8 @@ class ClassifierConfig:
             require_int(name, getattr(self, name), 1)
         if self.fan_in is not None:
             require_int("fan_in", self.fan_in, 1)
-        require_choice("loss", self.loss, _core.loss_names())
+        if not isinstance(self.loss, Softmax):
+            require_choice("loss", self.loss, _core.loss_names())
         if not isinstance(self.hidden, Hidden | int | np.integer | None):
             raise ArgumentError(f"hidden={self.hidden!r} must be a number of units, sx.Hidden(...) or None")
         for name, kinds in (("optimizer", (SGD, Adam)), ("schedule", (Schedule,)),
@@ -314,6 +356,12 @@ class ClassifierConfig:
             auxiliary=None if auxiliary is None else auxiliary.for_total_steps(steps),
         )
 
+    def softmax(self) -> Softmax | None:
+        """The softmax of the loss; None for another one."""
+        if isinstance(self.loss, Softmax):
+            return self.loss
+        return Softmax() if self.loss == "softmax" else None
+
     def _rewiring(self) -> Rewiring | None:
         """ "auto" rewires where it pays: a hidden layer learns what any connections carry."""
         if isinstance(self.rewiring, str):
@@ -330,7 +378,10 @@ class ClassifierConfig:
         bias, positive_weights, _ = self.label_arrays()
         propensity = weights if isinstance(weights, Propensity) else Propensity()
         rewiring = self._rewiring()
+        softmax = self.softmax()
         has_tail = self.fan_in is not None and dense_labels < self.num_labels
+        if softmax is not None:
+            settings |= {"loss": "softmax", "softmax": softmax.engine_settings()}
         settings |= {
             "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
             "dense_labels": dense_labels if self.fan_in is not None else 0,

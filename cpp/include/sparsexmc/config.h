@@ -28,6 +28,7 @@ struct Softmax {
   double scale = 1.0;            ///< p = softmax(scale z): an inverse temperature
   double label_smoothing = 0.0;  ///< share of the target that is spread evenly over all labels, whatever their weights, in [0, 1)
   double z_loss = 0.0;           ///< factor on (log of the sum of exponentials)^2, added to the loss of an instance
+  int64_t ignore_index = -100;   ///< < 0; Python reads it in arrays of one label per instance as no label
 };
 
 /// Their names, which configurations read, in the order of their values.

@@ -98,6 +98,7 @@ void check_softmax(const Softmax& softmax) {
   check_positive("softmax.scale", softmax.scale);
   check_below_one("softmax.label_smoothing", softmax.label_smoothing);
   check_not_negative("softmax.z_loss", softmax.z_loss);
+  check_range("softmax.ignore_index", softmax.ignore_index, std::numeric_limits<int64_t>::min(), -1);
 }
 
 void check_schedule(const Schedule& schedule) {

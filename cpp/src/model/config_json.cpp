@@ -64,6 +64,7 @@ void fields(Archive& archive, Softmax& softmax) {
   archive.field("scale", softmax.scale);
   archive.field("label_smoothing", softmax.label_smoothing);
   archive.field("z_loss", softmax.z_loss);
+  archive.field("ignore_index", softmax.ignore_index);
 }
 
 template <class Archive>

@@ -71,7 +71,8 @@ class CoreClassifier:
                 C-contiguous, float32, float16 or bfloat16; with `sparse_input` a scipy CSR matrix of float32. Never
                 written to. NumPy arrays are copied to a GPU.
             labels: the positives: scipy CSR [b, num_labels] (nonzeros count as 1), `(indptr, indices)`, or for one
-                label per instance an integer array [b]. A label twice in a row counts once; rows may be empty.
+                label per instance an integer array [b], in which the `ignore_index` of a softmax stands for none. A
+                label twice in a row counts once; rows may be empty.
             instance_weights: [b] finite factors s >= 0 on the losses of the instances, the meta-classifier's included,
                 in host memory; None: all 1. The loss is sum_i s_i (sum over the labels) / b: divided by the size of the
                 batch, not by the sum of the weights, so that an instance counts the same in every batch.
@@ -92,7 +93,7 @@ class CoreClassifier:
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
-        positives = labels_input("labels", labels, features.rows, self.num_labels)
+        positives = labels_input("labels", labels, features.rows, self.num_labels, ignore_index=self._ignore_index)
         weights = self._instance_weights(instance_weights, features.rows)
         return self._run_step(features, positives, weights, skip=on_nonfinite == "skip", return_grad=return_grad)
 
@@ -127,6 +128,12 @@ class CoreClassifier:
             raise ArgumentError("eval_step has no loss for sparse features; measure predictions of topk instead")
         return StepResult(*features.eval_step(self.engine, positives, instance_weights, dropout=dropout, **options))
 
+    @property
+    def _ignore_index(self) -> int | None:
+        """Stands for no label in arrays of one label per instance; None: nothing does."""
+        index: int | None = self.config.get("softmax", {}).get("ignore_index")
+        return index
+
     @staticmethod
     def _instance_weights(value: npt.ArrayLike | None, rows: int) -> InstanceWeights | None:
         return None if value is None else instance_numbers("instance_weights", value, rows)
@@ -157,7 +164,7 @@ class CoreClassifier:
         """
         require_choice("on_nonfinite", on_nonfinite, ["raise", "skip"])
         features = self._features("embeddings", embeddings)
-        positives = labels_input("labels", labels, features.rows, self.num_labels)
+        positives = labels_input("labels", labels, features.rows, self.num_labels, ignore_index=self._ignore_index)
         options = {"skip": on_nonfinite == "skip", "return_grad": return_grad, "dropout": dropout}
         weights = self._instance_weights(instance_weights, features.rows)
         return self._run_step(features, positives, weights, update=False, **options)

@@ -152,12 +152,12 @@ def features_input(name: str, value: Any, width: int, place: Place = HOST, *, sp
     return SparseFeatures(indptr, indices, values, width, place.stream_for(None))
 
 
-def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives:
+def labels_input(name: str, value: Any, rows: int, num_labels: int, *, ignore_index: int | None = None) -> Positives:
     """The positives of `rows` instances as (indptr [rows + 1], indices), each int32 or int64.
 
     `value` is scipy CSR [rows, num_labels] (stored zeros are no entries, NaN is refused, other values count as 1), a
     tuple (indptr, indices), or an integer array [rows] with one label per instance. Rows of a larger structure may come
-    as (indptr[a : b + 1], indices). Ids are range-checked by the engine.
+    as (indptr[a : b + 1], indices). Ids are range-checked by the engine. In such an array `ignore_index` is no label.
     """
     refuse_sparse_tensor(name, value)
     if scipy.sparse.issparse(value):
@@ -182,6 +182,9 @@ def labels_input(name: str, value: Any, rows: int, num_labels: int) -> Positives
                 "or one label id per instance as a 1-D array"
             )
         indptr, indices = np.arange(len(array) + 1), index_array(name, array)
+        if ignore_index is not None and (ignored := indices == ignore_index).any():
+            indptr = np.concatenate([[0], np.cumsum(~ignored)])
+            indices = indices[~ignored]
     else:
         raise DTypeError(
             f"{name} is a {type(value).__qualname__}; pass a scipy CSR matrix, a tuple (indptr, indices) of integer "

@@ -122,8 +122,8 @@ class CsrRows:
 class LabelRows:
     """The positives of all instances in CSR form."""
 
-    def __init__(self, name: str, Y: Any, rows: int, num_labels: int) -> None:
-        self.indptr, self.indices = labels_input(name, Y, rows, num_labels)
+    def __init__(self, name: str, Y: Any, rows: int, num_labels: int, *, ignore_index: int | None = None) -> None:
+        self.indptr, self.indices = labels_input(name, Y, rows, num_labels, ignore_index=ignore_index)
         self.lengths = np.diff(self.indptr)
         if self.lengths.min(initial=0) < 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise ArgumentError(f"{name}: indptr must rise from 0 to the number of indices, {len(self.indices)}")

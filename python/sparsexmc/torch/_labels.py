@@ -19,17 +19,19 @@ class Targets(NamedTuple):
     instance_weights: InstanceWeights | None
 
 
-def targets(labels: Any, instance_weights: Any, embeddings: torch.Tensor, num_labels: int) -> Targets:
+def targets(
+    labels: Any, instance_weights: Any, embeddings: torch.Tensor, num_labels: int, ignore_index: int | None = None
+) -> Targets:
     """The targets of a batch in host memory.
 
     Args:
-        labels: as `positives`.
+        labels, ignore_index: as `positives`.
         instance_weights: tensor or array [rows], finite and at least 0, on the CPU or beside the embeddings; None.
 
     Raises:
         ArgumentError, DTypeError: naming what came and the remedy.
     """
-    found = positives(labels, embeddings, num_labels)
+    found = positives(labels, embeddings, num_labels, ignore_index)
     if instance_weights is None:
         return Targets(found, None)
     value = _host("instance_weights", instance_weights, embeddings)
@@ -39,26 +41,27 @@ def targets(labels: Any, instance_weights: Any, embeddings: torch.Tensor, num_la
     return Targets(found, instance_numbers("instance_weights", value, embeddings.shape[0]))
 
 
-def positives(labels: Any, embeddings: torch.Tensor, num_labels: int) -> Positives:
+def positives(labels: Any, embeddings: torch.Tensor, num_labels: int, ignore_index: int | None = None) -> Positives:
     """The positives of a batch as (indptr [rows + 1], indices) in host memory.
 
     Args:
         labels: integer tensor [rows] with one id per instance, or [rows, p] with negative numbers as padding; nested
             integer tensor of the ids of each instance; sparse tensor [rows, num_labels]; or what
             `Classifier.train_step` takes. A tensor lies on the CPU or, for a copy that waits, beside the embeddings.
+        ignore_index: a number that stands for no label where there is one id per instance, or None.
 
     Raises:
         ArgumentError, DTypeError: naming what came and the remedy.
     """
     rows = embeddings.shape[0]
     if isinstance(labels, torch.Tensor):
-        return _of_tensor(_host("labels", labels, embeddings), rows, num_labels)
+        return _of_tensor(_host("labels", labels, embeddings), rows, num_labels, ignore_index)
     if isinstance(labels, tuple) and len(labels) == 2:
         labels = tuple(_host("labels", part, embeddings) for part in labels)
-    return labels_input("labels", labels, rows, num_labels)
+    return labels_input("labels", labels, rows, num_labels, ignore_index=ignore_index)
 
 
-def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
+def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int, ignore_index: int | None) -> Positives:
     if labels.is_nested:
         return _of_nested(labels, rows, num_labels)
     if labels.layout in (torch.sparse_coo, torch.sparse_csr):
@@ -77,7 +80,7 @@ def _of_tensor(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:
             f"labels has shape {tuple(labels.shape)}, but there are {rows} instances and num_labels={num_labels}; pass "
             "one id per instance [rows], ids with -1 as padding [rows, p], or 0/1 indicators as labels.to_sparse_csr()"
         )
-    return labels_input("labels", labels.numpy(), rows, num_labels)
+    return labels_input("labels", labels.numpy(), rows, num_labels, ignore_index=ignore_index)
 
 
 def _of_nested(labels: torch.Tensor, rows: int, num_labels: int) -> Positives:

@@ -147,7 +147,8 @@ class OutputLayer(ClassifierModule):
 
     def _forward(self, embeddings: torch.Tensor, labels: Any, instance_weights: Any) -> torch.Tensor:
         _require_tensor(embeddings)
-        found = targets(labels, instance_weights, embeddings, self.classifier.num_labels)
+        ignored = self.classifier._ignore_index
+        found = targets(labels, instance_weights, embeddings, self.classifier.num_labels, ignored)
         grad_mode = torch.is_grad_enabled()
         if not (self.training and grad_mode) or self._anchor.frozen:
             return self._evaluate(embeddings, found, with_gradient=grad_mode and embeddings.requires_grad)

@@ -31,7 +31,7 @@ def checked_rows(
     features = feature_rows(x_name, X, classifier.in_features, classifier._place, sparse=classifier.sparse_input)
     if features.count == 0:
         raise ArgumentError(f"{x_name} has no rows")
-    labels = LabelRows(y_name, Y, features.count, classifier.num_labels)
+    labels = LabelRows(y_name, Y, features.count, classifier.num_labels, ignore_index=classifier._ignore_index)
     features.check_finite()
     return features, labels
 
