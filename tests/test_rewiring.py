@@ -21,6 +21,7 @@ METHODS = ["set", "rigl"]
 SCOPES = ["layer", "group"]
 CASES = ["g1_adam", "g1_large", "g3_padding", "g16_large", "g17_odd", "g32_adam", "g64_mostly_padding", "wide_g16"]
 CASES += ["weighted_g17", "two_segments_large", "two_segments_hinge", "hidden_dropout", "sparse_dropout"]
+CASES += ["softmax_g1", "softmax_g16_large", "softmax_g17_weighted"]
 
 
 Kept = tuple[npt.NDArray, LabelRows, npt.NDArray | None]  # inputs, labels, weights of the instances

@@ -14,10 +14,16 @@ namespace sparsexmc::formulas {
 using losses::LogitLoss;
 using losses::visit_loss;
 
-/// Slope and loss of a logit whose loss is known at run time.
+/// Slope and loss of a logit whose loss is known at run time; not of a normalised loss.
 template <class M>
 SPARSEXMC_FORMULA LogitLoss<M> logit_loss(Loss loss, typename M::Number z, bool positive, float scale) {
-  return visit_loss(loss, [&](auto formula) { return decltype(formula)::template of<M>(z, positive, scale); });
+  return visit_loss(loss, [&](auto formula) -> LogitLoss<M> {
+    using Formula = decltype(formula);
+    if constexpr (Formula::normalised)
+      return {};
+    else
+      return Formula::template of<M>(z, positive, scale);
+  });
 }
 
 /// Sums the losses of many logits without a logarithm for each: a running q with 1 + q = product of (1 + factor), which

@@ -1,8 +1,7 @@
 // Pass 1 of a normalised loss: maximum and sum of exponentials of every instance, over tiles of logits that are made and
 // forgotten, and what the step needs of them.
-#include <cmath>
-
 #include "bf16_group_step.h"
+#include "normaliser.h"
 #include "positives.h"
 #include "table.h"
 #include "tiles.h"
@@ -123,34 +122,9 @@ void normalise(ThreadPool& threads, const Normalise& p) {
 void finish_normaliser(ThreadPool&, const FinishNormaliser& p) {
   double loss = 0.0;
   for (int64_t b = 0; b < p.ldx; ++b) {
-    float maximum = 0.0f, share = 0.0f, target = 0.0f, uniform = 0.0f, log_sum_exp = 0.0f;
-    if (b < p.batch) {
-      const auto of = [&](int64_t part, int number) { return p.statistics[(part * 4 + number) * p.ldx + b]; };
-      maximum = of(0, 0);
-      for (int64_t part = 1; part < p.parts; ++part) maximum = larger(maximum, of(part, 0));
-      double sum = 0.0, positives = 0.0, weights = 0.0;
-      for (int64_t part = 0; part < p.parts; ++part) {
-        sum += static_cast<double>(of(part, 1)) * std::exp(static_cast<double>(of(part, 0)) - maximum);
-        positives += of(part, 2);
-        weights += of(part, 3);
-      }
-      const double log_sum = std::log(sum), whole = static_cast<double>(maximum) + log_sum;
-      log_sum_exp = static_cast<float>(whole);
-      const double instance = p.instance_weights == nullptr ? 1.0 : static_cast<double>(p.instance_weights[b]);
-      if (positives > 0.0 && instance > 0.0) {
-        const double each = (1.0 - p.label_smoothing) / positives;
-        const double on_p = instance * (each * weights + p.label_smoothing + 2.0 * p.z_loss * whole);
-        share = static_cast<float>(on_p / sum);
-        target = static_cast<float>(instance * each);
-        uniform = static_cast<float>(instance * p.label_smoothing / static_cast<double>(p.labels));
-        loss += instance * ((each * weights + p.label_smoothing) * log_sum + p.z_loss * whole * whole);
-      }
-    }
-    p.normaliser[b] = maximum;
-    p.normaliser[p.ldx + b] = share;
-    p.normaliser[2 * p.ldx + b] = target;
-    p.normaliser[3 * p.ldx + b] = uniform;
-    if (p.log_sum_exp != nullptr) p.log_sum_exp[b] = log_sum_exp;
+    InstanceStatistics all;
+    for (int64_t part = 0; b < p.batch && part < p.parts; ++part) all.add(p.statistics + part * 4 * p.ldx + b, p.ldx);
+    loss += finish_instance(p, b, all);
   }
   if (p.loss != nullptr) *p.loss = loss;
 }

@@ -24,6 +24,7 @@ struct GradientArguments {
   int64_t num_kept, ldx;      // ldx: at least that of every kept batch
   int64_t first_pack, packs;  // whose keys are wanted
   Loss loss;
+  float logit_scale;
   unsigned char* scratch;  // gradient_scratch() of each block
 };
 
@@ -75,7 +76,8 @@ class DenseGradient {
     const KeptBatch kept = a_.kept[k];
     const int column_tiles = static_cast<int>(ceil_div(kept.batch, Columns));
     Bits positives(shared_ + positives_room, kept.positives, kept.num_positives, tile.first_row);
-    TileOfLoss loss(shared_ + loss_room, a_.loss, 1.0f / static_cast<float>(kept.batch * a_.num_kept));
+    TileOfLoss loss(shared_ + loss_room, {a_.loss, 1.0f / static_cast<float>(kept.batch * a_.num_kept), a_.logit_scale,
+                                          kept.instance_weights, kept.normaliser, kept.ldx});
     __syncthreads();  // the last readers of the loader's room have finished
     Loader loader(shared_, s_, static_cast<const T*>(kept.xt), kept.ldx, TileRange{number, number + 1}, column_tiles);
     for (int column_tile = 0; column_tile < column_tiles; ++column_tile) {
@@ -91,7 +93,7 @@ class DenseGradient {
       }
       loss.apply(z, loader.bias(), positives, tile,
                  static_cast<int>(smaller<int64_t>(Columns, kept.batch - first_column)), s_.positive_weights,
-                 weights_from(kept.instance_weights, first_column));
+                 first_column);
       __syncthreads();
       copy_gradients<true>(loss.gradients(), gradients_of(k) + first_column, Rows, a_.ldx);
     }

@@ -26,14 +26,12 @@ struct GroupStepArguments {
   int64_t ldx, batch;
   const Positive* positives;
   int64_t num_positives;
-  const float* instance_weights;  // [ldx], or null: 1
-  float* dx_parts;                // [parts, H, ldx]
-  double* loss_parts;             // [parts * column_tiles]
+  float* dx_parts;     // [parts, H, ldx]
+  double* loss_parts;  // [parts * column_tiles]
   int64_t parts, column_tiles;
   int64_t window;  // features whose dX a block holds: all, or those from blockIdx.y * window on
   bool zero_dx, zero_loss;
-  Loss loss;
-  float scale;  // of the gradients: loss_scale / batch
+  LossArguments loss;
   UpdateArguments update;
   const uint32_t* skip;
 };
@@ -116,11 +114,6 @@ class InputGradient {
   int64_t first_, features_;
 };
 
-/// Weights of the instances from a column on; null stays null.
-SPARSEXMC_DEVICE const float* weights_from(const float* instance_weights, int64_t first_column) {
-  return instance_weights == nullptr ? nullptr : instance_weights + first_column;
-}
-
 /// @tparam with_update a cluster of column_tiles blocks holds the batch and updates the weights; else only dX is made
 template <class Types, bool with_update>
 SPARSEXMC_KERNEL(block_threads, 1)
@@ -146,7 +139,7 @@ group_step_kernel(const GroupStepArguments p) {
   float* dx_part = p.dx_parts + part * p.segment.in_features * p.ldx + first_column;
   dx.load(dx_part, p.ldx, p.zero_dx);
   PositiveBits<Rows, Columns> positives(shared + Room::positives, p.positives, p.num_positives, first_row);
-  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale);
+  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss);
   typename Types::Update update(shared + Room::update, p.segment, p.update,
                                 with_update ? static_cast<int>(p.column_tiles) : 1);
   typename Types::template Loader<true> loader(shared + Room::loader, p.segment,
@@ -163,8 +156,7 @@ group_step_kernel(const GroupStepArguments p) {
         warp_product<Stored::transposed, Stored::plain>(z, loader.weights(), LogitGrid::row(), loader.inputs(),
                                                         LogitGrid::column(), chunk_features);
     }
-    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights,
-               weights_from(p.instance_weights, first_column));
+    loss.apply(z, loader.bias(), positives, tile, columns, p.segment.positive_weights, first_column);
     __syncthreads();
 
     for (int chunk = loader.chunks() - 1; chunk >= 0; --chunk) {

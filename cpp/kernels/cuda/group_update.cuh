@@ -72,7 +72,7 @@ group_update_kernel(const GroupUpdateArguments arguments) {
   const Tile<T, Columns> inputs{reinterpret_cast<T*>(shared + Room::inputs)};
   PositiveBits<Rows, Columns> positives(shared + Room::positives, p.positives, p.num_positives,
                                         Source::tile(p.segment, range.first).first_row);
-  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss, p.scale);
+  TileLoss<T, Rows, Columns> loss(shared + Room::loss, p.loss);
   typename Types::Update update(shared + Room::update, p.segment, p.update, 1);
   typename Types::template Loader<false> loader(shared + Room::loader, p.segment, xt, p.ldx, range, column_tiles);
   const bool one_chunk = loader.chunks() == 1;
@@ -93,7 +93,7 @@ group_update_kernel(const GroupUpdateArguments arguments) {
                                                           LogitGrid::column(), chunk_features);
       }
       loss.apply(z, loader.bias(), positives, tile, static_cast<int>(smaller<int64_t>(Columns, p.batch - first_column)),
-                 p.segment.positive_weights, weights_from(p.instance_weights, first_column));
+                 p.segment.positive_weights, first_column);
       __syncthreads();
       if (threadIdx.x < Rows) bias_gradient += loss.bias_gradient(static_cast<int>(threadIdx.x));
       if (!one_chunk)

@@ -33,7 +33,7 @@ static SPARSEXMC_KERNEL(block_threads, 1) reduce_parts_kernel(const ReduceArgume
   if (blockIdx.x == 0 && threadIdx.x < 32) {
     const int64_t losses = skip ? 0 : a.losses;
     const double loss = sum_losses(p.loss_parts, losses);
-    if (lane() == 0) *p.loss = loss;
+    if (lane() == 0) *p.loss = loss + (p.loss_offset != nullptr && !skip ? *p.loss_offset : 0.0);
     if (p.auxiliary_loss == nullptr) return;
     const double auxiliary = sum_losses(p.auxiliary_parts, losses);
     if (lane() == 0) *p.auxiliary_loss = auxiliary;

@@ -157,7 +157,7 @@ void rewire_step(Cuda, Context& context, const RewireStep& p) {
   a.keys = reinterpret_cast<uint32_t*>(scratch + layout.keys);
   a.scratch = scratch + layout.lists;
   GradientArguments g{};
-  if (gradient) g = {s, a.keys, kept, p.num_kept, p.ldx, 0, 0, p.loss, scratch + layout.gradients};
+  if (gradient) g = {s, a.keys, kept, p.num_kept, p.ldx, 0, 0, p.loss, p.logit_scale, scratch + layout.gradients};
   const Kernel kernel =
       gradient ? rewire_kernel_of<GradientGrowth>(s.weights.dtype) : rewire_kernel_of<RandomGrowth>(s.weights.dtype);
   const size_t shared = rewire_sums + BlockSelect::bytes + (gradient ? 0 : RandomGrowth::shared(s.in_features));

@@ -10,6 +10,16 @@
 
 namespace sparsexmc::cuda {
 
+/// Beside the logits, what the loss of a batch needs.
+struct LossArguments {
+  Loss loss;
+  float scale;                    // of the slopes
+  float logit_scale;              // of a normalised loss
+  const float* instance_weights;  // [ldx], or null: 1
+  const float* normaliser;        // [4, ldx], of a normalised loss
+  int64_t ldx;
+};
+
 template <class T, int Rows, int Columns>
 class TileLoss {
  public:
@@ -17,7 +27,7 @@ class TileLoss {
   using Gradients = Tile<T, Columns>;  // [Rows, Columns]
   static constexpr size_t bytes = Gradients::bytes(Rows) + sizeof(float) * 8 * 16;
 
-  SPARSEXMC_DEVICE TileLoss(unsigned char* shared, Loss loss, float scale) : loss_(loss), scale_(scale) {
+  SPARSEXMC_DEVICE TileLoss(unsigned char* shared, const LossArguments& arguments) : in_(arguments) {
     gradients_ = reinterpret_cast<T*>(shared);
     row_parts_ = reinterpret_cast<float*>(shared + Gradients::bytes(Rows));
   }
@@ -26,18 +36,23 @@ class TileLoss {
 
   /// D of this warp's logits, and the loss. Rows that are no labels and columns from `columns` on become zero.
   /// @param positive_weights [rows of the segment]: factor on the loss of a positive; null: 1
-  /// @param instance_weights [columns]: factor on the loss of an instance; null: 1
+  /// @param first_column of the tile in the batch
   SPARSEXMC_DEVICE void apply(const float (&z)[Grid::width][4], const float* bias,
                               const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
-                              const float* positive_weights, const float* instance_weights) {
+                              const float* positive_weights, int64_t first_column) {
     if (!Grid::active()) return;
     float row_sum[2] = {};
-    if (instance_weights == nullptr)
-      apply_plain(z, bias, positives, tile, columns, row_sum);
-    else
-      apply_weighted(z, bias, positives, tile, columns, instance_weights, row_sum);
-    if (positive_weights != nullptr)
-      weigh_positives(z, bias, positives, tile, columns, positive_weights, instance_weights, row_sum);
+    if (in_.normaliser != nullptr) {
+      apply_normalised(z, bias, positives, tile, columns, positive_weights, in_.normaliser + first_column, row_sum);
+    } else {
+      const float* instance_weights = in_.instance_weights == nullptr ? nullptr : in_.instance_weights + first_column;
+      if (instance_weights == nullptr)
+        apply_plain(z, bias, positives, tile, columns, row_sum);
+      else
+        apply_weighted(z, bias, positives, tile, columns, instance_weights, row_sum);
+      if (positive_weights != nullptr)
+        weigh_positives(z, bias, positives, tile, columns, positive_weights, instance_weights, row_sum);
+    }
     total_ += static_cast<double>(sum_.drain());
     // The four lanes of a row, then (in bias_gradient) the warps of a row, always in the same order.
 #pragma unroll
@@ -65,8 +80,8 @@ class TileLoss {
 
   /// scale * dloss/dz of a logit, with its loss into `sum`.
   SPARSEXMC_DEVICE float gradient(float z, bool positive, LossSum& sum) const {
-    const losses::LogitLoss<Math> l = formulas::logit_loss<Math>(loss_, z, positive, scale_);
-    sum.add(loss_, l);
+    const losses::LogitLoss<Math> l = formulas::logit_loss<Math>(in_.loss, z, positive, in_.scale);
+    sum.add(in_.loss, l);
     return l.slope;
   }
 
@@ -117,6 +132,44 @@ class TileLoss {
       }
   }
 
+  /// D of a normalised loss, whose normaliser has the weights of the instances. @param normaliser from the tile's first
+  /// column on
+  SPARSEXMC_DEVICE void apply_normalised(const float (&z)[Grid::width][4], const float* bias,
+                                         const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
+                                         const float* positive_weights, const float* normaliser, float (&row_sum)[2]) {
+    using Formula = losses::SoftmaxCrossEntropy;
+    const float scale = in_.scale * in_.logit_scale;
+#pragma unroll
+    for (int n = 0; n < Grid::width; ++n) {
+      const int column = Grid::column() + 8 * n + fragment_column(0);
+      losses::InstanceNormaliser<float> of[2] = {};
+#pragma unroll
+      for (int j = 0; j < 2; ++j)
+        if (column + j < columns)
+          of[j] = {normaliser[column + j], normaliser[in_.ldx + column + j], normaliser[2 * in_.ldx + column + j],
+                   normaliser[3 * in_.ldx + column + j]};
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = Grid::row() + fragment_row(2 * half);
+        float d[2] = {};
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          if (row >= tile.valid || column + j >= columns) continue;
+          const float logit = in_.logit_scale * (z[n][2 * half + j] + bias[row]);
+          const losses::LogitLoss<Math> l = Formula::of<Math>(logit, of[j], scale);
+          sum_.add_term(l.term);
+          d[j] = l.slope;
+          if (positives.has(row, column + j))
+            d[j] += Formula::positive_part(logit, of[j].maximum, of[j].target,
+                                           positive_weights == nullptr ? 1.0f : positive_weights[tile.first_row + row],
+                                           scale, total_);
+          row_sum[half] += d[j];
+        }
+        store_pair(gradients().at(row, column), d[0], d[1]);
+      }
+    }
+  }
+
   /// Gives the few positives their weights, in D, its row sums and the loss.
   SPARSEXMC_DEVICE void weigh_positives(const float (&z)[Grid::width][4], const float* bias,
                                         const PositiveBits<Rows, Columns>& positives, const RowTile& tile, int columns,
@@ -148,8 +201,7 @@ class TileLoss {
     *reinterpret_cast<float2*>(to) = make_float2(a, b);
   }
 
-  Loss loss_;
-  float scale_;
+  LossArguments in_;
   T* gradients_;
   float* row_parts_;
   LossSum sum_;

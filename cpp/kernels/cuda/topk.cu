@@ -2,16 +2,10 @@
 #include "topk.cuh"
 
 #include "row_types.cuh"
+#include "topk_merge.cuh"
 
 namespace sparsexmc::cuda {
 namespace {
-
-int64_t column_tiles_of(int64_t batch) { return ceil_div(batch, topk_columns); }
-
-/// Parts of the labels, hence lists of an instance: as many as keep two blocks on each multiprocessor in one wave.
-int64_t parts_of(const kernels::Machine& machine, int64_t batch) {
-  return larger<int64_t>(1, 2 * machine.workers / column_tiles_of(batch));
-}
 
 /// Calls body(TopKTypes<...>{}).
 template <class Body>

@@ -19,6 +19,13 @@ namespace sparsexmc::cuda {
 
 inline constexpr int topk_columns = 64;  // instances of a block
 
+inline int64_t column_tiles_of(int64_t batch) { return ceil_div(batch, topk_columns); }
+
+/// Parts of the labels, hence lists of an instance: as many as keep two blocks on each multiprocessor in one wave.
+inline int64_t parts_of(const kernels::Machine& machine, int64_t batch) {
+  return larger<int64_t>(1, 2 * machine.workers / column_tiles_of(batch));
+}
+
 struct TopKArguments {
   kernels::TopK topk;  // lists [parts, batch, k]
   int64_t parts, column_tiles;
@@ -167,25 +174,6 @@ topk_kernel(const TopKArguments a) {
   }
   __syncthreads();
   lists.merge_all();
-}
-
-/// A block merges the lists of one instance: each warp its share, then they pairwise.
-SPARSEXMC_KERNEL(block_threads, 1)
-topk_merge_kernel(const kernels::TopKMerge p) {
-  constexpr int warps = block_threads / 32;
-  const int64_t instance = blockIdx.x;
-  const auto list = [&](int64_t number) { return SortedList(p.lists + (number * p.batch + instance) * p.k, p.k); };
-  for (int64_t other = warp() + warps; other < p.num_lists; other += warps) list(warp()).add(list(other));
-  for (int distance = warps / 2; distance > 0; distance /= 2) {
-    __syncthreads();
-    if (warp() < distance && warp() + distance < p.num_lists) list(warp()).add(list(warp() + distance));
-  }
-  __syncthreads();
-  for (int64_t i = threadIdx.x; i < p.k; i += block_threads) {
-    const Candidate best = load_candidate(p.lists + instance * p.k + i);
-    p.scores[instance * p.k + i] = best.score;
-    p.ids[instance * p.k + i] = best.label == no_candidate().label ? -1 : static_cast<int64_t>(best.label);
-  }
 }
 
 }  // namespace sparsexmc::cuda
