@@ -156,7 +156,7 @@ def test_init_starts_with_the_weights_of_a_model(whole: Path) -> None:
     order = RNG.permutation(LABELS)
     data = Dataset(X, Y[:, order], label_names=[NAMES[i] for i in order])
     model = sx.load(whole)
-    job = TrainingRun(data, init=whole)
+    job = TrainingRun(data, init=whole, progress=False)
     assert job.settings.model.fan_in == 8 and job.settings.model.hidden.features == 16
     assert job.classifier.step == 0 and job.settings.data.tfidf is True
     there, ids = model.topk(X, 6, network_alone=True)
@@ -165,7 +165,7 @@ def test_init_starts_with_the_weights_of_a_model(whole: Path) -> None:
     assert np.mean(order[new] == ids) > 0.99  # but for ties
     state = job.classifier.state_dict()
     assert not any(state[name].any() for name in state if name.startswith("optimizer."))
-    trained = job.train(progress=False)
+    trained = job.train()
     assert trained.classifier.step == job.steps
 
 

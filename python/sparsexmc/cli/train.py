@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint_every=args.checkpoint_every,
         keep=args.keep,
         base=demo.SETTINGS if args.demo else None,
+        progress=False if args.no_progress else None,
     )
     if args.resume:
         print(f"resumed at step {job.classifier.step:,}" if job.resumed else "nothing to resume; it starts anew")
@@ -101,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     model = job.train(
         metrics_file=args.metrics_file or (None if args.output is None else inputs.metrics_file_of(args.output)),
-        progress=False if args.no_progress else None,
         # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
         keep_epochs=not args.demo,
     )

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..calibration import Calibration
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
+from ..training.stages import Stages
 from .component_scores import Weights
 from .ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Ensemble
 from .linear import Linear, LinearTraining
@@ -72,6 +73,7 @@ class EnsembleTraining:
         X, Y: training instances as the classifier reads them, and their labels.
         linear, neighbors: which parts there are; numbers may be left to tuning.
         num_threads: worker threads; None: the default.
+        progress: as in `Classifier.fit`, for `tune` and `finish`.
 
     Attributes:
         linear, neighbors: the settings, after `tune` with the chosen numbers.
@@ -88,8 +90,10 @@ class EnsembleTraining:
         neighbors: NeighborsSettings,
         *,
         num_threads: int | None = None,
+        progress: bool | None = False,
     ) -> None:
         self.classifier, self.X, self.Y = classifier, X, Y
+        self._progress = progress
         self.linear, self.neighbors = linear, neighbors
         check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
         self.calibration: Calibration | None = None
@@ -120,19 +124,21 @@ class EnsembleTraining:
         power_is_open = self.neighbors.enabled and self.neighbors.power == TUNE
         open_numbers = len(self._costs()) > 1 or len(spaces) > 1 or any(len(grid) > 1 for grid in grids.values())
         best: Tuning | None = None
-        voters = {space: self._voters(left, space) for space in spaces}
-        for cost, linear in self._candidates(held):
-            ensembles = {space: self._ensemble(linear, space, found) for space, found in voters.items()}
-            trials = {space: self._try(cost, space, parts, held, grids) for space, parts in ensembles.items()}
-            if best is None:  # the best weights at other costs will not lie far from these, nor the best space
-                best = _better_space(trials)
-                voters = {best.space: voters[best.space]}
-                self._calibrate(ensembles[best.space], held)
-                for name in grids.keys() & {"linear_weights", "votes_weights"}:
-                    grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
-            elif trials[best.space].value > best.value:
-                best = replace(trials[best.space], network_alone=best.network_alone)
-                self._calibrate(ensembles[best.space], held)
+        with Stages(self._progress, self._tuning_stages()) as stages:
+            voters = {space: self._voters(left, space, stages) for space in spaces}
+            for cost, linear in self._candidates(held, stages):
+                stages.begin("weights of the ensemble")
+                ensembles = {space: self._ensemble(linear, space, found) for space, found in voters.items()}
+                trials = {space: self._try(cost, space, parts, held, grids) for space, parts in ensembles.items()}
+                if best is None:  # the best weights at other costs will not lie far from these, nor the best space
+                    best = _better_space(trials)
+                    voters = {best.space: voters[best.space]}
+                    self._calibrate(ensembles[best.space], held)
+                    for name in grids.keys() & {"linear_weights", "votes_weights"}:
+                        grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
+                elif trials[best.space].value > best.value:
+                    best = replace(trials[best.space], network_alone=best.network_alone)
+                    self._calibrate(ensembles[best.space], held)
         assert best is not None
         if not (open_numbers or power_is_open):
             return None  # but there are probabilities now
@@ -143,14 +149,17 @@ class EnsembleTraining:
         """The ensemble, with all instances in its parts; None if none is left."""
         if not (self.linear.enabled or self.neighbors.enabled):
             return None
-        linear = None
+        linear, rounds = None, 0
         if self.linear.enabled:
-            training = self._linear_training(()).admit_held()
-            rounds = self.linear.rounds
-            for _ in range(max(rounds - self._rounds_done, min(rounds, FINAL_ROUNDS))):
-                training.round(self.linear.settled_cost)
-            linear = training.linear(self.linear.settled_weight)
-        neighbors = self._voters(slice(None), self._spaces()[0])
+            rounds = max(self.linear.rounds - self._rounds_done, min(self.linear.rounds, FINAL_ROUNDS))
+        with Stages(self._progress, rounds + self.neighbors.enabled) as stages:
+            if self.linear.enabled:
+                training = self._linear_training(()).admit_held()
+                for number in range(rounds):
+                    stages.begin(f"linear classifiers, last round {number + 1}")
+                    training.round(self.linear.settled_cost)
+                linear = training.linear(self.linear.settled_weight)
+            neighbors = self._voters(slice(None), self._spaces()[0], stages)
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
     def _ensemble(self, linear: Linear | None, space: str, neighbors: Neighbors | None) -> Ensemble:
@@ -179,17 +188,25 @@ class EnsembleTraining:
             return ()
         return COSTS if self.linear.cost == TUNE else (self.linear.settled_cost,)
 
-    def _candidates(self, held: Rows) -> Iterator[tuple[float | None, Linear | None]]:
+    def _tuning_stages(self) -> int:
+        """How many stages `tune` has."""
+        costs = len(self._costs())
+        linear = min(self.linear.rounds, TUNING_ROUNDS) + costs - 1 if self.linear.enabled else 0
+        return linear + max(costs, 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
+
+    def _candidates(self, held: Rows, stages: Stages) -> Iterator[tuple[float | None, Linear | None]]:
         """Linear classifiers of every cost in question that do not know the held instances."""
         if not self.linear.enabled:
             yield None, None
             return
         training, (first, *others) = self._linear_training(held), self._costs()
         self._rounds_done = min(self.linear.rounds, TUNING_ROUNDS)
-        for _ in range(self._rounds_done):
+        for number in range(self._rounds_done):
+            stages.begin(f"linear classifiers, round {number + 1}")
             training.round(first)
         yield first, training.linear()
         for cost in others:
+            stages.begin(f"linear classifiers, cost {cost:g}")
             yield cost, training.solve(cost).linear()
 
     def _linear_training(self, held: npt.ArrayLike) -> LinearTraining:
@@ -198,9 +215,10 @@ class EnsembleTraining:
             self._training = LinearTraining(self.X, self.Y, held=np.asarray(held, np.int64), **arguments)
         return self._training
 
-    def _voters(self, rows: Rows | slice, space: str) -> Neighbors | None:
+    def _voters(self, rows: Rows | slice, space: str, stages: Stages) -> Neighbors | None:
         if not self.neighbors.enabled:
             return None
+        stages.begin(f"neighbors, {'hidden layer' if space == HIDDEN else 'features'}")
         X, Y = self.X[rows], self.Y[rows]
         votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
         if space == HIDDEN:

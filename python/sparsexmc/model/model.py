@@ -27,7 +27,7 @@ from ..training.history import History
 from ..training.validation import A, B, hold_out
 from . import storage
 from .alignment import align
-from .consistency import check_parts
+from .consistency import check_parts, require_rate
 from .evaluation import CUTOFFS, measure, rank
 from .preparation import Preparation
 from .probabilities import CalibratedRanker, Calibrations, Threshold
@@ -366,7 +366,7 @@ class Model:
                 f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "
                 f"{(dataset.label_names or [''])[self.num_labels]!r}; leave them out, or train anew"
             )
-        self._require_rate()
+        require_rate(self.classifier)
         X = self.features(dataset.X)
         if self.settings is not None:
             training = self.settings.training
@@ -375,7 +375,14 @@ class Model:
         options = {"filter": dataset.filter, **options}
         self.calibrations = Calibrations()  # whatever happens, they would be of another network
         history = self.classifier.fit(X, dataset.Y, epochs, **options)
-        parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
+        parts = EnsembleTraining(
+            self.classifier,
+            X,
+            dataset.Y,
+            *self._settled_parts(),
+            num_threads=self._num_threads,
+            progress=options.get("progress"),
+        )
         try:
             self._ensemble = parts.finish()
         except BaseException:
@@ -395,16 +402,6 @@ class Model:
             _, held = hold_out(X.shape[0], validation, self.classifier.config["seed"] if seed is None else seed)
             validation = (X[held], Y[held])
         self.calibrations = Calibrations.learn(self.classifier, None, *validation)
-
-    def _require_rate(self) -> None:
-        """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
-        schedule = self.classifier.config["schedule"]
-        ended = 0 < schedule["total_steps"] <= self.classifier.step
-        if schedule["kind"] != "constant" and ended and schedule["final_share"] == 0:
-            raise ArgumentError(
-                f"the schedule of this model ended at step {schedule['total_steps']} with a learning rate of 0, so "
-                "nothing would be learned; train anew, with schedule.total_steps left open"
-            )
 
     def _settled_parts(self) -> tuple[LinearSettings, NeighborsSettings]:
         """The settings of the parts that there are, with their present weights."""

@@ -26,6 +26,7 @@ from ..errors import ArgumentError, Error
 from ..training.fit import run_fit, steps_per_epoch
 from ..training.history import History
 from ..training.keeper import Keeper, has_states, newest_state, parse_interval, states_of
+from ..training.stages import Stages
 from ..training.state import STATE_FILE
 from ..training.validation import hold_out
 from . import defaults, storage, toml
@@ -51,6 +52,7 @@ class TrainingRun:
         data, settings, output, force, resume, init, checkpoint_every, keep: as in `train`.
         base: tables between the defaults for the data and `settings`.
         over: tables on top of `settings`.
+        progress: as in `Classifier.fit`, for the whole training.
 
     Attributes:
         dataset: the data, raw texts counted.
@@ -84,6 +86,7 @@ class TrainingRun:
         keep: int = 1,
         base: Mapping[str, Any] | None = None,
         over: Mapping[str, Any] | None = None,
+        progress: bool | None = None,
     ) -> None:
         check_outputs(output, None)
         parse_interval(checkpoint_every)
@@ -92,7 +95,7 @@ class TrainingRun:
             raise ArgumentError("resume=True needs output, the path of the training that was interrupted; give it")
         wanted = toml.merge(wanted_table(settings), wanted_table(over))
         of_a_model = isinstance(settings, Settings)
-        self._every, self._keep = checkpoint_every, keep
+        self._every, self._keep, self._progress = checkpoint_every, keep, progress
         self._lock: ModelLock | None = None
         self._output: Path | None = None
         self._found: Path | None = None
@@ -178,13 +181,12 @@ class TrainingRun:
         *,
         metrics_file: str | PathLike[str] | None = None,
         callbacks: Sequence[Any] = (),
-        progress: bool | None = None,
         keep_epochs: bool = True,
     ) -> Model:
         """Train, tune and save.
 
         Args:
-            metrics_file, callbacks, progress: as in `Classifier.fit`.
+            metrics_file, callbacks: as in `Classifier.fit`.
             keep_epochs: keep the best epoch so far beside the output; False saves the time where epochs are short and
                 none is better than the last.
 
@@ -199,7 +201,7 @@ class TrainingRun:
             best = self._best_epoch(stack, keep_epochs)
             keeper = self._keeper(best)
             try:
-                history = self._fit(keeper, metrics_file, callbacks, progress)
+                history = self._fit(keeper, metrics_file, callbacks)
                 model = self._model(history, best)
                 if self._output is not None:
                     model.save(self._output)
@@ -225,13 +227,15 @@ class TrainingRun:
         if self._initial is not None:
             arguments["label_order"] = self._initial.label_order(self.dataset.label_names)
         elif settings.label_order != FREQUENCY and settings.fan_in is not None:
-            arguments["label_order"] = cluster_labels(
-                self.X,
-                self.dataset.Y,
-                settings.group_size,
-                method=settings.label_order,
-                dense_labels=settings.dense_labels,
-            )
+            with Stages(self._progress, 1) as stages:
+                stages.begin("order of the labels")
+                arguments["label_order"] = cluster_labels(
+                    self.X,
+                    self.dataset.Y,
+                    settings.group_size,
+                    method=settings.label_order,
+                    dense_labels=settings.dense_labels,
+                )
         classifier = Classifier(**arguments, label_counts=self.dataset.label_counts)
         classifier.label_names = self.dataset.label_names
         if self._initial is not None:
@@ -262,7 +266,6 @@ class TrainingRun:
         keeper: Keeper,
         metrics_file: str | PathLike[str] | None,
         callbacks: Sequence[Any],
-        progress: bool | None,
     ) -> History:
         return run_fit(
             self.classifier,
@@ -272,7 +275,7 @@ class TrainingRun:
             found=self._found,
             callbacks=callbacks,
             metrics_file=metrics_file,
-            progress=progress,
+            progress=self._progress,
             filter=self.dataset.filter,
             **self.settings.training.arguments(),
         )
@@ -300,6 +303,7 @@ class TrainingRun:
             self.settings.linear,
             self.settings.neighbors,
             num_threads=threads,
+            progress=self._progress,
         )
         training = self.settings.training
         seed = self.settings.model.seed if training.seed is None else training.seed

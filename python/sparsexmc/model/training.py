@@ -81,5 +81,6 @@ def train(
         init=init,
         checkpoint_every=checkpoint_every,
         keep=keep,
+        progress=progress,
     )
-    return run.train(metrics_file=metrics_file, callbacks=callbacks, progress=progress)
+    return run.train(metrics_file=metrics_file, callbacks=callbacks)

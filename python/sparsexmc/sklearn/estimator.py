@@ -161,7 +161,15 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
 
     def _ensemble(self, classifier: Classifier, X: Any, Y: sp.csr_matrix, validation: float | None) -> Ensemble | None:
         settings = defaults.for_data(X, Y)
-        parts = EnsembleTraining(classifier, X, Y, settings.linear, settings.neighbors, num_threads=self.num_threads)
+        parts = EnsembleTraining(
+            classifier,
+            X,
+            Y,
+            settings.linear,
+            settings.neighbors,
+            num_threads=self.num_threads,
+            progress=None if self.verbose else False,
+        )
         parts.tune(*hold_out(Y.shape[0], validation, classifier.config["seed"]))
         return parts.finish()
 

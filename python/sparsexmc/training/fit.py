@@ -24,7 +24,8 @@ from .defaults import epochs_for_data
 from .history import Callback, EpochInfo, History, StepInfo
 from .keeper import Keeper, has_states, newest_state, states_of
 from .loop import Loop
-from .progress import MetricsFile, Progress
+from .metrics_file import MetricsFile
+from .progress import Progress
 from .settings import TrainingSettings
 from .state import GIVEN, Circumstances, StoredState, TrainingState, callback_types
 from .validation import held_out_count

@@ -14,7 +14,8 @@ from ..interop.inputs import InstanceWeights
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows
 from .history import EpochInfo, History, StepInfo
 from .keeper import Keeper
-from .progress import MetricsFile, Progress
+from .metrics_file import MetricsFile
+from .progress import Progress
 from .state import TrainingState
 from .validation import Validation, keyed_generator
 
