@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .. import _core
 from .._checks import ranked_labels, require_choice, require_int
 from .._files import check_output
+from .._html import table
 from ..errors import ArgumentError
 from ..interop import cuda
 from ..interop.dlpack import Place
@@ -429,3 +430,20 @@ class CoreClassifier:
             parts.insert(1, f"hidden={c['hidden']['features']}{' (sparse input)' if self.sparse_input else ''}")
         parts += [c["loss"], f"lr={self.lr:g}", f"step={self.step}", self.device, format_bytes(self.memory.planned)]
         return f"Classifier({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        c = self._config
+        hidden = "none" if c["hidden"] is None else f"{c['hidden']['features']:,} units"
+        tail = "all" if c["fan_in"] is None else f"{c['fan_in']:,} features, in groups of {c['group_size']:,}"
+        rows = [
+            ("features", f"{self.in_features:,}{', sparse' if self.sparse_input else ''}"),
+            ("hidden layer", hidden),
+            ("labels", f"{self.num_labels:,}, of which {c['dense_labels']:,} read all features"),
+            ("other labels read", tail),
+            ("loss", c["loss"]),
+            ("learning rate", f"{self.lr:g}"),
+            ("steps done", f"{self.step:,}"),
+            ("device", self.device),
+            ("memory", format_bytes(self.memory.planned)),
+        ]
+        return table("Classifier", rows)

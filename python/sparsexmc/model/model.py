@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._checks import ranked_labels, require_cutoffs
+from .._html import table
 from .._sparse import label_matrix
 from ..classifier import Classifier
 from ..core.filter import Ranking
@@ -375,13 +376,9 @@ class Model:
         options = {"filter": dataset.filter, **options}
         self.calibrations = Calibrations()  # whatever happens, they would be of another network
         history = self.classifier.fit(X, dataset.Y, epochs, **options)
+        show = options.get("progress")
         parts = EnsembleTraining(
-            self.classifier,
-            X,
-            dataset.Y,
-            *self._settled_parts(),
-            num_threads=self._num_threads,
-            progress=options.get("progress"),
+            self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads, progress=show
         )
         try:
             self._ensemble = parts.finish()
@@ -470,7 +467,8 @@ class Model:
         parts = storage.unpack(state["files"], state["num_threads"] or 0)
         self.__dict__.update(self._of(parts, state["num_threads"] or 0).__dict__)
 
-    def __repr__(self) -> str:
+    def _components(self) -> list[str]:
+        """What it is made of, in words, for people."""
         parts = [repr(self.classifier)]
         if str(self.preparation) != "as they come":
             parts.insert(0, str(self.preparation))
@@ -484,4 +482,10 @@ class Model:
             parts.append("probabilities")
         if self.label_names is not None:
             parts.append("named labels")
-        return f"Model({', '.join(parts)})"
+        return parts
+
+    def __repr__(self) -> str:
+        return f"Model({', '.join(self._components())})"
+
+    def _repr_html_(self) -> str:
+        return table("Model", [[part] for part in self._components()])
