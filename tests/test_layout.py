@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -193,6 +195,21 @@ def test_public_headers_compile_alone(tmp_path: Path) -> None:
         alone.write_text(f'#include "sparsexmc/{header.name}"\n#include "sparsexmc/{header.name}"\n')
         done = subprocess.run([*command, str(alone)], capture_output=True, text=True)
         assert done.returncode == 0, f"{header.name} does not compile alone:\n{done.stderr}"
+
+
+def test_installed_bill_of_materials() -> None:
+    """It names every component whose licence comes along."""
+    try:
+        files = metadata.files("sparsexmc") or []
+    except metadata.PackageNotFoundError:
+        pytest.skip("imported from the source tree")
+    (bill,) = [file for file in files if file.match("*.dist-info/sboms/sparsexmc.cdx.json")]
+    document = json.loads(bill.read_text())
+    assert document["bomFormat"] == "CycloneDX"
+    assert document["metadata"]["component"]["version"] == metadata.version("sparsexmc")
+    names = {part["name"] for part in document["components"]}
+    licences = {file.parent.name for file in files if "third_party" in file.parts}
+    assert {name.removesuffix("-json").replace("-", "_") for name in names - {"cudart_static"}} == licences != set()
 
 
 def test_built_library_links_no_second_threading_or_cuda_runtime() -> None:
