@@ -206,6 +206,8 @@ def _parts(
         raise ValueError(f"it has {len(rows.scales)} rows of {rows.features} numbers")
     if center is not None and (center.shape != (rows.features,) or center.dtype != np.float32):
         raise ValueError(f"its center is {center.dtype} {center.shape}")
+    if center is not None and not np.isfinite(center).all():
+        raise ValueError("its center holds NaN or Inf")
     return labels, rows, center, votes
 
 

@@ -26,7 +26,7 @@ from ..errors import ArgumentError, Error
 from ..training.fit import run_fit, steps_per_epoch
 from ..training.history import History
 from ..training.keeper import Keeper, has_states, newest_state, parse_interval, states_of
-from ..training.state import STATE_FILE
+from ..training.state_files import STATE_FILE
 from ..training.validation import hold_out
 from . import defaults, storage, toml
 from .initial import Initial

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..core.directory import ModelReader, ModelWriter
 from ..core.packing import from_bytes, to_bytes
 from ..data import TextVectorizer, TfIdf
 from ..ensemble import Linear, Neighbors
-from ..errors import ArgumentError, CheckpointError, DataError
+from ..errors import ArgumentError, CheckpointError, DataError, Error
 from . import toml
 from .card import default_card
 from .preparation import Preparation
@@ -121,8 +122,8 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
     threads = num_threads or None
     linear = neighbors = None
     calibrations = Calibrations()
-    try:
-        settings = read_settings(reader)
+    settings = read_settings(reader)
+    with _named_damage():
         for missing in missing_parts(reader):
             text = "%s has no %s, which its %s asks for; copy the whole directory if it had"
             _log.warning(text, reader.path, missing, SETTINGS_FILE)
@@ -136,10 +137,19 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
         if CALIBRATION_FILE in reader.parts:
             with reader.open(CALIBRATION_FILE) as file:
                 calibrations = Calibrations.load(file)
-    except (ArgumentError, DataError) as error:
-        raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
     classifier = Classifier._read(reader, device, num_threads, trainable=trainable)
     return Parts(classifier, preparation, linear, neighbors, settings, calibrations)
+
+
+@contextmanager
+def _named_damage() -> Iterator[None]:
+    """Turns errors of readers, which name their file, into a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Error as error:
+        raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
 
 
 def pack(parts: Parts) -> dict[str, bytes]:
@@ -186,16 +196,18 @@ def _settings_table(reader: ModelReader) -> toml.Table:
 
 
 def read_settings(reader: ModelReader) -> Settings | None:
-    """Those of the training; None for directories of earlier versions, whose run.toml left out what had its default."""
+    """Those of the training; None for directories of earlier versions, whose run.toml left out what had its default.
+
+    Raises CheckpointError for a file that holds no settings.
+    """
     if SETTINGS_FILE not in reader.parts:
         return None
-    table = _settings_table(reader)
-    if not table:
-        return None
-    try:
-        return Settings.from_table(table)
-    except ArgumentError as error:
-        raise DataError(f"{reader.path}/{SETTINGS_FILE}: {error}") from None
+    with _named_damage():
+        table = _settings_table(reader)
+        try:
+            return Settings.from_table(table) if table else None
+        except Error as error:
+            raise DataError(f"{reader.path}/{SETTINGS_FILE}: {error}") from None
 
 
 def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:
