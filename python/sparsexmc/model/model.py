@@ -466,11 +466,14 @@ class Model:
             raise CheckpointError(f"{path}: the parts do not belong together: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The files of the model directory as bytes: copies and pickles hold what `save` writes."""
-        return {"files": storage.pack(self._parts()), "num_threads": self._num_threads}
+        """The files of the model directory as bytes: copies and pickles hold what `save` writes, or of a model that is
+        for prediction only what it has.
+        """
+        trainable = self.classifier.trainable
+        return {"files": storage.pack(self._parts()), "num_threads": self._num_threads, "trainable": trainable}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = storage.unpack(state["files"], state["num_threads"] or 0)
+        parts = storage.unpack(state["files"], state["num_threads"] or 0, trainable=state.get("trainable", True))
         self.__dict__.update(self._of(parts, state["num_threads"] or 0).__dict__)
 
     def __repr__(self) -> str:

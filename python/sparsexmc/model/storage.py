@@ -52,15 +52,22 @@ class Parts:
     calibrations: Calibrations
 
 
-def save(path: str | PathLike[str], parts: Parts, card: str = "", extra: Mapping[str, bytes] | None = None) -> None:
-    """Write all parts in one rename, and `extra` files by name.
+def save(
+    path: str | PathLike[str],
+    parts: Parts,
+    card: str = "",
+    extra: Mapping[str, bytes] | None = None,
+    *,
+    for_prediction: bool = False,
+) -> None:
+    """Write all parts in one rename, and `extra` files by name; `for_prediction` without the optimizer's state.
 
     Raises ArgumentError, CheckpointError; what was at `path` stays then.
     """
     check_output("path", path, directory=True)
     with ModelWriter(path) as writer:
         names = parts.classifier.label_names or []
-        writer.add_classifier(parts.classifier.engine, names, card or _card(parts))
+        writer.add_classifier(parts.classifier.engine, names, card or _card(parts), for_prediction=for_prediction)
         if parts.preparation.vectorizer is not None:
             writer.add_text(VOCABULARY_FILE, parts.preparation.vectorizer.to_json())
         if parts.preparation.tfidf is not None:
@@ -153,13 +160,13 @@ def _named_damage() -> Iterator[None]:
 
 
 def pack(parts: Parts) -> dict[str, bytes]:
-    """The files of the model directory, in memory."""
-    return to_bytes(lambda path: save(path, parts))
+    """The files of the model directory, in memory; of a model for prediction only those that it has."""
+    return to_bytes(lambda path: save(path, parts, for_prediction=not parts.classifier.trainable))
 
 
-def unpack(files: dict[str, bytes], num_threads: int) -> Parts:
+def unpack(files: dict[str, bytes], num_threads: int, *, trainable: bool = True) -> Parts:
     """The parts in what `pack` returned."""
-    return from_bytes(files, lambda path: load(path, None, num_threads))
+    return from_bytes(files, lambda path: load(path, None, num_threads, trainable=trainable))
 
 
 def _card(parts: Parts) -> str:
