@@ -161,3 +161,21 @@ def test_thresholds_that_cannot_be_meant(model: sx.Model, threshold: Any) -> Non
         model.predict(X_TEST[:1], threshold=threshold)
     with pytest.raises(sx.ArgumentError, match="label_weights"):
         model.predict(X_TEST[:1], threshold=0.5, label_weights=np.ones(40))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"batch_size": 10**6}, "batch_size=1000000 is more than"),
+        ({"validation": 3}, "validation"),
+        ({"instance_weights": np.ones(3)}, "instance_weights has shape"),
+        ({"filter": Y[:5]}, "filter"),
+        ({"odd": 1}, "odd"),
+    ],
+)
+def test_a_training_that_never_began_leaves_them(model: sx.Model, options: dict[str, Any], error: str) -> None:
+    again = copy_of(model)
+    with pytest.raises((sx.Error, TypeError), match=error):
+        again.fit(sx.data.Dataset(X, Y), progress=False, **options)
+    for one, other in zip(again.predict_proba(X_TEST), model.predict_proba(X_TEST), strict=True):
+        np.testing.assert_array_equal(one, other)

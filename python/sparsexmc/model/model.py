@@ -16,16 +16,14 @@ from ..classifier import Classifier
 from ..core.filter import Ranking
 from ..data import Dataset, TextVectorizer, TfIdf, opening
 from ..ensemble import Ensemble, Linear, Neighbors
-from ..ensemble.settings import LinearSettings, NeighborsSettings
-from ..ensemble.training import EnsembleTraining, Tuning
+from ..ensemble.training import Tuning
 from ..errors import ArgumentError, CheckpointError
-from ..interop.rows import LabelRows
 from ..memory import format_bytes
 from ..metrics import inverse_propensities
 from ..report.scores import Scores
 from ..training.history import History
-from ..training.validation import A, B, hold_out
-from . import storage
+from ..training.validation import A, B
+from . import further, storage
 from .alignment import align
 from .consistency import check_parts
 from .evaluation import CUTOFFS, measure, rank
@@ -354,11 +352,11 @@ class Model:
             data: a `Dataset`, `TextDataset` or path, as in `evaluate`; its training instances are taken.
             epochs: number of further epochs.
             options: further arguments of `Classifier.fit`; batch size, validation and seed are those of the first
-                training unless given.
+                training unless given. `instance_weights` are those of linear classifiers and neighbors, too.
 
         Raises:
             ArgumentError, DTypeError: data that is not for this model, labels that it does not know, a schedule that
-                has ended, or as `Classifier.fit`.
+                has ended, or as `Classifier.fit`; the model is as before.
         """
         dataset = self._aligned(data)
         if dataset.num_labels > self.num_labels:
@@ -366,58 +364,7 @@ class Model:
                 f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "
                 f"{(dataset.label_names or [''])[self.num_labels]!r}; leave them out, or train anew"
             )
-        self._require_rate()
-        X = self.features(dataset.X)
-        if self.settings is not None:
-            training = self.settings.training
-            names = ("batch_size", "validation", "validation_metric", "seed")
-            options = {name: getattr(training, name) for name in names} | options
-        options = {"filter": dataset.filter, **options}
-        self.calibrations = Calibrations()  # whatever happens, they would be of another network
-        history = self.classifier.fit(X, dataset.Y, epochs, **options)
-        parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
-        try:
-            self._ensemble = parts.finish()
-        except BaseException:
-            if self.neighbors is not None and self.neighbors.votes.space == "hidden":
-                self._set_parts(self.linear, None)  # they compare by a hidden layer that is no more
-            raise
-        self.history = history
-        self._calibrate_network(X, dataset.Y, options.get("validation"), options.get("seed"))
-        return history
-
-    def _calibrate_network(self, X: Any, Y: Any, validation: Any, seed: int | None) -> None:
-        """Learn the network's probabilities anew from what `fit` held out; the other parts have learned from all."""
-        if isinstance(validation, tuple):
-            X, Y = validation
-            validation = (X, LabelRows("validation[1]", Y, X.shape[0], self.num_labels).matrix(self.num_labels))
-        else:
-            _, held = hold_out(X.shape[0], validation, self.classifier.config["seed"] if seed is None else seed)
-            validation = (X[held], Y[held])
-        self.calibrations = Calibrations.learn(self.classifier, None, *validation)
-
-    def _require_rate(self) -> None:
-        """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
-        schedule = self.classifier.config["schedule"]
-        ended = 0 < schedule["total_steps"] <= self.classifier.step
-        if schedule["kind"] != "constant" and ended and schedule["final_share"] == 0:
-            raise ArgumentError(
-                f"the schedule of this model ended at step {schedule['total_steps']} with a learning rate of 0, so "
-                "nothing would be learned; train anew, with schedule.total_steps left open"
-            )
-
-    def _settled_parts(self) -> tuple[LinearSettings, NeighborsSettings]:
-        """The settings of the parts that there are, with their present weights."""
-        linear, neighbors = LinearSettings(enabled=False), NeighborsSettings(enabled=False)
-        if self.linear is not None:
-            linear = linear if self.settings is None else self.settings.linear
-            linear = replace(linear, enabled=True, weight=self.linear.weight)
-        if self.neighbors is not None:
-            votes = self.neighbors.votes
-            neighbors = NeighborsSettings(
-                count=votes.count, power=votes.power, weight=votes.weight, smoothing=votes.smoothing, space=votes.space
-            )
-        return linear, neighbors
+        return further.fit(self, dataset, self.features(dataset.X), epochs, options)
 
     # ---- storage ----
 
