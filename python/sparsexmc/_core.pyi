@@ -104,7 +104,7 @@ class DeviceArray:
         """
 
 class RewiringRecord:
-    """What one rewiring did to a segment."""
+    """The record of a rewiring of a segment."""
 
     @property
     def step(self) -> int: ...

@@ -123,7 +123,7 @@ class Calibration:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Self:
-        """What `to_arrays` wrote. Raises ArgumentError, KeyError for anything else."""
+        """Make it again of what `to_arrays` wrote. Raises ArgumentError, KeyError for anything else."""
         scores, probabilities, threshold = (
             arrays[f"{prefix}.{name}"] for name in ("scores", "probabilities", "f1_threshold")
         )

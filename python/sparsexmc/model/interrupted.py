@@ -1,4 +1,4 @@
-"""What an interrupted training has left beside its output, and how another one takes it up."""
+"""The remains of an interrupted training beside its output, and how another one takes it up."""
 
 from __future__ import annotations
 

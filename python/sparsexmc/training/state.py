@@ -49,7 +49,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a training must have in common with the one that it continues.
+    """Everything that a training must have in common with the one that it continues.
 
     Attributes:
         settings: arguments of `fit` by name.

@@ -1,4 +1,4 @@
-"""What the document of a stored state must hold: every field, of its type, and positions that go together."""
+"""Checks of a stored state: every field is there and of its type, and positions go together."""
 
 from __future__ import annotations
 

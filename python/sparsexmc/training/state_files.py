@@ -25,7 +25,7 @@ from .state_checks import (
 )
 
 STATE_FILE = "training.json"
-"""What makes a model directory a state of a training."""
+"""The file that makes a model directory a state of a training."""
 _ARRAYS_FILE = "callbacks.npz"
 _FORMAT = 1
 
