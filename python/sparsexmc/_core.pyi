@@ -29,7 +29,7 @@ def default_num_threads() -> int:
 
 def cuda_backend() -> str:
     """
-    What this build has of CUDA: "none", "cuda", or "shim", whose kernels run on the CPU (for tests).
+    CUDA in this build: "none", "cuda", or "shim", whose kernels run on the CPU (for tests).
     """
 
 def cuda_unavailable_reason() -> str:
@@ -37,7 +37,7 @@ def cuda_unavailable_reason() -> str:
 
 def cuda_kernel_image(index: int) -> str:
     """
-    What card `index` runs: "sm_90" for machine code, "compute_90" for PTX that the driver compiles at first use; empty if it runs none.
+    The image that card `index` runs: "sm_90" for machine code, "compute_90" for PTX that the driver compiles at first use; empty if it runs none.
     """
 
 class Error(Exception):
