@@ -328,6 +328,11 @@ class RankingMetrics:
 
     def compute(self) -> list[MetricsAtK]: ...
 
+    def label_counts(self, k: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint32], dict(shape=(None,))]]:
+        """
+        Positives, predictions and hits of every label at the cut-off k, each [num_labels].
+        """
+
     @property
     def num_instances(self) -> int: ...
 

@@ -18,15 +18,16 @@ from ..data import Dataset, TextVectorizer, TfIdf, opening
 from ..ensemble import Ensemble, Linear, Neighbors
 from ..ensemble.training import Tuning
 from ..errors import ArgumentError, CheckpointError
+from ..label_metrics import LabelMetrics
 from ..memory import format_bytes
-from ..metrics import inverse_propensities
+from ..metrics import inverse_propensities, per_label_at_k
 from ..report.scores import Scores
 from ..training.history import History
 from ..training.validation import A, B
 from . import further, storage
 from .alignment import align
 from .consistency import check_parts
-from .evaluation import CUTOFFS, measure, rank
+from .evaluation import CUTOFFS, Task, measure, rank
 from .preparation import Preparation
 from .probabilities import CalibratedRanker, Calibrations, Threshold
 from .settings import Settings
@@ -283,12 +284,61 @@ class Model:
         if cutoffs is None:
             cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
         cutoffs = require_cutoffs(cutoffs, self.num_labels)
-        train_labels = None if train_labels is None else label_matrix("train_labels", train_labels)
+        task = self._task(data, Y, filter)
+        if train_labels is None:
+            train_labels = task.train_labels
+        else:
+            train_labels = label_matrix("train_labels", train_labels)
+            if train_labels.shape[1] != task.Y.shape[1]:
+                raise ArgumentError(
+                    f"train_labels has {train_labels.shape[1]} columns and Y {task.Y.shape[1]}; they must agree"
+                )
+        ids = rank(self.ranker(network_alone), task.X, max(cutoffs), task.filter, label_weights=label_weights)
+        return measure(ids, task.Y, train_labels, cutoffs, A=A, B=B)
+
+    def per_label(
+        self,
+        data: Any,
+        Y: Any = None,
+        k: int | None = None,
+        *,
+        threshold: Threshold = None,
+        filter: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+        network_alone: bool = False,
+    ) -> LabelMetrics:
+        """Measure precision, recall and F1 of every label.
+
+        Args:
+            data, Y, filter, label_weights, network_alone: as in `evaluate`.
+            k: the k best labels of every instance count as predicted; None: 5, or all if there are fewer.
+            threshold: of these only labels whose probability is at least that, as in `sparsexmc predict`; "best": that
+                with the best micro-F1 on held-out instances. Not with label_weights.
+
+        Returns:
+            counts and shares [labels], first those of the model, then those that only the data knows.
+
+        Raises:
+            ArgumentError, DTypeError: as `evaluate`, and for a threshold as `predict_proba`.
+        """
+        k = ranked_labels(k, self.num_labels)
+        ranker: Any = self.ranker(network_alone)
+        options = {} if label_weights is None else {"label_weights": label_weights}
+        task = self._task(data, Y, filter)
+        if threshold is not None:
+            if label_weights is not None:
+                raise ArgumentError("label_weights rank by another quantity than threshold asks for; pass one of them")
+            ranker = CalibratedRanker(ranker, self.calibrations, threshold)
+        return per_label_at_k(rank(ranker, task.X, k, task.filter, **options), task.Y, k)
+
+    def _task(self, data: Any, Y: Any, filter: Any) -> Task:
+        """What `evaluate` measures on, from its arguments."""
+        train_labels = None
         filter = None if filter is None else label_matrix("filter", filter)
         if Y is None:
             dataset = self._aligned(data)
             X, Y, blanked = dataset.measured_split()
-            if train_labels is None and dataset.X_test is not None:
+            if dataset.X_test is not None:
                 train_labels = dataset.Y
             filter = blanked if filter is None else filter
         else:
@@ -302,10 +352,7 @@ class Model:
                     f"{name} has shape {matrix.shape}, but there are {X.shape[0]} instances and "
                     f"{self.num_labels} labels; pass a row for each instance and a column for each label"
                 )
-        if train_labels is not None and train_labels.shape[1] != Y.shape[1]:
-            raise ArgumentError(f"train_labels has {train_labels.shape[1]} columns and Y {Y.shape[1]}; they must agree")
-        ids = rank(self.ranker(network_alone), X, max(cutoffs), filter, label_weights=label_weights)
-        return measure(ids, Y, train_labels, cutoffs, A=A, B=B)
+        return Task(X, Y, filter, train_labels)
 
     def _aligned(self, data: Any) -> Dataset:
         """A data set, or what stands at a path, with counted texts and in label ids of the model."""
