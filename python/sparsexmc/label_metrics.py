@@ -15,7 +15,7 @@ Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 COLUMNS = ("positives", "predictions", "hits", "precision", "recall", "f1")
-"""What `LabelMetrics.columns` holds, in this order."""
+"""Of `LabelMetrics.columns`, in this order."""
 
 
 @dataclass(frozen=True, eq=False)

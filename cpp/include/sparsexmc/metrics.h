@@ -53,7 +53,7 @@ class SPARSEXMC_API RankingMetrics {
 
   std::vector<MetricsAtK> compute() const;
 
-  /// What precision and recall of single labels follow from.
+  /// The counts from which precision and recall of single labels follow.
   /// @param k one of the cut-offs
   /// @throws ArgumentError
   LabelCounts label_counts(int64_t k) const;

@@ -332,7 +332,7 @@ class Model:
         return per_label_at_k(rank(ranker, task.X, k, task.filter, **options), task.Y, k)
 
     def _task(self, data: Any, Y: Any, filter: Any) -> Task:
-        """What `evaluate` measures on, from its arguments."""
+        """The instances that `evaluate` measures on, from its arguments."""
         train_labels = None
         filter = None if filter is None else label_matrix("filter", filter)
         if Y is None:
