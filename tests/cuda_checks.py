@@ -1,4 +1,4 @@
-"""What holds on any GPU, pretended or real: shared by test_cuda_shim.py and test_cuda.py."""
+"""Checks that hold on any GPU, pretended or real: shared by test_cuda_shim.py and test_cuda.py."""
 
 from __future__ import annotations
 

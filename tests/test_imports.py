@@ -15,7 +15,7 @@ DATA = "datasets"  # no part of the library
 FLOORS = (
     ("_command", "_core"),
     ("_csr", "_html", "errors"),
-    ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
+    ("_checks", "_files", "_npz", "_sparse", "interop", "label_metrics", "memory"),
     ("calibration", "core", "label_options", "metrics"),
     ("config",),
     ("training",),

@@ -33,7 +33,7 @@ def run(level: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def missing_flags(level: str) -> set[str]:
-    """What this CPU lacks for a level."""
+    """Features of a level that this CPU lacks."""
     flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
     return set().union(*(NEEDED_FLAGS[known] for known in LEVELS[: LEVELS.index(level) + 1])) - flags
 

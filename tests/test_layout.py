@@ -184,6 +184,28 @@ def test_files_hold_one_idea() -> None:
     assert long == set(LONG_FILES)
 
 
+def test_descriptions_begin_with_a_verb_or_a_noun() -> None:
+    """And not with the word that turns them into half a sentence."""
+    question = re.compile(r'("""|/// )What ')
+    folders = ("cpp", "python", "tests", "bench", "examples", "scripts")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in SOURCE_SUFFIXES]
+    lines = [(file, line.strip()) for file in files for line in file.read_text().splitlines()]
+    assert [f"{file.relative_to(ROOT)}: {line}" for file, line in lines if question.match(line)] == []
+
+
+def test_lines_of_markdown_wrap_at_120() -> None:
+    """Tables, links alone and blocks of code apart. Lab notes stay as they were written."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    wrong = []
+    for page in pages:
+        if page.name == "CHANGELOG.md" or "experiments" in page.parts:
+            continue
+        text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "    "))]
+        wrong += [f"{page.relative_to(ROOT)}: {line[:60]}" for line in long if " " in line.strip()]
+    assert wrong == []
+
+
 @pytest.mark.slow
 def test_public_headers_compile_alone(tmp_path: Path) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")

@@ -1,4 +1,4 @@
-"""What a training shows while it runs, and the metrics file that cannot be written."""
+"""The display of a running training, and the metrics file that cannot be written."""
 
 from __future__ import annotations
 

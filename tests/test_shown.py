@@ -1,4 +1,4 @@
-"""What objects show of themselves: short text, and tables in notebooks, whatever the names hold."""
+"""Objects as they show themselves: short text, and tables in notebooks, whatever the names hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What saving, loading, moving and copying a model does to its OutputLayer."""
+"""Saving, loading, moving and copying a model with an OutputLayer."""
 
 from __future__ import annotations
 

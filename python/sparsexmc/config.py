@@ -289,6 +289,7 @@ class ClassifierConfig:
             require_number("initial_bias", self.initial_bias, -math.inf)
         if isinstance(self.positive_weights, str):
             require_choice("positive_weights", self.positive_weights, ["propensity"])
+        parse_bytes("memory_limit", self.memory_limit)
         self.label_arrays()
 
     def label_arrays(self) -> tuple[npt.NDArray[Any] | None, ...]:

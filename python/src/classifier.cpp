@@ -149,7 +149,7 @@ nb::dict statistics(Engine& engine) {
 }  // namespace
 
 void bind_classifier(nb::module_& m) {
-  nb::class_<RewiringRecord>(m, "RewiringRecord", "What one rewiring did to a segment.")
+  nb::class_<RewiringRecord>(m, "RewiringRecord", "The record of a rewiring of a segment.")
       .def_ro("step", &RewiringRecord::step)
       .def_ro("segment", &RewiringRecord::segment)
       .def_ro("changed", &RewiringRecord::changed, "Connections replaced; each is group_size weights.")

@@ -84,9 +84,8 @@ std::map<std::string, PartRecord> parse_parts(const Json& json, int64_t version,
     parts[name] = {static_cast<uint64_t>(count_member(record, "bytes", origin)),
                    string_member(record, "sha256", origin)};
   }
-  for (const char* name : {model_file, optimizer_file})
-    if (!parts.contains(name))
-      throw CheckpointError("'" + origin + "' does not list '" + name + "'; it is damaged or foreign");
+  if (!parts.contains(model_file))
+    throw CheckpointError("'" + origin + "' does not list '" + model_file + "'; it is damaged or foreign");
   return parts;
 }
 

@@ -10,7 +10,7 @@
 
 namespace sparsexmc {
 
-/// What the instances of a batch are to be, and how much each counts.
+/// The positives of the instances of a batch, and how much each instance counts.
 struct Targets {
   const LabelsView& labels;
   const float* weights;  // of the instances, in host memory; null: 1

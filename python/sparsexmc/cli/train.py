@@ -38,6 +38,7 @@ from ..report.scores import POPULAR, most_frequent
 from ..training.validation import A, B
 from . import demo, inputs
 from .errors import UsageError
+from .instance_weights import read_instance_weights
 from .numbers import whole_number
 from .tables import count, filter_note, human_seconds, indent, metric_table, propensity_note
 
@@ -58,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep", type=whole_number, default=1, metavar="N", help="number of such states to keep (default 1)"
+    )
+    parser.add_argument(
+        "--instance-weights", metavar="FILE", help="a number >= 0 per line, for each training instance of DATA in turn"
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
@@ -80,9 +84,11 @@ def run(args: argparse.Namespace) -> int:
         check_output("--metrics-file", args.metrics_file, model=args.output)
     start = time.perf_counter()
     data = inputs.open_named(None, demo=True) if args.demo else inputs.source_of(args)
+    weights = None if args.instance_weights is None else read_instance_weights(args.instance_weights)
     job = TrainingRun(
         data,
         _wanted(args),
+        instance_weights=weights,
         output=args.output,
         force=args.force,
         resume=args.resume,

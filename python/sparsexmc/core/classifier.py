@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike, fspath
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ from ..interop.inputs import (
 from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
 from . import forking
-from .directory import ModelReader
+from .directory import ModelReader, ModelWriter
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
 from .packing import from_bytes, to_bytes
 from .state import check_label_names, read_label_counts, read_state, tensors_of, write_state
@@ -414,11 +415,19 @@ class CoreClassifier:
         return classifier
 
     def __getstate__(self) -> dict[str, Any]:
-        """The files of the checkpoint as bytes: copies and pickles hold what `save` writes."""
-        return {"files": to_bytes(self.save)}
+        """The files of the checkpoint as bytes: copies and pickles hold what `save` writes, or of a classifier that is
+        for prediction only what it has.
+        """
+        return {"files": to_bytes(self._pack), "trainable": self.trainable}
+
+    def _pack(self, path: str) -> None:
+        with ModelWriter(path) as writer:
+            writer.add_classifier(self.engine, self._label_names, for_prediction=not self.trainable)
+            writer.publish()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(from_bytes(state["files"], type(self).load).__dict__)
+        load = partial(type(self).load, trainable=state.get("trainable", True))
+        self.__dict__.update(from_bytes(state["files"], load).__dict__)
 
     def __repr__(self) -> str:
         c = self._config

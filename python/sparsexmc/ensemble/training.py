@@ -62,15 +62,24 @@ def check_enabled(linear: LinearSettings, neighbors: NeighborsSettings, *, spars
         )
 
 
+def require_weight(instance_weights: npt.NDArray[np.float32], rows: Rows | slice = slice(None)) -> None:
+    """Raise ArgumentError unless one of the training rows has a weight above 0."""
+    if not instance_weights[rows].any():
+        raise ArgumentError("instance_weights is 0 for all instances that are trained on; give some of them a weight")
+
+
 class EnsembleTraining:
     """The parts beside a classifier, on the way to their ensemble.
 
     The linear classifiers that are compared and the final ones come from one training: what it has found with some
-    instances held out it continues from with all of them.
+    instances held out, at the first of the costs, it continues from with all of them. What is compared at other costs
+    leaves no trace, so that a training with the chosen numbers alone, as a saved run.toml holds them, gives the same.
 
     Args:
         classifier: the trained network.
         X, Y: training instances as the classifier reads them, and their labels.
+        instance_weights: [N] factors, finite and >= 0, on their losses and votes; None: all 1. Those of 0 are as
+            absent. Tuning and probabilities do not weigh.
         linear, neighbors: which parts there are; numbers may be left to tuning.
         num_threads: worker threads; None: the default.
         progress: as in `Classifier.fit`, for `tune` and `finish`.
@@ -89,11 +98,13 @@ class EnsembleTraining:
         linear: LinearSettings,
         neighbors: NeighborsSettings,
         *,
+        instance_weights: npt.NDArray[np.float32] | None = None,
         num_threads: int | None = None,
         progress: bool | None = False,
     ) -> None:
         self.classifier, self.X, self.Y = classifier, X, Y
         self._progress = progress
+        self._instance_weights = instance_weights
         self.linear, self.neighbors = linear, neighbors
         check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
         self.calibration: Calibration | None = None
@@ -133,12 +144,12 @@ class EnsembleTraining:
                 if best is None:  # the best weights at other costs will not lie far from these, nor the best space
                     best = _better_space(trials)
                     voters = {best.space: voters[best.space]}
-                    self._calibrate(ensembles[best.space], held)
+                    self._calibrate(ensembles[best.space], best.weights, held)
                     for name in grids.keys() & {"linear_weights", "votes_weights"}:
                         grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
                 elif trials[best.space].value > best.value:
                     best = replace(trials[best.space], network_alone=best.network_alone)
-                    self._calibrate(ensembles[best.space], held)
+                    self._calibrate(ensembles[best.space], best.weights, held)
         assert best is not None
         if not (open_numbers or power_is_open):
             return None  # but there are probabilities now
@@ -159,7 +170,7 @@ class EnsembleTraining:
                     stages.begin(f"linear classifiers, last round {number + 1}")
                     training.round(self.linear.settled_cost)
                 linear = training.linear(self.linear.settled_weight)
-            neighbors = self._voters(slice(None), self._spaces()[0], stages)
+            neighbors = self._voters(np.arange(self.X.shape[0]), self._spaces()[0], stages)
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
     def _ensemble(self, linear: Linear | None, space: str, neighbors: Neighbors | None) -> Ensemble:
@@ -167,7 +178,8 @@ class EnsembleTraining:
             neighbors.votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
-    def _calibrate(self, ensemble: Ensemble, held: Rows) -> None:
+    def _calibrate(self, ensemble: Ensemble, weights: Weights, held: Rows) -> None:
+        ensemble.weights = weights  # the ensembles of both spaces share their linear classifiers
         self.calibration = Calibration.of(ensemble, self.X[held], self.Y[held])
 
     def _try(self, cost: float | None, space: str, ensemble: Ensemble, held: Rows, grids: dict[str, Any]) -> Tuning:
@@ -190,40 +202,48 @@ class EnsembleTraining:
 
     def _tuning_stages(self) -> int:
         """How many stages `tune` has."""
-        costs = len(self._costs())
-        linear = min(self.linear.rounds, TUNING_ROUNDS) + costs - 1 if self.linear.enabled else 0
-        return linear + max(costs, 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
+        costs, linear = self._costs(), 0
+        if self.linear.enabled:
+            linear = min(self.linear.rounds, TUNING_ROUNDS) + sum(cost != COSTS[0] for cost in costs)
+        return linear + max(len(costs), 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
 
     def _candidates(self, held: Rows, stages: Stages) -> Iterator[tuple[float | None, Linear | None]]:
         """Linear classifiers of every cost in question that do not know the held instances."""
         if not self.linear.enabled:
             yield None, None
             return
-        training, (first, *others) = self._linear_training(held), self._costs()
+        training = self._linear_training(held)
         self._rounds_done = min(self.linear.rounds, TUNING_ROUNDS)
         for number in range(self._rounds_done):
             stages.begin(f"linear classifiers, round {number + 1}")
-            training.round(first)
-        yield first, training.linear()
-        for cost in others:
+            training.round(COSTS[0])
+        for cost in self._costs():
+            if cost == COSTS[0]:
+                yield cost, training.linear()
+                continue
             stages.begin(f"linear classifiers, cost {cost:g}")
-            yield cost, training.solve(cost).linear()
+            yield cost, training.linear_at(cost)
 
     def _linear_training(self, held: npt.ArrayLike) -> LinearTraining:
         if self._training is None:
             arguments = self.linear.training_arguments() | self._options
-            self._training = LinearTraining(self.X, self.Y, held=np.asarray(held, np.int64), **arguments)
+            arguments |= {"held": np.asarray(held, np.int64), "instance_weights": self._instance_weights}
+            self._training = LinearTraining(self.X, self.Y, **arguments)
         return self._training
 
-    def _voters(self, rows: Rows | slice, space: str, stages: Stages) -> Neighbors | None:
+    def _voters(self, rows: Rows, space: str, stages: Stages) -> Neighbors | None:
         if not self.neighbors.enabled:
             return None
         stages.begin(f"neighbors, {'hidden layer' if space == HIDDEN else 'features'}")
-        X, Y = self.X[rows], self.Y[rows]
+        weights = self._instance_weights
+        if weights is not None:
+            rows = rows[weights[rows] > 0]
+        X, Y = (self.X, self.Y) if len(rows) == self.X.shape[0] else (self.X[rows], self.Y[rows])
+        options = self._options | {"instance_weights": None if weights is None else weights[rows]}
         votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
         if space == HIDDEN:
-            return Neighbors.of_hidden_layer(self.classifier, X, Y, votes, **self._options)
-        return Neighbors(X, Y, votes, **self._options)
+            return Neighbors.of_hidden_layer(self.classifier, X, Y, votes, **options)
+        return Neighbors(X, Y, votes, **options)
 
     def _choose(self, best: Tuning) -> None:
         """Take the best setting. A part without weight need not be trained, nor be there in prediction."""

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import require_int
@@ -21,13 +22,15 @@ from ..core.classifier import CoreClassifier
 from ..core.lock import ModelLock
 from ..data import Dataset, TextDataset
 from ..data.opening import open_data
-from ..ensemble.training import EnsembleTraining, check_enabled
+from ..ensemble.training import EnsembleTraining, check_enabled, require_weight
 from ..errors import ArgumentError, Error
+from ..interop.inputs import InstanceWeights, instance_numbers
+from ..interop.rows import Rows
 from ..training.fit import run_fit, steps_per_epoch
 from ..training.history import History
 from ..training.keeper import Keeper, has_states, newest_state, parse_interval, states_of
 from ..training.stages import Stages
-from ..training.state import STATE_FILE
+from ..training.state_files import STATE_FILE
 from ..training.validation import hold_out
 from . import defaults, storage, toml
 from .initial import Initial
@@ -49,7 +52,7 @@ class TrainingRun:
     """A training that is ready to start: prepared data, whole settings, and an untrained classifier.
 
     Args:
-        data, settings, output, force, resume, init, checkpoint_every, keep: as in `train`.
+        data, settings, instance_weights, output, force, resume, init, checkpoint_every, keep: as in `train`.
         base: tables between the defaults for the data and `settings`.
         over: tables on top of `settings`.
         progress: as in `Classifier.fit`, for the whole training.
@@ -58,6 +61,7 @@ class TrainingRun:
         dataset: the data, raw texts counted.
         preparation: how features are made of it.
         X, X_test: features as the classifier reads them.
+        instance_weights: [n] float32 weights of the training instances, or None.
         settings: with every default filled in.
         classifier: untrained, or as the interrupted training left it.
         steps: number of steps that its whole training takes.
@@ -68,6 +72,7 @@ class TrainingRun:
     preparation: Preparation
     X: Any
     X_test: Any
+    instance_weights: InstanceWeights | None
     settings: Settings
     classifier: Classifier
     steps: int
@@ -78,6 +83,7 @@ class TrainingRun:
         data: Any,
         settings: Wanted = None,
         *,
+        instance_weights: npt.ArrayLike | None = None,
         output: str | PathLike[str] | None = None,
         force: bool = False,
         resume: bool = False,
@@ -96,6 +102,7 @@ class TrainingRun:
         wanted = toml.merge(wanted_table(settings), wanted_table(over))
         of_a_model = isinstance(settings, Settings)
         self._every, self._keep, self._progress = checkpoint_every, keep, progress
+        self._given_weights = instance_weights
         self._lock: ModelLock | None = None
         self._output: Path | None = None
         self._found: Path | None = None
@@ -170,11 +177,21 @@ class TrainingRun:
         self._weigh()
 
     def _weigh(self) -> None:
-        """Features, and how many steps follow from their number."""
+        """Features, weights of the instances, and how many steps follow from their number."""
         self.X, self.X_test = (self.preparation.weigh(X) for X in (self.dataset.X, self.dataset.X_test))
         training, model = self.settings.training, self.settings.model
+        self.instance_weights = None
+        if self._given_weights is not None:
+            self.instance_weights = instance_numbers("instance_weights", self._given_weights, self.X.shape[0])
+            require_weight(self.instance_weights, self._split()[0])
         per_epoch = steps_per_epoch(self.X.shape[0], training.batch_size or model.batch_size, training.validation)
         self.steps = training.epochs * per_epoch
+
+    def _split(self) -> tuple[Rows, Rows]:
+        """Rows that the network trains on, and those held out."""
+        training = self.settings.training
+        seed = self.settings.model.seed if training.seed is None else training.seed
+        return hold_out(self.X.shape[0], training.validation, seed)
 
     def train(
         self,
@@ -277,6 +294,7 @@ class TrainingRun:
             metrics_file=metrics_file,
             progress=self._progress,
             filter=self.dataset.filter,
+            instance_weights=self.instance_weights,
             **self.settings.training.arguments(),
         )
 
@@ -302,12 +320,11 @@ class TrainingRun:
             self.dataset.Y,
             self.settings.linear,
             self.settings.neighbors,
+            instance_weights=self.instance_weights,
             num_threads=threads,
             progress=self._progress,
         )
-        training = self.settings.training
-        seed = self.settings.model.seed if training.seed is None else training.seed
-        left, held = hold_out(self.X.shape[0], training.validation, seed)
+        left, held = self._split()
         tuning = parts.tune(left, held)
         calibrations = Calibrations.learn(self.classifier, None, self.X[held], self.dataset.Y[held])
         ensemble = parts.finish()

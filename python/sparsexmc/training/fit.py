@@ -17,7 +17,7 @@ from .._files import check_output
 from ..core.classifier import CoreClassifier
 from ..core.directory import ModelReader
 from ..core.lock import ModelLock
-from ..errors import ArgumentError, DivergenceError
+from ..errors import ArgumentError, CheckpointError, DivergenceError
 from ..interop.rows import CsrRows, numbers_fingerprint
 from .checks import check_callbacks, check_directory, check_reserve, checked_rows, training_rows_and_validation
 from .defaults import epochs_for_data
@@ -27,7 +27,8 @@ from .loop import Loop
 from .metrics_file import MetricsFile
 from .progress import Progress
 from .settings import TrainingSettings
-from .state import GIVEN, Circumstances, StoredState, TrainingState, callback_types
+from .state import GIVEN, Circumstances, TrainingState, callback_types
+from .state_files import StoredState
 from .validation import held_out_count
 
 __all__ = ["Callback", "EpochInfo", "History", "StepInfo", "fit", "steps_per_epoch"]
@@ -299,8 +300,13 @@ def _restore(
         if classifier.label_names is not None and names is not None and names != classifier.label_names:
             raise ArgumentError(f"resume: the labels in {str(found)!r} have other names than the classifier's")
         keeper.check_best(stored)
-        reader.restore(classifier.engine)
-        classifier.momentum = stored.state.momentum
+        momentum = classifier.momentum
+        stored.restore_momentum(classifier)
+        try:
+            reader.restore(classifier.engine)
+        except CheckpointError:
+            classifier.momentum = momentum
+            raise
         if classifier.label_names is None:
             classifier.label_names = names
     stored.restore_callbacks(callbacks)

@@ -1,4 +1,4 @@
-"""What a training shows: a bar on a terminal, sparse lines elsewhere."""
+"""The display of a training: a bar on a terminal, sparse lines elsewhere."""
 
 from __future__ import annotations
 
