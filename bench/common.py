@@ -1,4 +1,4 @@
-"""What every benchmark shares: the command line, a description of the machine, its measured ceilings, the report."""
+"""Shared parts of the benchmarks: the command line, a description of the machine, its measured ceilings, the report."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def keep(name: str, body: str, figures: dict[str, object], out: Path, about: dic
 
 
 def kept_results(out: Path, about: dict[str, object]) -> dict[str, dict]:
-    """What earlier runs on this machine kept in ``out``, by name of the benchmark."""
+    """Results that earlier runs on this machine kept in ``out``, by name of the benchmark."""
     kept = results_file(out, about, ".json")
     return json.loads(kept.read_text())["results"] if kept.exists() else {}
 

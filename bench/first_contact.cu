@@ -1,4 +1,4 @@
-// What the tests without a GPU take for granted, checked on a real card against the host: the layouts of ldmatrix and
+// Assumptions of the tests without a GPU, checked on a real card against the host: the layouts of ldmatrix and
 // mma, asynchronous copies, shared memory of a cluster, conversions and approximations, and cuBLAS by dlopen. The
 // kernels are those of the shim's own tests (tests/cpp/shim). Ends with the number of failed checks.
 //
@@ -33,7 +33,7 @@ class DeviceVector {
   ~DeviceVector() { cudaFree(device_); }
 
   T* device() { return device_; }
-  /// What the card has, after all launches.
+  /// The numbers on the card, after all launches.
   const std::vector<T>& read() {
     SPARSEXMC_CUDA_CHECK(cudaDeviceSynchronize());
     SPARSEXMC_CUDA_CHECK(cudaMemcpy(host_.data(), device_, bytes(), cudaMemcpyDeviceToHost));

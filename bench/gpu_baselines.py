@@ -1,4 +1,4 @@
-"""What the fused step is measured against on a GPU, all in PyTorch. One object is one model; ``run(batch)`` is one step
+"""Baselines of the fused step on a GPU, all in PyTorch. One object is one model; ``run(batch)`` is one step
 with the gradient of the embeddings, ``prepare(batch)`` what is not timed.
 
 Storage is that of our step: SGD on bf16 weights, or Adam on fp32 weights and state; products are in bf16.

@@ -1,4 +1,4 @@
-"""What ``bench_step.py --device cuda`` measures: a grid of sizes, the most telling part first."""
+"""Sizes that ``bench_step.py --device cuda`` measures: a grid, the most telling part first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Measurement:
 
 
 def schedule(args: argparse.Namespace) -> list[Measurement]:
-    """What to measure, the most telling first, each once; ``--labels`` and its like pick from the grid or extend it."""
+    """Sizes to measure, the most telling first, each once; ``--labels`` and others pick from the grid or extend it."""
 
     def only(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
         given = getattr(args, name)

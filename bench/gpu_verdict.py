@@ -1,4 +1,4 @@
-"""What to decide after ``bench_step.py --device cuda`` has measured the goal's shape, a line for each question."""
+"""Decisions after ``bench_step.py --device cuda`` has measured the goal's shape, a line for each question."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a step through sparsexmc.torch.OutputLayer costs beyond the engine: Python, DLPack and autograd.
+"""The cost of a step through sparsexmc.torch.OutputLayer beyond the engine's: Python, DLPack and autograd.
 
 The problem is so small that little else is left: `layer(embeddings, labels)` and `backward()` against the engine's own
 call on arguments that are prepared once. Median of many steps, in microseconds.

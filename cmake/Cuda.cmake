@@ -34,9 +34,12 @@ endforeach()
 if(SPARSEXMC_CUDA STREQUAL SHIM)
   set(SPARSEXMC_CUDA_IMAGES 90)
 endif()
+list(LENGTH SPARSEXMC_CUDA_IMAGES images)
+list(LENGTH SPARSEXMC_CUDA_SOURCES kernels)
 string(REPLACE ";" " " SPARSEXMC_CUDA_IMAGES "${SPARSEXMC_CUDA_IMAGES}")
 if(SPARSEXMC_HAVE_CUDA AND NOT SPARSEXMC_CUDA STREQUAL SHIM)
-  message(STATUS "sparsexmc: the CUDA kernels are compiled for ${SPARSEXMC_CUDA_IMAGES}, which takes minutes; "
+  message(STATUS "sparsexmc: ${kernels} files of CUDA kernels are compiled for ${images} architectures "
+                 "(${SPARSEXMC_CUDA_IMAGES}), which takes minutes; "
                  "-DCMAKE_CUDA_ARCHITECTURES=native compiles them for this machine's card alone")
 endif()
 message(STATUS "sparsexmc: CUDA kernels ${SPARSEXMC_HAVE_CUDA} (SPARSEXMC_CUDA=${SPARSEXMC_CUDA})")

@@ -80,7 +80,7 @@ def demangled(symbols: list[str]) -> list[str]:
 
 
 def most_used(kernels: list[Kernel]) -> Record:
-    """What the instances of each kernel use at most."""
+    """The most that the instances of each kernel use."""
     most: Record = {}
     for kernel in sorted(kernels, key=lambda kernel: (kernel.family, int(kernel.architecture))):
         used = most.setdefault(kernel.family, {}).setdefault(kernel.architecture, [0, 0, 0])

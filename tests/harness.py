@@ -1,4 +1,4 @@
-"""What the engine's tests share: building an engine and its oracle from a case, driving both, comparing."""
+"""Shared parts of the engine's tests: building an engine and its oracle from a case, driving both, comparing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of reports share: label matrices, a small problem, lines of metrics files."""
+"""Shared parts of the tests of reports: label matrices, a small problem, lines of metrics files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line adds to a network: linear classifiers and neighbors, and the order of the labels."""
+"""The parts that the command line adds to a network: linear classifiers and neighbors, and the order of the labels."""
 
 from pathlib import Path
 

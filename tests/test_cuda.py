@@ -118,7 +118,7 @@ def test_three_million_labels() -> None:
 
 
 def expected_steps() -> tuple[list[bytes], dict[str, np.ndarray]]:
-    """What every way of handing the batches over has to give: losses and gradients, and the tensors at the end."""
+    """The outcome of every way of handing the batches over: losses and gradients, and the tensors at the end."""
     classifier = check.on_gpu(LOADED)
     return train(classifier, batches()), tensors(classifier)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 
 import sparsexmc as sx
 from cases import BY_NAME, Case
-from harness import DEVICE, assert_same_bits, build, tensors, train
+from harness import DEVICE, assert_close, assert_same_bits, build, step, tensors, train
 
 NAMES = [
     "dense_large",
@@ -77,6 +80,43 @@ def test_repetition(case: Case) -> None:
 def test_rewiring_on_threads(rewiring: sx.Rewiring, threads: int) -> None:
     for name in ("g1_adam", "g16_large", "g17_odd", "two_segments_large"):
         assert_same_outcome(BY_NAME[name], num_threads=threads, rewiring=rewiring)
+
+
+@each_case
+def test_room_in_the_plan(case: Case) -> None:
+    """A classifier that is ready for larger batches does the same with these."""
+    assert_same_outcome(case, batch_size=case.batch + 37)
+
+
+@each_case
+@pytest.mark.parametrize("duplicate", [lambda c: pickle.loads(pickle.dumps(c)), copy.deepcopy], ids=["pickle", "copy"])
+def test_copies(case: Case, duplicate: Callable[[sx.Classifier], sx.Classifier]) -> None:
+    """A copy in the middle of a training goes on as the original does."""
+    batches = list(case.steps())
+    original = build(case)
+    train(original, batches[:1])
+    other = duplicate(original)
+    assert train(other, batches[1:]) == train(original, batches[1:])
+    assert_same_bits(tensors(other), tensors(original))
+
+
+@pytest.mark.parametrize("name", ["dense_large", "g1_large", "g16_large", "g17_odd", "two_segments_hinge"])
+def test_order_of_the_instances_in_a_batch(name: str) -> None:
+    """Sums over a batch have the order of its rows: another one is equal to rounding. Predictions have no such sum."""
+    case = BY_NAME[name]
+    x, labels = case.features(), case.labels()
+    order = np.random.default_rng(4).permutation(len(labels))
+    one, other = build(case), build(case)
+    start = tensors(one)
+    loss, grad = step(one, x, labels)
+    other_loss, other_grad = step(other, x[order], [labels[i] for i in order])
+    assert other_loss == pytest.approx(loss, rel=1e-6)
+    assert_close("gradient", other_grad, np.asarray(grad, np.float64)[order], case.tolerance)
+    for tensor, value in tensors(one).items():
+        if value.dtype == np.float32:
+            assert_close(tensor, tensors(other)[tensor], value.astype(np.float64), case.tolerance, start[tensor])
+    for given, expected in zip(one.topk(x[order], 3), one.topk(x, 3), strict=True):
+        np.testing.assert_array_equal(given, expected[order])
 
 
 def test_seed_decides() -> None:

@@ -1,4 +1,4 @@
-"""What is decided before a device is touched: which one `auto` means, where cuBLAS lies, which stream was meant."""
+"""Decisions before a device is touched: which one `auto` means, where cuBLAS lies, which stream was meant."""
 
 from __future__ import annotations
 

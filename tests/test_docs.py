@@ -149,6 +149,19 @@ def test_navigation_lists_every_page_once() -> None:
     assert sorted(listed) == sorted(map(name, PAGES))
 
 
+def test_determinism_is_tested() -> None:
+    """Every line of the table says how much stays the same, and names a test that is there."""
+    lines = [line for line in (DOCS / "determinism.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(lines) > 20
+    for line in lines:
+        _, _, verdict, cited, _ = re.split(r" ?\| ?", line)
+        assert verdict in ("same bits", "to rounding"), line
+        file, _, function = cited.strip("`").partition("::")
+        tree = ast.parse((ROOT / file).read_text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert function.startswith("test_") and function in functions, line
+
+
 def test_results_of_every_machine_are_shown() -> None:
     shown = set(re.findall(r"bench/results/[\w.-]+", (DOCS / "results.md").read_text()))
     assert shown == {f"bench/results/{file.name}" for file in (ROOT / "bench/results").glob("*.md")}

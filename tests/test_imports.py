@@ -14,9 +14,9 @@ DATA = "datasets"  # no part of the library
 # alone. `__main__` runs the command line, and the package's own names only hand on; no part imports either.
 FLOORS = (
     ("_command", "_core"),
-    ("_csr", "errors"),
-    ("_checks", "_files", "_npz", "_sparse", "interop", "memory"),
-    ("calibration", "core", "label_options", "metrics"),
+    ("_csr", "_html", "errors"),
+    ("_checks", "_files", "_npz", "_sparse", "interop", "label_metrics", "memory"),
+    ("calibration", "core", "label_options", "metrics", "weight_average"),
     ("config",),
     ("training",),
     ("classifier", "clustering", "data"),

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import sparsexmc as sx
 from cases import ADAM, BY_NAME, CASES, MOMENTUM, Case
+from cli_tools import failure, make_split, run
 from harness import (
     assert_close,
     assert_follows,
@@ -26,6 +28,7 @@ from harness import (
     train,
 )
 from sparsexmc.training.loop import epoch_order
+from test_resume_model import StopAt
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # Fan-in per label, groups, padding rows, both segments, a hidden layer, positives with weights, a meta-classifier.
@@ -228,3 +231,94 @@ def test_held_out_instances_take_their_weights_along() -> None:
     for classifier, given in zip(fits, (labels, wrong), strict=True):
         classifier.fit(X, csr(given), 2, instance_weights=weights, validation=0.2, progress=False)
     assert_same_bits(tensors(fits[0]), tensors(fits[1]))
+
+
+# ---- whole models ----
+
+DATA_X, DATA_Y = make_split(240, seed=5)
+HALF = (np.arange(240) % 2).astype(np.float32)
+SETTINGS: dict[str, Any] = {
+    "model": {"hidden": 12, "fan_in": 8, "group_size": 4, "batch_size": 32, "num_threads": 2},
+    "training": {"epochs": 2, "validation": None},
+}
+
+
+def model_of(Y: sp.csr_matrix, weights: Any, **options: Any) -> sx.Model:
+    return sx.train(
+        sx.data.Dataset(DATA_X, Y), **({"settings": SETTINGS, "instance_weights": weights, "progress": False} | options)
+    )
+
+
+def assert_same_rankings(a: sx.Model, b: sx.Model) -> None:
+    for alone in (True, False):
+        for mine, theirs in zip(*(model.topk(DATA_X, 8, network_alone=alone) for model in (a, b)), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_every_part_of_a_model_weighs(tmp_path: Path) -> None:
+    """Ones change no bit; labels of instances of weight 0, here of one another, say nothing."""
+    plain, ones = model_of(DATA_Y, None), model_of(DATA_Y, np.ones(240))
+    assert_same_rankings(plain, ones)
+    assert plain.linear is not None and plain.neighbors is not None
+    order = np.arange(240)
+    order[HALF == 0] = np.roll(order[HALF == 0], 1)
+    shuffled = DATA_Y[order]
+    right, wrong = model_of(DATA_Y, HALF, output=tmp_path / "m"), model_of(shuffled, HALF)
+    assert_same_rankings(right, wrong)
+    assert_same_rankings(right, sx.load(tmp_path / "m"))
+    assert right.neighbors is not None and right.neighbors.num_instances == 120
+    for model in (right, wrong):
+        model.fit(
+            sx.data.Dataset(DATA_X, DATA_Y if model is right else shuffled), instance_weights=HALF, progress=False
+        )
+    assert_same_rankings(right, wrong)
+    assert right.neighbors.num_instances == 120
+
+
+def test_weights_of_a_training_that_goes_on(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"output": tmp_path / "m", "checkpoint_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        model_of(DATA_Y, HALF, callbacks=[StopAt(5)], **options)
+    for given, said in ((None, "instance_weights is not given"), (1 - HALF, "instance_weights has the same size but")):
+        with pytest.raises(sx.ArgumentError, match=said):
+            model_of(DATA_Y, given, resume=True, callbacks=[StopAt(0)], **options)
+    resumed = model_of(DATA_Y, HALF, resume=True, callbacks=[StopAt(0)], **options)
+    assert_same_rankings(resumed, model_of(DATA_Y, HALF))
+
+
+def test_refused_weights_of_a_model(tmp_path: Path) -> None:
+    for given, said in (
+        (np.ones(3), r"has shape \(3,\), but there are 240 instances"),
+        (np.zeros(240), "is 0 for all instances that are trained on"),
+        (np.full(240, np.nan), "holds nan for row 0"),
+    ):
+        with pytest.raises(sx.ArgumentError, match=f"instance_weights {said}"):
+            model_of(DATA_Y, given, output=tmp_path / "m")
+    assert not list(tmp_path.glob("[!.]*"))
+
+
+def test_a_sparse_tensor_says_how_to_pass_it() -> None:
+    torch = pytest.importorskip("torch")
+    case = BY_NAME["g17_odd"]
+    with pytest.raises(sx.DTypeError, match=r"instance_weights is a torch tensor .*pass instance_weights.to_dense\(\)"):
+        build(case).train_step(case.features(), csr(case.labels()), torch.ones(case.batch).to_sparse())
+
+
+def test_a_file_of_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sx.data.save(tmp_path / "data", sx.data.Dataset(DATA_X, DATA_Y))
+    (tmp_path / "w.txt").write_text("".join(f"{weight:g}\n" for weight in HALF))
+    command = ["train", tmp_path / "data", "-o", tmp_path / "m", "--no-progress"]
+    for table in ("model", "training"):
+        for key, value in SETTINGS[table].items():
+            command += [f"--set={table}.{key}={'none' if value is None else value}"]
+    assert run(*command, "--instance-weights", tmp_path / "w.txt") == 0
+    assert_same_rankings(sx.load(tmp_path / "m"), model_of(DATA_Y, HALF))
+    capsys.readouterr()
+    for text, said in (
+        ("1\n-1\n", "bad.txt:2: '-1'"),
+        ("1\n\n", "bad.txt:2: ''"),
+        ("nan", "bad.txt:1"),
+        ("1\n", "240"),
+    ):
+        (tmp_path / "bad.txt").write_text(text)
+        assert said in failure(capsys, *command, "--force", "--instance-weights", tmp_path / "bad.txt")

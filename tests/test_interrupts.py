@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 class Stop(Exception):
-    """What the handler raises."""
+    """Raised by the handler."""
 
 
 @contextmanager

@@ -7,8 +7,10 @@ import platform
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 NEEDED_FLAGS = {  # of /proc/cpuinfo, beyond those of the level below (x86-64 psABI)
@@ -30,12 +32,20 @@ def run(level: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
 
 
+def missing_flags(level: str) -> set[str]:
+    """Features of a level that this CPU lacks."""
+    flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
+    return set().union(*(NEEDED_FLAGS[known] for known in LEVELS[: LEVELS.index(level) + 1])) - flags
+
+
+def is_available(level: str) -> bool:
+    return platform.machine() in ("x86_64", "AMD64") and not missing_flags(level)
+
+
 def skip_unless_available(level: str) -> None:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("levels of x86-64")
-    flags = set(re.search(r"^flags\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
-    missing = set().union(*(NEEDED_FLAGS[known] for known in LEVELS[: LEVELS.index(level) + 1])) - flags
-    if missing:
+    if missing := missing_flags(level):
         pytest.skip(f"this CPU lacks {sorted(missing)}")
 
 
@@ -77,6 +87,47 @@ def test_matrix_units_add_as_vectors_do() -> None:
     with_units, without = run("amx", "-c", code), run("v4", "-c", code)
     assert with_units.returncode == 0, with_units.stderr
     assert with_units.stdout == without.stdout
+
+
+@pytest.mark.slow
+def test_levels_agree_to_rounding(tmp_path: Path) -> None:
+    """Levels have bits of their own: a training that goes on at another one ends where it would have, to rounding."""
+    code = """if True:
+        import sys
+        import numpy as np
+        import sparsexmc as sx
+        goes_on, folder = sys.argv[1], sys.argv[2]
+        if goes_on:
+            classifier = sx.load(goes_on, device="cpu")
+        else:
+            classifier = sx.Classifier(65, 500, fan_in=17, group_size=16, dense_labels=40, hidden=48, batch_size=33,
+                                       rewiring=None, optimizer=sx.SGD(0.05), compute_dtype="float32", device="cpu")
+        rng = np.random.default_rng(5)
+        for step in range(6):
+            x, labels = rng.standard_normal((33, 65), dtype=np.float32), rng.integers(0, 500, 33)
+            if step == 3 and not goes_on:
+                classifier.save(folder + "/half")
+            if step >= 3 or not goes_on:
+                classifier.train_step(x, labels)
+        state = classifier.state_dict()
+        np.savez(folder + "/end.npz", **{name: value for name, value in state.items() if np.ndim(value)})
+    """
+    levels = [level for level in ("v2", "v3", "v4") if is_available(level)]
+    if len(levels) < 2:
+        pytest.skip("one level")
+    for level in levels:
+        (tmp_path / level).mkdir()
+        assert (done := run(level, "-c", code, "", str(tmp_path / level))).returncode == 0, done.stderr
+    ends = [tmp_path / level / "end.npz" for level in levels]
+    for half, level in [*pairwise(levels), *pairwise(levels[::-1])]:
+        (folder := tmp_path / f"{half}-{level}").mkdir()
+        assert (done := run(level, "-c", code, str(tmp_path / half / "half"), str(folder))).returncode == 0, done.stderr
+        ends.append(folder / "end.npz")
+    first = np.load(ends[0])
+    for end in map(np.load, ends[1:]):
+        assert set(end) == set(first)
+        for name in first:
+            np.testing.assert_allclose(end[name], first[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("value", ["v9", "avx2", "V3 "])

@@ -1,4 +1,4 @@
-"""What a classifier is told about its labels: frequencies, starting biases, weights of positives and at prediction."""
+"""Data about the labels of a classifier: frequencies, starting biases, weights of positives and at prediction."""
 
 from __future__ import annotations
 

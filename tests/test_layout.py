@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,28 @@ def test_files_hold_one_idea() -> None:
     assert long == set(LONG_FILES)
 
 
+def test_descriptions_begin_with_a_verb_or_a_noun() -> None:
+    """And not with the word that turns them into half a sentence."""
+    question = re.compile(r'("""|/// )What ')
+    folders = ("cpp", "python", "tests", "bench", "examples", "scripts")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in SOURCE_SUFFIXES]
+    lines = [(file, line.strip()) for file in files for line in file.read_text().splitlines()]
+    assert [f"{file.relative_to(ROOT)}: {line}" for file, line in lines if question.match(line)] == []
+
+
+def test_lines_of_markdown_wrap_at_120() -> None:
+    """Tables, links alone and blocks of code apart. Lab notes stay as they were written."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    wrong = []
+    for page in pages:
+        if page.name == "CHANGELOG.md" or "experiments" in page.parts:
+            continue
+        text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "    "))]
+        wrong += [f"{page.relative_to(ROOT)}: {line[:60]}" for line in long if " " in line.strip()]
+    assert wrong == []
+
+
 @pytest.mark.slow
 def test_public_headers_compile_alone(tmp_path: Path) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
@@ -193,6 +217,21 @@ def test_public_headers_compile_alone(tmp_path: Path) -> None:
         alone.write_text(f'#include "sparsexmc/{header.name}"\n#include "sparsexmc/{header.name}"\n')
         done = subprocess.run([*command, str(alone)], capture_output=True, text=True)
         assert done.returncode == 0, f"{header.name} does not compile alone:\n{done.stderr}"
+
+
+def test_installed_bill_of_materials() -> None:
+    """It names every component whose licence comes along."""
+    try:
+        files = metadata.files("sparsexmc") or []
+    except metadata.PackageNotFoundError:
+        pytest.skip("imported from the source tree")
+    (bill,) = [file for file in files if file.match("*.dist-info/sboms/sparsexmc.cdx.json")]
+    document = json.loads(bill.read_text())
+    assert document["bomFormat"] == "CycloneDX"
+    assert document["metadata"]["component"]["version"] == metadata.version("sparsexmc")
+    names = {part["name"] for part in document["components"]}
+    licences = {file.parent.name for file in files if "third_party" in file.parts}
+    assert {name.removesuffix("-json").replace("-", "_") for name in names - {"cudart_static"}} == licences != set()
 
 
 def test_built_library_links_no_second_threading_or_cuda_runtime() -> None:

@@ -183,3 +183,39 @@ def test_bad_arguments_of_a_training_are_named(problem: tuple[sp.csr_matrix, sp.
             training.solve(cost)
         with pytest.raises(sx.ArgumentError, match="cost"):
             training.round(cost)
+
+
+def test_instance_weights(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
+    """1 changes no bit, 0 is as absent, and 2 is as twice."""
+    X, Y = problem
+    weights = (np.arange(N) % 3).astype(np.float32)
+    plain, ones = sx.Linear(X, Y).topk(X, L), sx.Linear(X, Y, instance_weights=np.ones(N)).topk(X, L)
+    assert all((a == b).all() for a, b in zip(ones, plain, strict=True))
+    there = weights > 0
+    absent = sx.Linear(X, Y, instance_weights=there.astype(float)).topk(X, L)
+    alone = sx.Linear(X[there], Y[there]).topk(X, L)
+    assert all((a == b).all() for a, b in zip(absent, alone, strict=True)), "in the same order they have the same bits"
+    options = {"negatives": L, "threshold": 0.0}  # what is dropped near a threshold would differ
+    rows = np.repeat(np.arange(N), weights.astype(int))
+    heavy, twice = sx.Linear(X, Y, instance_weights=weights, **options), sx.Linear(X[rows], Y[rows], **options)
+    margins = [np.full((N, L), -1.0), np.full((N, L), -1.0)]
+    for matrix, linear in zip(margins, (heavy, twice), strict=True):
+        found, ids = linear.topk(X, L)
+        for row in range(N):
+            matrix[row, ids[row, ids[row] >= 0]] = found[row, ids[row] >= 0]
+    np.testing.assert_allclose(*margins, atol=0.08)
+    assert np.abs(margins[0] - margins[1]).mean() < 0.003
+    tiny = sx.Linear(X, Y, instance_weights=np.full(N, 1e-40)).topk(X, 3)
+    assert (tiny[1] == -1).all()
+    with pytest.raises(sx.ArgumentError, match=r"instance_weights has shape \(3,\), but there are 211 instances"):
+        sx.Linear(X, Y, instance_weights=np.ones(3))
+
+
+def test_another_cost_is_tried_without_a_trace(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
+    X, Y = problem
+    trying, plain = (sx.LinearTraining(X, Y).round(0.3) for _ in range(2))
+    tried = trying.linear_at(1.0)
+    for one, other in ((trying, plain), (trying.round(0.6), plain.round(0.6))):
+        assert all((a == b).all() for a, b in zip(one.linear().topk(X), other.linear().topk(X), strict=True))
+    solved = sx.LinearTraining(X, Y).round(0.3).solve(1.0).linear()
+    assert all((a == b).all() for a, b in zip(tried.topk(X), solved.topk(X), strict=True))

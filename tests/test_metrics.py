@@ -248,12 +248,44 @@ WRONG = {
         ArgumentError,
         "num_labels is missing",
     ),
+    "one k": (lambda: metrics.per_label_at_k(GOOD_IDS, GOOD_TRUTH, [1, 2]), ArgumentError, "at one cut-off"),
+    "labels per label": (lambda: metrics.per_label_at_k(GOOD_IDS, [0, 1], 1), ArgumentError, "num_labels is missing"),
     "N": (lambda: metrics.inverse_propensities([1, 1], 2), ArgumentError, "num_train is 2"),
     "no N": (lambda: metrics.inverse_propensities([1, 1]), ArgumentError, "num_train is missing"),
     "count": (lambda: metrics.inverse_propensities([1, 9], 8), ArgumentError, r"counts\[1\] is 9"),
     "A": (lambda: metrics.inverse_propensities([1], 8, A=-1), ArgumentError, "A is -1"),
     "B": (lambda: metrics.inverse_propensities([1], 8, B=0), ArgumentError, "B is 0"),
 }
+
+
+def test_per_label() -> None:
+    for k in (1, 3, 5):
+        found = metrics.per_label_at_k(RANKING, csr(TRUTH, L), k)
+        predicted = [[label in row[:k] for row in RANKING] for label in range(L)]
+        true = [[label in row for row in TRUTH] for label in range(L)]
+        hit = [[p and t for p, t in zip(*pair, strict=True)] for pair in zip(predicted, true, strict=True)]
+        for counts, expected in ((found.predictions, predicted), (found.positives, true), (found.hits, hit)):
+            assert counts.tolist() == [sum(row) for row in expected]
+        assert found.f1.mean() == pytest.approx(metrics.macro_f1_at_k(RANKING, csr(TRUTH, L), k), abs=1e-12)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(found.precision, found.hits / found.predictions)
+            np.testing.assert_array_equal(found.recall, found.hits / found.positives)
+    assert np.isnan(metrics.per_label_at_k(RANKING, csr(TRUTH, L), 1).precision[2])  # never predicted first
+    header, first, *_ = found.rows([f"label {i}" for i in range(L)])
+    assert header == ["label", "name", *found.columns()] and first == [0, "label 0", 1, 4, 1, 0.25, 1.0, 0.4]
+
+
+def test_per_label_over_batches() -> None:
+    sums = metrics.RankingMetrics(L, (3, 5))
+    with pytest.raises(ArgumentError, match="before any instance"):
+        sums.per_label(3)
+    for rows in (slice(0, 1), slice(1, 4)):
+        sums.update(RANKING[rows], csr(TRUTH[rows], L))
+    once = metrics.per_label_at_k(RANKING, csr(TRUTH, L), 3)
+    for name, column in sums.per_label(3).columns().items():
+        np.testing.assert_array_equal(column, once.columns()[name])
+    with pytest.raises(ArgumentError, match="k is 4, but these metrics count at 3, 5"):
+        sums.per_label(4)
 
 
 @pytest.mark.parametrize("case", WRONG)

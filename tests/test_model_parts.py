@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import sparsexmc as sx
 from cli_tools import failure, make_split, run
-from sparsexmc.data import TextVectorizer, TfIdf
+from sparsexmc.data import Dataset, TextVectorizer, TfIdf
 
 FORMAT_1 = Path(__file__).parent / "data" / "format_1"
 X, Y = make_split(40, seed=0)
@@ -131,3 +132,34 @@ def test_parts_that_a_model_of_format_1_has_lost(tmp_path: Path, name: str, caps
     with pytest.raises(sx.CheckpointError, match=rf"{name}: is missing, but run.toml"):
         sx.load(tmp_path / "model")
     assert "is missing" in failure(capsys, "info", tmp_path / "model")
+
+
+def correlated(seed: int, keep: float, noise: float) -> Dataset:
+    """500 instances of 40 labels, each with features of its own, of which a share is kept."""
+    random = np.random.default_rng(seed)
+    features, labels = random.random((40, 120)) < 0.06, random.random((500, 40)) < 0.05
+    found = (labels.astype(float) @ features > 0) & (random.random((500, 120)) < keep)
+    found |= random.random((500, 120)) < noise
+    return Dataset(
+        *(sp.csr_matrix(matrix.astype(np.float32)) * factor for matrix, factor in ((found, 1.5), (labels, 1)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "keep", "noise", "cost"), [(0, 0.4, 0.0, 1.0), (0, 0.8, 0.1, 0.6), (31, 0.6, 0.03, 0.3)]
+)
+def test_trained_again_from_run_toml(seed: int, keep: float, noise: float, cost: float, tmp_path: Path) -> None:
+    """The same bytes of every part, whichever numbers tuning has chosen, probabilities included: the last case has
+    other best weights with neighbors by the hidden layer, which were once taken for those of the features."""
+    data = correlated(seed, keep, noise)
+    small = {"hidden": 16, "fan_in": 8, "group_size": 4, "dense_labels": 8, "batch_size": 64}
+    wanted = {"model": small, "training": {"epochs": 2, "validation": 0.3}}
+    first = sx.train(data, settings=wanted, output=tmp_path / "a", progress=False)
+    again = sx.train(data, settings=tmp_path / "a" / "run.toml", output=tmp_path / "b", progress=False)
+    assert first.tuning is not None and first.tuning.cost == cost and again.tuning is None
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+    for rank in (first.topk, first.predict_proba):
+        for alone in (False, True):
+            theirs = getattr(again, rank.__name__)(data.X, network_alone=alone)
+            assert all((a == b).all() for a, b in zip(rank(data.X, network_alone=alone), theirs, strict=True))

@@ -49,6 +49,21 @@ def test_a_threshold_leaves_out_labels(model: sx.Model) -> None:
         assert model.predict(X_TEST[:50], 10, threshold=threshold) == expected
 
 
+def test_per_label_counts_what_is_predicted(model: sx.Model) -> None:
+    for threshold in (None, 0.3, "best"):
+        predicted = model.predict(X_TEST, 4, threshold=threshold)
+        found = model.per_label(X_TEST, Y_TEST, 4, threshold=threshold)
+        labels = np.concatenate([np.array([label for label, _ in row], np.int64) for row in predicted])
+        np.testing.assert_array_equal(found.predictions, np.bincount(labels, minlength=model.num_labels))
+        np.testing.assert_array_equal(found.positives, np.bincount(Y_TEST.indices, minlength=model.num_labels))
+        hits = sum(int(Y_TEST[row, label] != 0) for row, made in enumerate(predicted) for label, _ in made)
+        assert found.hits.sum() == hits > 0
+    macro = model.evaluate(X_TEST, Y_TEST, cutoffs=[3])["macro-F1"][3]
+    assert model.per_label(X_TEST, Y_TEST, 3).f1.mean() == pytest.approx(macro, abs=1e-12)
+    with pytest.raises(sx.ArgumentError, match="pass one of them"):
+        model.per_label(X_TEST, Y_TEST, threshold=0.3, label_weights=np.ones(model.num_labels))
+
+
 def test_saved_and_copied(model: sx.Model, tmp_path: Path) -> None:
     expected = model.predict_proba(X_TEST, 3)
     model.save(tmp_path / "model")
@@ -161,3 +176,21 @@ def test_thresholds_that_cannot_be_meant(model: sx.Model, threshold: Any) -> Non
         model.predict(X_TEST[:1], threshold=threshold)
     with pytest.raises(sx.ArgumentError, match="label_weights"):
         model.predict(X_TEST[:1], threshold=0.5, label_weights=np.ones(40))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"batch_size": 10**6}, "batch_size=1000000 is more than"),
+        ({"validation": 3}, "validation"),
+        ({"instance_weights": np.ones(3)}, "instance_weights has shape"),
+        ({"filter": Y[:5]}, "filter"),
+        ({"odd": 1}, "odd"),
+    ],
+)
+def test_a_training_that_never_began_leaves_them(model: sx.Model, options: dict[str, Any], error: str) -> None:
+    again = copy_of(model)
+    with pytest.raises((sx.Error, TypeError), match=error):
+        again.fit(sx.data.Dataset(X, Y), progress=False, **options)
+    for one, other in zip(again.predict_proba(X_TEST), model.predict_proba(X_TEST), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,16 @@ def test_checkpoint_keeps_names_and_predict_writes_them(trained: Path, capsys: p
     assert [line.rpartition(":")[0] for line in lines] == [f"label é {i}" for i in range(12)]
     assert run("predict", trained / "model", trained / "set", "-k", 1, "--ids") == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [str(i) for i in range(12)]
+
+
+def test_per_label_file_has_the_names(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    assert run("evaluate", trained / "model", trained / "set", "-k", 1, "--per-label", path) == 0
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [f"label é {i}" for i in range(12)]
+    assert {row["precision"] for row in rows} == {"1.0"} and [row["label"] for row in rows] == list(map(str, range(12)))
+    assert run("evaluate", trained / "model", trained / "set", "--per-label", trained / "model" / "x.csv") == 2
 
 
 def test_evaluation_matches_labels_by_name(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What sparse matrices store beside entries: NaN in labels is refused, and 0 is no entry, in labels and in features."""
+"""Stored numbers of sparse matrices: NaN in labels is refused, and 0 is no entry, in labels and in features."""
 
 from __future__ import annotations
 

@@ -214,3 +214,36 @@ def test_bad_input_is_named(problem: tuple[Any, sp.csr_matrix, Any]) -> None:
         neighbors.search(queries.toarray() if sp.issparse(X) else sp.csr_matrix(queries.astype(np.float32)))
     with pytest.raises((sx.ArgumentError, sx.DTypeError), match="X"):
         sx.Neighbors(X * np.float32("nan"), Y)
+
+
+def test_votes_of_weighted_instances(problem: tuple[Any, sp.csr_matrix, Any], tmp_path: Path) -> None:
+    """Votes times the weight; an instance of weight 0 is as one that is no neighbor."""
+    X, Y, queries = problem
+    votes = sx.Votes(9, 3.0, 0.9, 0.5)
+    weights = (np.arange(N) % 4 / 2).astype(np.float32)
+
+    def ranked(neighbors: sx.Neighbors) -> tuple[np.ndarray, np.ndarray]:
+        return sx.Ensemble(None, neighbors=neighbors, frequency_discount=0).topk(queries, L)
+
+    weighted = sx.Neighbors(X, Y, votes, instance_weights=weights)
+    scores, ids = ranked(weighted)
+    near, who = weighted.search(queries)
+    given = np.where(who < 0, 0, np.maximum(near.astype(np.float64), 0) ** 3 * weights[who])
+    for row in range(QUERIES):
+        expected = 0.9 * (given[row] @ Y[who[row]].astype(bool).toarray()) / max(given[row].sum() + 0.5, 1e-9)
+        found = np.zeros(L)
+        found[ids[row, ids[row] >= 0]] = scores[row, ids[row] >= 0]
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-7)
+        voting = Y[who[row, (who[row] >= 0) & (weights[who[row]] > 0)]].indices
+        assert set(ids[row, ids[row] >= 0]) == set(voting)
+    weighted.save(tmp_path / "neighbors.npz")
+    loaded = sx.Neighbors.load(tmp_path / "neighbors.npz")
+    assert loaded.nbytes == weighted.nbytes == sx.Neighbors(X, Y, votes).nbytes + 4 * N
+    plain = ranked(sx.Neighbors(X, Y, votes))
+    for one, other in (
+        (ranked(loaded), (scores, ids)),
+        (ranked(sx.Neighbors(X, Y, votes, instance_weights=np.ones(N))), plain),
+    ):
+        assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    with pytest.raises(sx.ArgumentError, match="instance_weights holds -1.0 for row 0"):
+        sx.Neighbors(X, Y, instance_weights=-np.ones(N))

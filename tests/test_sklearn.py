@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import subprocess
 import sys
@@ -252,8 +253,9 @@ def test_refused_weights() -> None:
     for given, message in ((-np.ones(ROWS), "sample_weight holds -1.0 for row 0"), (np.ones(3), "sample_weight.shape")):
         with pytest.raises(ValueError, match=message):
             estimator().fit(X, ONE, given)
-    with pytest.raises(sx.ArgumentError, match="sample_weight with ensemble=True"):
-        estimator(ensemble=True).fit(X, ONE, np.ones(ROWS))
+    torch = pytest.importorskip("torch")
+    with pytest.raises(sx.DTypeError, match=r"sample_weight is a torch tensor of layout .*pass sample_weight.to_dense"):
+        estimator().fit(X, ONE, torch.ones(ROWS).to_sparse())
 
 
 def test_squared_hinge_has_no_probabilities() -> None:
@@ -285,3 +287,32 @@ def test_ensemble() -> None:
     np.testing.assert_array_equal(copy.predict_topk(X_test, 3)[1], labels)
     with pytest.raises(sx.ArgumentError, match="ensemble=True needs all data"):
         SparseXMCClassifier(ensemble=True).partial_fit(X, Y)
+    together.set_params(ensemble=False)
+    np.testing.assert_array_equal(together.predict_topk(X_test, 3)[1], labels)
+    with pytest.raises(sx.ArgumentError, match=r"was fitted with ensemble=True.*call fit"):
+        together.partial_fit(X, Y)
+    assert together.fit(X, Y).partial_fit(X, Y).ensemble_ is None
+
+
+def test_sample_weight_of_an_ensemble() -> None:
+    """Instances of weight 0 teach no part anything."""
+    X, Y = make_split(200, 1)
+    weights = (np.arange(200) % 3 > 0).astype(np.float64)
+    wrong = Y.copy()
+    wrong.indices = np.where(np.repeat(weights, np.diff(Y.indptr)) > 0, Y.indices, (Y.indices + 7) % Y.shape[1])
+    models = [SparseXMCClassifier(hidden=8, epochs=1, ensemble=True) for _ in range(3)]
+    right, other, plain = (
+        model.fit(X, given, sample_weight)
+        for model, given, sample_weight in zip(models, (Y, wrong, Y), (weights, weights, None), strict=True)
+    )
+    assert right.ensemble_ is not None and right.ensemble_.neighbors is not None
+    for mine, theirs in ((right, other), (right, plain)):
+        for name in ("linear", "neighbors"):
+            parts = [getattr(model.ensemble_, name) for model in (mine, theirs)]
+            assert (len({_bits(part) for part in parts}) == 1) == (theirs is other)
+
+
+def _bits(part: sx.Linear | sx.Neighbors) -> bytes:
+    file = io.BytesIO()
+    part.save(file)
+    return file.getvalue()

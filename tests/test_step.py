@@ -122,7 +122,7 @@ def test_adam_with_default_eps() -> None:
 
 @pytest.mark.parametrize("name", ["two_segments_hinge", "g16_large", "hidden_dropout"])
 def test_smaller_batch_is_as_if_built_for_it(name: str) -> None:
-    """What the plan reserves beyond the batch has no influence, bit for bit."""
+    """Memory that the plan reserves beyond the batch has no influence, bit for bit."""
     case = BY_NAME[name]
     roomy, tight = build(case), build(case, batch_size=5)
     for number in range(2):

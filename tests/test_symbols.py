@@ -1,4 +1,4 @@
-"""What the shared library exports: what the public headers declare with SPARSEXMC_API, and nothing else."""
+"""Symbols that the shared library exports: what the public headers declare with SPARSEXMC_API, and nothing else."""
 
 from __future__ import annotations
 

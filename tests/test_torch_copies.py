@@ -1,4 +1,4 @@
-"""What reaches a layer through its one parameter: freezing, averages of whole models, and other writers."""
+"""Ways to a layer through its one parameter: freezing, averages of whole models, and other writers."""
 
 from __future__ import annotations
 

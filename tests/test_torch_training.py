@@ -26,6 +26,22 @@ def test_second_derivatives_are_refused() -> None:
             again()
 
 
+# ---- data ----
+
+
+def test_workers_of_a_data_loader() -> None:
+    """Which process reads a batch changes no bit."""
+    data = torch.utils.data.TensorDataset(X, Y)
+    ends = []
+    for workers in (0, 2):
+        layer = output_layer(num_threads=2)
+        order = torch.Generator().manual_seed(7)
+        for x, y in torch.utils.data.DataLoader(data, 2, shuffle=True, generator=order, num_workers=workers):
+            layer(x, y)
+        ends.append(state(layer))
+    assert ends[0] == ends[1] != state(output_layer(num_threads=2))
+
+
 # ---- mixed precision ----
 
 

@@ -1,4 +1,4 @@
-"""What follows from the length of a training: schedules and rewirings that leave it open, and settings for data."""
+"""Consequences of the length of a training: schedules and rewirings that leave it open, and settings for data."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_checkpoints_keep_the_length(tmp_path: Path) -> None:
 
 
 def test_states_keep_the_length() -> None:
-    """What a schedule and a rewiring leave open goes on the same from a state as without a break."""
+    """A schedule and a rewiring that are left open go on the same from a state as without a break."""
     options = {"schedule": sx.Schedule("cosine"), "rewiring": sx.Rewiring(method="set"), "fan_in": 20}
     c, other = classifier(**options), classifier(**options, seed=0)
     c.total_steps = 36

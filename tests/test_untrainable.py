@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from scipy import sparse
 import sparsexmc as sx
 from cases import BY_NAME, Case
 from harness import build, csr, train
+from sparsexmc.core.directory import ModelReader, ModelWriter
 
 NAMES = [
     "g1_large",
@@ -101,3 +104,35 @@ def test_a_damaged_optimizer_state_is_found_though_it_is_not_read(tmp_path: Path
     file.write_bytes(content)
     with pytest.raises(sx.errors.CheckpointError, match="hash"):
         sx.load(tmp_path / "model", trainable=False)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("kind", ["classifier", "model"])
+def test_copies_and_pickles_are_for_prediction_too(kind: str, copied: Callable[[Any], Any], tmp_path: Path) -> None:
+    case = BY_NAME["hidden_dropout"]
+    before = trained(case)
+    before.label_names = [f"label {label}" for label in range(case.num_labels)]
+    (before if kind == "classifier" else sx.Model(before)).save(tmp_path / "model")
+    model = copied(sx.load(tmp_path / "model", num_threads=2, trainable=False))
+    classifier = model if kind == "classifier" else model.classifier
+    assert type(model) is (sx.Classifier if kind == "classifier" else sx.Model) and not classifier.trainable
+    assert (classifier.step, model.label_names) == (before.step, before.label_names)
+    X = case.features(5, 7)
+    for mine, theirs in zip(copied(model).topk(X, 3), before.topk(X, 3), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(sx.errors.ArgumentError, match="trainable=True"):
+        model.save(tmp_path / "again")
+
+
+def test_a_directory_without_the_optimizer_is_for_prediction_only(tmp_path: Path) -> None:
+    before = trained(BY_NAME["two_segments_adam"])
+    with ModelWriter(tmp_path / "model") as writer:
+        writer.add_classifier(before.engine, for_prediction=True)
+        writer.publish()
+    assert not (tmp_path / "model" / "optimizer.safetensors").exists()
+    model = sx.load(tmp_path / "model", trainable=False)
+    np.testing.assert_array_equal(model.state_dict()["label_order"], before.state_dict()["label_order"])
+    with pytest.raises(sx.errors.CheckpointError, match=r"optimizer\.safetensors.*trainable=False"):
+        sx.load(tmp_path / "model")
+    with ModelReader(tmp_path / "model") as reader, pytest.raises(sx.errors.CheckpointError, match="prediction only"):
+        reader.restore(before.engine)

@@ -1,4 +1,4 @@
-"""What ``sparsexmc.train`` makes of a data set with no option, or with some settings, measured like a baseline:
+"""Models of ``sparsexmc.train`` with no option, or with some settings, measured like a baseline:
 
     python -m contenders.ours VARIANT DATA OUT [--seed 0] [--threads 2]
 

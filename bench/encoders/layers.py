@@ -27,7 +27,7 @@ TITLES = {
 
 
 class DenseLayer(torch.nn.Module):
-    """What `OutputLayer` replaces: nn.Linear, binary cross-entropy over all labels, Adam."""
+    """The layer that `OutputLayer` replaces: nn.Linear, binary cross-entropy over all labels, Adam."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an encoder is trained on, in a form that every output layer takes."""
+"""Data that an encoder is trained on, in a form that every output layer takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLUSTER = 64  # labels that share an output of the meta-classifier
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run depends on, beside the output layer and the seed.
+    """Everything that a run depends on, beside the output layer and the seed.
 
     `labels` are the most frequent ones, 0: all. Rates are those of Adam, for the layer and the encoder; both rise for
     `warmup` steps and then fall to 0. `bias` is the layer's `initial_bias`. `test_rows` are drawn from the test part,

@@ -16,7 +16,7 @@ import sparsexmc as sx
 
 
 class Model(torch.nn.Module):
-    """What the Trainer expects: a dictionary with the loss, and in evaluation what it is to gather."""
+    """A model as the Trainer expects it: gives a dictionary with the loss, and in evaluation what it is to gather."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()

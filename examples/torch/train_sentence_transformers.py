@@ -24,7 +24,7 @@ from sparsexmc.torch import OutputLayer
 
 
 class OutputLoss(torch.nn.Module):
-    """What the trainer expects of a loss."""
+    """A loss as the trainer expects it."""
 
     def __init__(self, model: SentenceTransformer, output: OutputLayer) -> None:
         super().__init__()

@@ -37,16 +37,17 @@ def require_number(
     name: str, value: object, low: float, high: float = math.inf, *, low_open: bool = False, high_open: bool = False
 ) -> None:
     """Raise ArgumentError unless `value` is a finite number in the interval from `low` to `high`."""
-    if (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    ):
-        number = float(value)
-        if (low < number if low_open else low <= number) and (number < high if high_open else number <= high):
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # of an integer with more digits than a float can have
+            number = math.inf
+        inside = (low < number if low_open else low <= number) and (number < high if high_open else number <= high)
+        if math.isfinite(number) and inside:
             return
+    lower = "" if low == -math.inf else f" {'>' if low_open else '>='} {low:g}"
     upper = "" if high == math.inf else f" and {'<' if high_open else '<='} {high:g}"
-    raise ArgumentError(f"{name}={value!r} must be a finite number {'>' if low_open else '>='} {low:g}{upper}")
+    raise ArgumentError(f"{name}={value!r} must be a finite number{lower}{upper}")
 
 
 def require_int(name: str, value: object, low: int) -> None:

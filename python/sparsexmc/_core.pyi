@@ -29,7 +29,7 @@ def default_num_threads() -> int:
 
 def cuda_backend() -> str:
     """
-    What this build has of CUDA: "none", "cuda", or "shim", whose kernels run on the CPU (for tests).
+    CUDA in this build: "none", "cuda", or "shim", whose kernels run on the CPU (for tests).
     """
 
 def cuda_unavailable_reason() -> str:
@@ -37,7 +37,7 @@ def cuda_unavailable_reason() -> str:
 
 def cuda_kernel_image(index: int) -> str:
     """
-    What card `index` runs: "sm_90" for machine code, "compute_90" for PTX that the driver compiles at first use; empty if it runs none.
+    The image that card `index` runs: "sm_90" for machine code, "compute_90" for PTX that the driver compiles at first use; empty if it runs none.
     """
 
 class Error(Exception):
@@ -104,7 +104,7 @@ class DeviceArray:
         """
 
 class RewiringRecord:
-    """What one rewiring did to a segment."""
+    """The record of a rewiring of a segment."""
 
     @property
     def step(self) -> int: ...
@@ -166,6 +166,23 @@ class Classifier:
 
     def __init__(self, config: str, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, label_counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, initial_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, positive_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, clusters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None:
         """Arrays hold one number per label."""
+
+    def start_average(self, config: str) -> None:
+        """The average is that of a whole configuration."""
+
+    def stop_average(self, keep: bool) -> None: ...
+
+    def use_average(self, use: bool) -> None: ...
+
+    @property
+    def average_in_use(self) -> bool: ...
+
+    @property
+    def averaged(self) -> int:
+        """Number of updates of the running averages."""
+
+    def set_averaged(self, averaged: int, in_use: bool) -> None:
+        """For a state whose tensors are to be written next."""
 
     def begin_fork(self, seconds: float) -> bool:
         """Whether no call of another thread runs until end_fork()."""
@@ -270,11 +287,14 @@ def cluster_labels_sparse(X_indptr: Annotated[NDArray, dict(shape=(None,), order
     """The same with features in CSR form."""
 
 class LinearTraining:
-    def __init__(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, held: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], negatives: int, threshold: float, seed: int, num_threads: int) -> None: ...
+    def __init__(self, indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], cols: int, label_indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], label_indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, held: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, negatives: int, threshold: float, seed: int, num_threads: int) -> None: ...
 
     def search(self) -> None: ...
 
     def solve(self, cost: float) -> None: ...
+
+    def weights_at(self, cost: float) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
+        """The weights that solve(cost) would give."""
 
     def admit_held(self) -> None: ...
 
@@ -325,6 +345,11 @@ class RankingMetrics:
 
     def compute(self) -> list[MetricsAtK]: ...
 
+    def label_counts(self, k: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint32], dict(shape=(None,))]]:
+        """
+        Positives, predictions and hits of every label at the cut-off k, each [num_labels].
+        """
+
     @property
     def num_instances(self) -> int: ...
 
@@ -346,7 +371,7 @@ class VoteIndex:
     Who contributes to which label, row by row: candidates and voting neighbors.
     """
 
-    def __init__(self, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], num_labels: int, num_threads: int) -> None: ...
+    def __init__(self, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], instances: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], indptr: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], indices: Annotated[NDArray, dict(shape=(None,), order='C', device='cpu', writable=False)], instance_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, num_labels: int, num_threads: int) -> None: ...
 
     def rank(self, candidates: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], similarities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], power: float, weight: float, smoothing: float, label_factors: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], best: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], num_threads: int) -> None:
         """
@@ -392,7 +417,7 @@ class ModelWriter:
 
     def __init__(self, path: str) -> None: ...
 
-    def add_classifier(self, engine: Classifier, label_names: Sequence[str], card: str) -> None: ...
+    def add_classifier(self, engine: Classifier, label_names: Sequence[str], card: str, for_prediction: bool) -> None: ...
 
     def open(self, name: str) -> PartWriter: ...
 

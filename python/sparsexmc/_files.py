@@ -19,6 +19,7 @@ from . import _core
 from .errors import ArgumentError
 
 _RANDOM_BYTES = 8
+_TEMPORARY = ".tmp"
 
 
 def check_output(name: str, path: object, *, directory: bool = False, model: str | PathLike[str] | None = None) -> None:
@@ -90,16 +91,17 @@ def atomic_file(path: str | PathLike[str], name: str = "path") -> Iterator[Binar
 
     Raises:
         ArgumentError: as `check_output`, which calls the path `name`; or something there is no regular file.
-        OSError: it cannot be written.
+        OSError: it cannot be written; its filename is `path`.
     """
     check_output(name, path)
     target = Path(path)
     if target.exists() and not target.is_file():  # a pipe, or a device such as /dev/null
         raise ArgumentError(f"{name}={fspath(path)!r} is no regular file, and would be replaced; name a file")
     _remove_leftovers(target)
-    temporary, descriptor = _make_temporary(target)
+    with _naming(path):
+        temporary, descriptor = _make_temporary(target)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        with _naming(path), os.fdopen(descriptor, "w+b") as file:
             with contextlib.suppress(OSError):
                 status = target.lstat()
                 if stat.S_ISREG(status.st_mode):
@@ -131,10 +133,22 @@ def atomic_directory(path: str | PathLike[str], names: Collection[str]) -> Itera
     """
     writer = _core.DirectoryWriter(fspath(path), list(names))
     try:
-        yield Path(writer.path)
+        with _naming(path):
+            yield Path(writer.path)
         writer.publish()
     finally:
         writer.close()
+
+
+@contextmanager
+def _naming(path: str | PathLike[str]) -> Iterator[None]:
+    """An OSError of the block that names no file, as of a full disk, or a temporary one, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(_TEMPORARY)):
+            error.filename, error.filename2 = fspath(path), None
+        raise
 
 
 def check_writable(directory: Path) -> None:
@@ -167,7 +181,7 @@ def _make_temporary(target: Path) -> tuple[Path, int]:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(_RANDOM_BYTES)}{_TEMPORARY}")
         descriptor = os.open(temporary, flags, 0o666)
         try:
             with contextlib.suppress(OSError):  # where the file system has no locks, nobody else gets one either
@@ -185,7 +199,7 @@ def _make_temporary(target: Path) -> tuple[Path, int]:
 
 
 def _remove_leftovers(target: Path) -> None:
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}{re.escape(_TEMPORARY)}")
     with contextlib.suppress(OSError):
         for entry in os.scandir(target.parent):
             if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):

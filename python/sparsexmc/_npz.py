@@ -38,7 +38,7 @@ _PAIR = re.compile(
 
 
 class Header(NamedTuple):
-    """What precedes the numbers of an array: its shape, dtype, order, and the number of bytes that it takes itself."""
+    """The header of an array: its shape, dtype, order, and the number of bytes that it takes itself."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -123,16 +123,17 @@ class Calibration:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Self:
-        """What `to_arrays` wrote. Raises ArgumentError, KeyError for anything else."""
-        scores, probabilities = (
-            np.asarray(arrays[f"{prefix}.{name}"], np.float64) for name in ("scores", "probabilities")
+        """Make it again of what `to_arrays` wrote. Raises ArgumentError, KeyError for anything else."""
+        scores, probabilities, threshold = (
+            arrays[f"{prefix}.{name}"] for name in ("scores", "probabilities", "f1_threshold")
         )
+        if any(array.dtype != np.float64 for array in (scores, probabilities, threshold)):
+            raise ArgumentError(f"{prefix}.scores, .probabilities and .f1_threshold must be float64")
         ascending = scores.ndim == 1 and len(scores) > 0 and np.isfinite(scores).all() and (np.diff(scores) > 0).all()
         if not ascending or scores.shape != probabilities.shape:
             raise ArgumentError(f"{prefix}.scores must be finite and ascending, with as many probabilities")
         if not ((probabilities >= 0) & (probabilities <= 1)).all() or (np.diff(probabilities) < 0).any():
             raise ArgumentError(f"{prefix}.probabilities must be ascending and lie in [0, 1]")
-        threshold = arrays[f"{prefix}.f1_threshold"]
         if np.shape(threshold) != ():
             raise ArgumentError(f"{prefix}.f1_threshold must be one number")
         require_number(f"{prefix}.f1_threshold", float(threshold), 0, 1)

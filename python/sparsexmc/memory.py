@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from . import _core
+from ._html import table as html_table
 
 
 def format_bytes(size: float) -> str:
@@ -47,6 +48,10 @@ class MemoryPlan(Mapping[str, int]):
     def __repr__(self) -> str:
         return f"MemoryPlan({format_bytes(self.total)} in {len(self)} allocations)"
 
+    def _repr_html_(self) -> str:
+        rows = [(name, format_bytes(size), f"{size / max(self.total, 1):.1%}") for name, size in self.items()]
+        return html_table(repr(self), rows, ("allocation", "size", "share"))
+
 
 class Memory:
     """Plan and live figures of one classifier, in bytes."""
@@ -87,3 +92,9 @@ class Memory:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={format_bytes(getattr(self, name))}" for name in ("planned", "current", "peak"))
         return f"Memory({sizes})"
+
+    def _repr_html_(self) -> str:
+        live = html_table(
+            repr(self), [(name, format_bytes(size)) for name, size in self.entries.items()], ("live", "size")
+        )
+        return self.plan._repr_html_() + live

@@ -22,13 +22,16 @@ from . import _core
 from ._sparse import label_matrix
 from .errors import ArgumentError, DTypeError
 from .interop.inputs import index_array, labels_input, number_array
+from .label_metrics import LabelMetrics
 
 __all__ = [
+    "LabelMetrics",
     "RankingMetrics",
     "coverage_at_k",
     "inverse_propensities",
     "macro_f1_at_k",
     "ndcg_at_k",
+    "per_label_at_k",
     "precision_at_k",
     "propensities",
     "psndcg_at_k",
@@ -118,6 +121,13 @@ class RankingMetrics:
         """Everything so far as {"P@1": ..., "P@3": ..., ...}: P, nDCG, R, coverage, macro-F1, and PSP, PSnDCG."""
         results = self._sums.compute()
         return {f"{name}@{r.k}": getattr(r, field) for field, name in self._names.items() for r in results}
+
+    def per_label(self, k: int) -> LabelMetrics:
+        """Precision and recall of every label at the cut-off k, one of those given, so far."""
+        if not self.num_instances:
+            raise ArgumentError("per_label() was called before any instance; call update() first")
+        k = _cutoff(k)
+        return LabelMetrics(k, *(counts.astype(np.int64) for counts in self._sums.label_counts(k)))
 
 
 @overload
@@ -245,6 +255,17 @@ def macro_f1_at_k(ids: npt.ArrayLike, Y_true: Any, k: int | Sequence[int], *, nu
     return _compute("macro_f1", ids, Y_true, k, num_labels=num_labels)
 
 
+def per_label_at_k(ids: npt.ArrayLike, Y_true: Any, k: int, *, num_labels: int | None = None) -> LabelMetrics:
+    """Precision, recall and F1 of every label, of the first k as a set; `num_labels` as in `macro_f1_at_k`.
+
+    For the labels above a threshold pass their ids with -1 elsewhere and all columns as k.
+    """
+    if num_labels is None and not sp.issparse(Y_true):
+        raise ArgumentError("num_labels is missing: this kind of Y_true does not say how many labels there are")
+    k = _cutoff(k)
+    return LabelMetrics(k, *(c.astype(np.int64) for c in _sums(ids, Y_true, k, num_labels=num_labels).label_counts(k)))
+
+
 def _compute(
     field: str,
     ids: npt.ArrayLike,
@@ -254,6 +275,19 @@ def _compute(
     num_labels: int | None = None,
     weights: npt.NDArray[np.float64] | None = None,
 ) -> Result:
+    sums = _sums(ids, Y_true, k, num_labels=num_labels, weights=weights)
+    values = np.array([getattr(result, field) for result in sums.compute()])
+    return values if np.ndim(k) else float(values[0])
+
+
+def _sums(
+    ids: npt.ArrayLike,
+    Y_true: Any,
+    k: int | Sequence[int],
+    *,
+    num_labels: int | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> _core.RankingMetrics:
     predicted = _predicted(ids)
     if not len(predicted):
         raise ArgumentError("ids and Y_true have no rows, of which there is no mean; pass at least one instance")
@@ -265,8 +299,7 @@ def _compute(
         num_labels = 1 + max(int(array.max(initial=0)) for array in (predicted, indices))
     sums = _core.RankingMetrics(num_labels, _cutoffs(k), weights)
     sums.update(predicted, indptr, indices)
-    values = np.array([getattr(result, field) for result in sums.compute()])
-    return values if np.ndim(k) else float(values[0])
+    return sums
 
 
 def _cutoffs(k: int | Sequence[int]) -> list[int]:
@@ -274,6 +307,12 @@ def _cutoffs(k: int | Sequence[int]) -> list[int]:
     if not array.size:
         raise ArgumentError("k is empty; pass a cut-off, or some of them")
     return index_array("k", array).tolist()
+
+
+def _cutoff(k: int) -> int:
+    if np.ndim(k):
+        raise ArgumentError(f"k is {k!r}; the metrics of single labels are those at one cut-off, such as 5")
+    return _cutoffs(k)[0]
 
 
 def _predicted(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:

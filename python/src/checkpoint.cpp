@@ -87,10 +87,11 @@ void bind_writers(nb::module_& m) {
           nb::arg("path"))
       .def(
           "add_classifier",
-          [](Model& model, Engine& engine, const std::vector<std::string>& names, const std::string& card) {
-            engine.call([&](Classifier& c) { model.open().add_classifier(c, names, card); });
+          [](Model& model, Engine& engine, const std::vector<std::string>& names, const std::string& card,
+             bool for_prediction) {
+            engine.call([&](Classifier& c) { model.open().add_classifier(c, names, card, for_prediction); });
           },
-          nb::arg("engine"), nb::arg("label_names"), nb::arg("card"))
+          nb::arg("engine"), nb::arg("label_names"), nb::arg("card"), nb::arg("for_prediction"))
       .def(
           "open", [](Model& model, const std::string& name) { return Part{model.open().open(name)}; }, nb::arg("name"))
       .def(

@@ -3,10 +3,12 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 
 #include <mutex>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -31,13 +33,16 @@ class Training {
  public:
   Training(const Indices& indptr, const Indices& indices, const Values& values, int64_t cols,
            const Indices& label_indptr, const Indices& label_indices, int64_t num_labels, const Rows& held,
-           int64_t negatives, double threshold, uint64_t seed, int num_threads)
+           const std::optional<Values>& instance_weights, int64_t negatives, double threshold, uint64_t seed,
+           int num_threads)
       : pool_(num_threads) {
     const CsrView X = features_view(indptr, indices, values, cols);
     const LabelsView Y = labels_view(label_indptr, label_indices);
     const WithoutGil released;
     training_.emplace(X, Y, num_labels, LinearOptions{negatives, threshold, seed},
-                      InstanceSpan{held.data(), held.size()}, pool_);
+                      InstanceSpan{held.data(), held.size()}, pool_,
+                      instance_weights ? std::span<const float>(instance_weights->data(), instance_weights->size())
+                                       : std::span<const float>());
   }
 
   void search() {
@@ -45,6 +50,9 @@ class Training {
   }
   void solve(double cost) {
     run([cost](LinearTraining& training) { training.solve(cost); });
+  }
+  Postings weights_at(double cost) {
+    return postings(run([cost](const LinearTraining& training) { return training.weights_at(cost); }));
   }
   void admit_held() {
     run([](LinearTraining& training) { training.admit_held(); });
@@ -86,13 +94,14 @@ class Training {
 void bind_linear(nb::module_& m) {
   nb::class_<Training>(m, "LinearTraining")
       .def(nb::init<const Indices&, const Indices&, const Values&, int64_t, const Indices&, const Indices&, int64_t,
-                    const Rows&, int64_t, double, uint64_t, int>(),
+                    const Rows&, const std::optional<Values>&, int64_t, double, uint64_t, int>(),
            nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("values").noconvert(),
            nb::arg("cols"), nb::arg("label_indptr").noconvert(), nb::arg("label_indices").noconvert(),
-           nb::arg("num_labels"), nb::arg("held").noconvert(), nb::arg("negatives"), nb::arg("threshold"),
-           nb::arg("seed"), nb::arg("num_threads"))
+           nb::arg("num_labels"), nb::arg("held").noconvert(), nb::arg("instance_weights").noconvert().none(),
+           nb::arg("negatives"), nb::arg("threshold"), nb::arg("seed"), nb::arg("num_threads"))
       .def("search", &Training::search)
       .def("solve", &Training::solve, nb::arg("cost"))
+      .def("weights_at", &Training::weights_at, nb::arg("cost"), "The weights that solve(cost) would give.")
       .def("admit_held", &Training::admit_held)
       .def("weights", &Training::weights,
            "(data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.")

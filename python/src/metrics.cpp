@@ -4,11 +4,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "bindings.h"
@@ -25,6 +27,7 @@ namespace {
 
 using Counts = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Weights = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using LabelCount = NumPyArray<uint32_t>;
 using Ids = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 /// Sums that Python threads may share: one call at a time, each without the GIL.
@@ -50,6 +53,17 @@ class Accumulator {
     const WithoutGil released;
     const std::lock_guard lock(lock_);
     return metrics_.compute();
+  }
+
+  std::tuple<LabelCount, LabelCount, LabelCount> label_counts(int64_t k) {
+    LabelCounts counts;
+    {
+      const WithoutGil released;
+      const std::lock_guard lock(lock_);
+      counts = metrics_.label_counts(k);
+    }
+    return {to_numpy(std::move(counts.positives)), to_numpy(std::move(counts.predictions)),
+            to_numpy(std::move(counts.hits))};
   }
 
   int64_t num_instances() {
@@ -91,6 +105,8 @@ void bind_metrics(nb::module_& m) {
            nb::arg("indices").noconvert(),
            "Adds a batch: ids [n, width], best first, -1 for no prediction; the positives as CSR rows.")
       .def("compute", &Accumulator::compute)
+      .def("label_counts", &Accumulator::label_counts, nb::arg("k"),
+           "Positives, predictions and hits of every label at the cut-off k, each [num_labels].")
       .def_prop_ro("num_instances", &Accumulator::num_instances);
   m.def("inverse_propensities", &inverse_propensities_of, nb::arg("counts").noconvert(), nb::arg("num_train"),
         nb::arg("A"), nb::arg("B"), "q = 1 + C (n + B)^-A for every label.");

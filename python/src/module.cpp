@@ -21,12 +21,12 @@ NB_MODULE(_core, m) {
       "Worker threads where none are asked for: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.");
   m.def(
       "cuda_backend", [] { return SPARSEXMC_CUDA_BACKEND; },
-      "What this build has of CUDA: \"none\", \"cuda\", or \"shim\", whose kernels run on the CPU (for tests).");
+      "CUDA in this build: \"none\", \"cuda\", or \"shim\", whose kernels run on the CPU (for tests).");
   m.def("cuda_unavailable_reason", &sparsexmc::cuda_unavailable_reason,
         "Why CUDA cannot be used here, in one line; empty if it can.");
   m.def("cuda_kernel_image", &sparsexmc::cuda_kernel_image, nb::arg("index"),
-        "What card `index` runs: \"sm_90\" for machine code, \"compute_90\" for PTX that the driver compiles at first "
-        "use; empty if it runs none.");
+        "The image that card `index` runs: \"sm_90\" for machine code, \"compute_90\" for PTX that the driver compiles "
+        "at first use; empty if it runs none.");
   sparsexmc::python::bind_errors(m);
   sparsexmc::python::bind_tensor(m);
   sparsexmc::python::bind_device_array(m);

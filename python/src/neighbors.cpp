@@ -68,13 +68,16 @@ int64_t width(const Matrix<T>& matrix) {
 }
 
 VoteIndex vote_index(const Matrix<const int64_t>& ids, const Matrix<const int64_t>& instances, const Indices& indptr,
-                     const Indices& indices, int64_t num_labels, int num_threads) {
+                     const Indices& indices, const std::optional<Values>& instance_weights, int64_t num_labels,
+                     int num_threads) {
   const LabelsView labels = labels_view(indptr, indices);
+  if (instance_weights && static_cast<int64_t>(instance_weights->size()) != labels.rows)
+    throw ArgumentError("instance_weights needs an entry per instance");
   if (instances.shape(0) != ids.shape(0)) throw ArgumentError("ids and instances differ in their number of rows");
   const WithoutGil released;
   ThreadPool pool(num_threads);
   return VoteIndex(ids.data(), width(ids), instances.data(), width(instances), static_cast<int64_t>(ids.shape(0)),
-                   labels, num_labels, pool);
+                   labels, instance_weights ? instance_weights->data() : nullptr, num_labels, pool);
 }
 
 void rank(const VoteIndex& index, const Matrix<const float>& candidates, const Matrix<const float>& similarities,
@@ -110,7 +113,8 @@ void bind_neighbors(nb::module_& m) {
       "r % 32].");
   nb::class_<VoteIndex>(m, "VoteIndex", "Who contributes to which label, row by row: candidates and voting neighbors.")
       .def(nb::new_(&vote_index), nb::arg("ids").noconvert(), nb::arg("instances").noconvert(),
-           nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(), nb::arg("num_labels"), nb::arg("num_threads"))
+           nb::arg("indptr").noconvert(), nb::arg("indices").noconvert(),
+           nb::arg("instance_weights").noconvert().none(), nb::arg("num_labels"), nb::arg("num_threads"))
       .def("rank", &rank, nb::arg("candidates").noconvert(), nb::arg("similarities").noconvert(), nb::arg("power"),
            nb::arg("weight"), nb::arg("smoothing"), nb::arg("label_factors").noconvert().none(),
            nb::arg("scores").noconvert(), nb::arg("best").noconvert(), nb::arg("num_threads"),

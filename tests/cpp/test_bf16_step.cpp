@@ -17,7 +17,7 @@ struct Shape {
   int64_t in_features, num_labels, fan_in, group_size, dense_labels, batch;
 };
 
-/// What three steps leave: losses, gradients at the embeddings, and weights.
+/// The outcome of three steps: losses, gradients at the embeddings, and weights.
 struct Outcome {
   std::vector<double> losses;
   std::vector<float> gradients;

@@ -35,7 +35,7 @@ void save(const std::string& path, const std::string& content, bool exchange = t
   target.publish({}, exchange);
 }
 
-/// What a reader finds: also what was set aside.
+/// The content that a reader finds, also where it was set aside.
 std::string load(const std::string& path) {
   const Directory directory(fs::exists(path) ? path : aside_path(path));
   CHECK(find_model_files(directory).has_value());

@@ -63,8 +63,21 @@ TEST_CASE("weights of linear classifiers are where the gradient of the objective
   constexpr double cost = 0.5;
   const LinearOptions options{.negatives = num_labels, .threshold = 0.0, .seed = 3};
   ThreadPool pool(2);
-  const CsrMatrix weights = train_linear(X.view(), labels_of(Y), num_labels, options, cost, 3, pool);
-  const std::vector<double> W = dense(weights);
+  std::vector<float> instance_weights(num_instances, 1.0f);
+  std::vector<double> W;
+  SUBCASE("of all instances alike") {
+    W = dense(train_linear(X.view(), labels_of(Y), num_labels, options, cost, 3, pool));
+  }
+  SUBCASE("of instances with weights") {
+    // Up to 1: what margins may be off by enters the gradient times the weight.
+    for (int64_t row = 0; row < num_instances; ++row) instance_weights[row] = static_cast<float>(row % 5) * 0.25f;
+    LinearTraining training(X.view(), labels_of(Y), num_labels, options, {}, pool, instance_weights);
+    for (int round = 0; round < 3; ++round) {
+      training.search();
+      training.solve(cost);
+    }
+    W = dense(training.weights());
+  }
   for (int64_t label = 0; label < num_labels; ++label) {
     std::vector<double> gradient(num_features);
     double largest = 0.0;
@@ -79,7 +92,7 @@ TEST_CASE("weights of linear classifiers are where the gradient of the objective
         margin += W[X.indices[j] * num_labels + label] * X.values[j];
       const double sign = positive ? 1.0 : -1.0, slack = std::max(0.0, 1.0 - sign * margin);
       for (int64_t j = X.indptr[row]; j < X.indptr[row + 1]; ++j)
-        gradient[X.indices[j]] -= 2.0 * cost * slack * sign * X.values[j];
+        gradient[X.indices[j]] -= 2.0 * cost * instance_weights[row] * slack * sign * X.values[j];
     }
     for (const double part : gradient) CHECK(std::abs(part) <= 0.1 * largest + 1e-6);
   }
@@ -126,6 +139,9 @@ TEST_CASE("instances that are held out take no part until they are admitted") {
     difference = std::max(difference, std::abs(a[i] - b[i]));
   }
   CHECK(difference <= 0.1 * most);
+  const float few[] = {1.0f}, negative[] = {-1.0f};
+  for (const std::span<const float> wrong : {std::span<const float>(few), std::span<const float>(negative)})
+    CHECK_THROWS_AS(LinearTraining(X.view(), labels_of(Y), num_labels, options, {}, pool, wrong), ArgumentError);
   const int64_t outside[] = {num_instances};
   CHECK_THROWS_AS(LinearTraining(X.view(), labels_of(Y), num_labels, options, outside, pool), ArgumentError);
 }

@@ -68,7 +68,7 @@ def matrices(seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
 
 
 def use(dataset: D.Dataset) -> None:
-    """What training does first with a data set."""
+    """Use a data set as training does first."""
     repr(dataset)
     if dataset.num_labels > 1 << 24 or dataset.num_features > 1 << 24:
         return  # as many as the file says, and no fault of it: counting them takes memory

@@ -58,7 +58,7 @@ void switch_context(Context& from, Context& to, bool last = false);
 /// First act of a fiber.
 void arrive();
 
-/// What happened before release(token) in one fiber is seen after acquire(token) in another. Only TSan needs it.
+/// Everything before release(token) in one fiber is seen after acquire(token) in another. Only TSan needs it.
 void release(void* token);
 /// In the name of a fiber that stopped for ever.
 void release(void* token, const Context& stopped, const Context& running);

@@ -1,4 +1,4 @@
-// What the scheduler knows about the cluster that it runs. Internal to tests/shim.
+// The scheduler's knowledge about the cluster that it runs. Internal to tests/shim.
 #pragma once
 
 #include <memory>
@@ -116,7 +116,7 @@ void go_on(Machine& m, Context& from, Thread* next, bool last);
 /// wrong.
 void wait(Machine& m, Thread& me, const char* what, uint32_t mask);
 
-/// What kernels see of where they run, set once per cluster; threadIdx.x and blockIdx.x change at every switch.
+/// Sets what kernels see of where they run, once per cluster; threadIdx.x and blockIdx.x change at every switch.
 void show_grid(const Grid& grid, unsigned y);
 
 }  // namespace sparsexmc::shim

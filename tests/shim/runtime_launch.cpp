@@ -16,7 +16,7 @@ using sparsexmc::shim::setting;
 thread_local const char* next_name = nullptr;
 std::atomic<int64_t> launches = 0, attributes_set = 0;
 
-/// What a kernel may have on a device.
+/// The resources that a kernel may have on a device.
 struct Allowance {
   int64_t shared = 48 << 10;
   int64_t cluster = 8;

@@ -58,9 +58,11 @@ class SPARSEXMC_API ModelWriter {
   ModelWriter& operator=(ModelWriter&&) = delete;
 
   /// Weights, optimizer state, label names (empty, or one per label) and the model card (empty: a short default).
-  /// @throws ArgumentError, CheckpointError
+  /// @param for_prediction leaves the optimizer's state out: the model can be loaded with trainable = false alone
+  /// @throws ArgumentError also for a classifier that was loaded with trainable = false, unless `for_prediction`
+  /// @throws CheckpointError
   void add_classifier(const Classifier& classifier, const std::vector<std::string>& label_names = {},
-                      const std::string& card = "");
+                      const std::string& card = "", bool for_prediction = false);
   /// A new part. @param name a plain file name: no slash, no dot at its beginning
   /// @throws ArgumentError if the name is taken or cannot be one, CheckpointError
   PartWriter open(const std::string& name);

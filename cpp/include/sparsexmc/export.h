@@ -1,4 +1,5 @@
-// What the shared library exports: a class or function with SPARSEXMC_API. Everything else in it is hidden.
+// The mark of everything that the shared library exports: a class or function with SPARSEXMC_API. Everything else in it
+// is hidden.
 #pragma once
 
 #define SPARSEXMC_API __attribute__((visibility("default")))

@@ -20,11 +20,12 @@ struct LinearOptions {
 
 using InstanceSpan = std::span<const int64_t>;
 
-/// For every label the w that minimises |w|^2 / 2 + C sum_i max(0, 1 - y_i m_i)^2 with the margin m = w x - 1, x scaled
-/// to unit length (the L2-regularised squared hinge, as DiSMEC: Babbar and Schoelkopf, WSDM 2017), by dual coordinate
-/// descent (Hsieh et al., ICML 2008). The bias is fixed at -1, so that an instance that shares no feature with a label
-/// is beyond the margin by itself and never has to be visited. Of the other negatives each instance meets its hardest:
-/// by the labels' mean vectors at first (as SLICE: Jain et al., WSDM 2019), by their weights later.
+/// For every label the w that minimises |w|^2 / 2 + C sum_i s_i max(0, 1 - y_i m_i)^2 with the margin m = w x - 1, x
+/// scaled to unit length, and s the weight of an instance, 1 unless given (the L2-regularised squared hinge, as DiSMEC:
+/// Babbar and Schoelkopf, WSDM 2017), by dual coordinate descent (Hsieh et al., ICML 2008). The bias is fixed at -1, so
+/// that an instance that shares no feature with a label is beyond the margin by itself and never has to be visited. Of
+/// the other negatives each instance meets its hardest: by the labels' mean vectors at first (as SLICE: Jain et al.,
+/// WSDM 2019), by their weights later.
 ///
 /// Training alternates between `search` and `solve`, usually a few times. What one has found the next starts from, also
 /// at another cost or with more instances. Does not depend on the number of threads. Besides copies of X and Y it holds
@@ -32,9 +33,10 @@ using InstanceSpan = std::span<const int64_t>;
 class SPARSEXMC_API LinearTraining {
  public:
   /// @param X [N, D], finite  @param Y N rows  @param held instances that take no part before `admit_held`
+  /// @param instance_weights [N] finite, >= 0, copied; 0 is as absent; empty: all 1
   /// @throws ArgumentError
   LinearTraining(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                 InstanceSpan held, ThreadPool& pool);
+                 InstanceSpan held, ThreadPool& pool, std::span<const float> instance_weights = {});
   ~LinearTraining();
   LinearTraining(const LinearTraining&) = delete;
   LinearTraining& operator=(const LinearTraining&) = delete;
@@ -44,6 +46,10 @@ class SPARSEXMC_API LinearTraining {
 
   /// @param cost C > 0, of an instance's loss beside the regulariser  @throws ArgumentError
   void solve(double cost);
+
+  /// The weights that `solve(cost)` would give, whose duals are not kept: the training goes on as without this call.
+  /// @throws ArgumentError
+  CsrMatrix weights_at(double cost) const;
 
   /// From now on all instances take part.
   void admit_held();

@@ -29,6 +29,13 @@ struct MetricsAtK {
   double macro_f1 = 0.0;   ///< mean over all labels; a label neither predicted nor positive scores 0
 };
 
+/// Instances of every label at one cut-off k, each [num_labels].
+struct LabelCounts {
+  std::vector<uint32_t> positives;    ///< that have the label
+  std::vector<uint32_t> predictions;  ///< among whose first k predictions it is
+  std::vector<uint32_t> hits;         ///< both
+};
+
 /// Sums over instances in fp64 and integer counts per label, so the batches in which the instances come make no
 /// difference beyond rounding. Holds 4 (1 + 2 |ks|) bytes per label.
 class SPARSEXMC_API RankingMetrics {
@@ -45,6 +52,11 @@ class SPARSEXMC_API RankingMetrics {
   void update(const int64_t* ids, int64_t width, const LabelsView& truth);
 
   std::vector<MetricsAtK> compute() const;
+
+  /// The counts from which precision and recall of single labels follow.
+  /// @param k one of the cut-offs
+  /// @throws ArgumentError
+  LabelCounts label_counts(int64_t k) const;
 
   int64_t num_instances() const { return num_instances_; }
   bool has_propensities() const { return !inverse_propensities_.empty(); }

@@ -11,7 +11,8 @@
 namespace sparsexmc {
 
 /// How neighbors count beside other scores: score + weight * v / (s + smoothing), where a neighbor votes with
-/// similarity^power for each of its labels, v is the sum of a label's votes and s that of all neighbors.
+/// similarity^power, times its own weight, for each of its labels, v is the sum of a label's votes and s that of all
+/// neighbors.
 struct Votes {
   double power = 2.0;
   double weight = 0.2;
@@ -25,9 +26,10 @@ class SPARSEXMC_API VoteIndex {
   /// @param ids [rows, width] labels of the candidates; -1: none
   /// @param instances [rows, count] neighbors as largest_products gives them
   /// @param labels of all instances
+  /// @param instance_weights of all instances, finite, >= 0; nullptr: all 1
   /// @throws ArgumentError
   VoteIndex(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
-            const LabelsView& labels, int64_t num_labels, ThreadPool& pool);
+            const LabelsView& labels, const float* instance_weights, int64_t num_labels, ThreadPool& pool);
 
   int64_t rows() const { return static_cast<int64_t>(keys_.size()); }
   int64_t width() const { return width_; }  ///< candidates per row
@@ -49,7 +51,7 @@ class SPARSEXMC_API VoteIndex {
   int64_t width_, count_, num_labels_;
   // Of every row, ascending: a label, and in the low half who contributes to it, a candidate or `width` + a neighbor.
   std::vector<std::vector<uint64_t>> keys_;
-  std::vector<uint8_t> is_there_;  // [rows, count] whether there is a neighbor
+  std::vector<float> shares_;  // [rows, count] weights of the neighbors, 0 where there is none
 };
 
 }  // namespace sparsexmc

@@ -1,6 +1,7 @@
 // The merge of the lists that a top-k made of every instance.
 #pragma once
 
+#include "row_tiles.cuh"
 #include "sorted_list.cuh"
 
 namespace sparsexmc::cuda {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "checkpoint/manifest.h"
@@ -27,7 +28,9 @@ std::string describe(const NamedTensor& tensor) {
 
 /// Refuses sizes that the files cannot hold before memory is taken for them. Every label has an int64 id and its
 /// weights, a weight at least one byte.
-void check_sizes(const Manifest& manifest, const InputFile& model, const InputFile& optimizer) {
+void check_sizes(const OpenModel& opened) {
+  const Manifest& manifest = opened.manifest;
+  const InputFile& model = opened.file(model_file);
   const ClassifierConfig& config = manifest.config;
   double least = static_cast<double>(config.num_labels) *
                  static_cast<double>(sizeof(int64_t) + config.fan_in.value_or(config.layer_features()));
@@ -36,7 +39,8 @@ void check_sizes(const Manifest& manifest, const InputFile& model, const InputFi
     throw CheckpointError("'" + model.path() + "' has only " + std::to_string(model.size()) +
                           " bytes, too few for the configuration in config.json; the checkpoint is damaged");
   for (const KeptBatchSize& kept : manifest.progress.kept)
-    if (static_cast<uint64_t>(kept.positives) > optimizer.size())
+    if (const InputFile& optimizer = opened.file(optimizer_file);
+        static_cast<uint64_t>(kept.positives) > optimizer.size())
       throw CheckpointError("'" + optimizer.path() + "' has only " + std::to_string(optimizer.size()) +
                             " bytes, too few for the kept batches in config.json; the checkpoint is damaged");
 }
@@ -50,21 +54,28 @@ struct TensorPlace {
 };
 using TensorIndex = std::map<std::string, TensorPlace>;
 
-/// May the stored tensor be written to the model's? The output layer's weights may be of another precision.
+/// May the stored tensor be written to the model's? The output layer's weights may be of another precision, also where
+/// averages have taken their name.
 bool fits(const NamedTensor& stored, const NamedTensor& expected) {
-  const bool converts = !is_optimizer_state(expected) && expected.name.ends_with(".weights") &&
-                        is_float(stored.dtype) && is_float(expected.dtype);
+  const bool weights =
+      is_optimizer_state(expected) ? expected.name.ends_with(".weights.trained") : expected.name.ends_with(".weights");
+  const bool converts = weights && is_float(stored.dtype) && is_float(expected.dtype);
   return stored.shape == expected.shape && (stored.dtype == expected.dtype || converts);
 }
 
+/// Whether a model holds the optimizer's state, as all do but those for prediction alone.
+bool has_optimizer(const OpenModel& opened) { return opened.manifest.parts.contains(optimizer_file); }
+
 /// Refuses files that hold anything else than exactly the model's tensors.
-TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsReader& model,
-                  const SafetensorsReader& optimizer, const std::string& path) {
+/// @param optimizer nullptr: the model is for prediction alone, and the optimizer's tensors are not expected
+TensorIndex match(std::vector<NamedTensor> expected, const SafetensorsReader& model, const SafetensorsReader* optimizer,
+                  const std::string& path) {
+  if (optimizer == nullptr) std::erase_if(expected, is_optimizer_state);
   TensorIndex index;
-  for (const SafetensorsReader* reader : {&model, &optimizer})
-    for (size_t i = 0; i < reader->tensors().size(); ++i) {
+  for (const SafetensorsReader* reader : {&model, optimizer})
+    for (size_t i = 0; reader != nullptr && i < reader->tensors().size(); ++i) {
       const NamedTensor& tensor = reader->tensors()[i];
-      if (is_optimizer_state(tensor) != (reader == &optimizer))
+      if (is_optimizer_state(tensor) != (reader == optimizer))
         throw CheckpointError("'" + path + "': tensor '" + tensor.name + "' is in the wrong file; it is damaged");
       index.insert_or_assign(tensor.name, TensorPlace{reader, i});
     }
@@ -88,10 +99,20 @@ TensorIndex match(const std::vector<NamedTensor>& expected, const SafetensorsRea
 /// with the classifier before anything is written, also what a classifier for prediction alone does not read.
 void read_state(const OpenModel& opened, Classifier& classifier) {
   const std::string& path = opened.directory.path();
-  const SafetensorsReader model(opened.file(model_file)), optimizer(opened.file(optimizer_file));
+  if (classifier.trainable() && !has_optimizer(opened))
+    throw CheckpointError("'" + path + "' holds no '" + optimizer_file + "', as it was written for prediction only; " +
+                          "load it with trainable=False, or load the model that it was made of");
+  const SafetensorsReader model(opened.file(model_file));
+  std::optional<SafetensorsReader> optimizer;
+  if (has_optimizer(opened)) optimizer.emplace(opened.file(optimizer_file));
   Progress progress = opened.manifest.progress;
-  const TensorIndex index = match(checkpoint_tensors(classifier.config(), progress.kept), model, optimizer, path);
-  if (!classifier.trainable()) progress.kept.clear();
+  const TensorIndex index =
+      match(checkpoint_tensors(classifier.config(), progress), model, optimizer ? &*optimizer : nullptr, path);
+  if (!classifier.trainable()) {
+    progress.kept.clear();
+    progress.averaged = 0;
+    progress.average_in_use = false;
+  }
   try {
     classifier.set_progress(progress);
     std::vector<NamedTensor> stored;
@@ -129,7 +150,7 @@ void ModelReader::restore(Classifier& classifier) const {
 
 Classifier Classifier::restore(const OpenModel& opened, const std::string& device, int num_threads, bool trainable,
                                std::shared_ptr<Context> context) {
-  check_sizes(opened.manifest, opened.file(model_file), opened.file(optimizer_file));
+  check_sizes(opened);
   ClassifierConfig config = opened.manifest.config;
   if (context) {
     config.device = context->device().name();

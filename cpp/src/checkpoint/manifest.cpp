@@ -40,6 +40,8 @@ nlohmann::ordered_json encode(const Progress& progress) {
           {"skipped", progress.skipped},
           {"lr", progress.lr},
           {"total_steps", progress.total_steps},
+          {"averaged", progress.averaged},
+          {"average_in_use", progress.average_in_use},
           {"rewirings", std::move(rewirings)},
           {"kept", std::move(kept)}};
 }
@@ -50,6 +52,8 @@ Progress parse_progress(const Json& json, const std::string& origin) {
   progress.skipped = count_member(json, "skipped", origin);
   progress.lr = number_member(json, "lr", origin);
   if (json.contains("total_steps")) progress.total_steps = count_member(json, "total_steps", origin);  // since 0.2
+  if (json.contains("averaged")) progress.averaged = count_member(json, "averaged", origin);  // since 0.2, both
+  progress.average_in_use = json.value("average_in_use", Json()) == true;
   for (const Json& record : array_member(json, "rewirings", origin)) {
     const int64_t segment = count_member(record, "segment", origin);
     if (segment > std::numeric_limits<int>::max())
@@ -84,9 +88,8 @@ std::map<std::string, PartRecord> parse_parts(const Json& json, int64_t version,
     parts[name] = {static_cast<uint64_t>(count_member(record, "bytes", origin)),
                    string_member(record, "sha256", origin)};
   }
-  for (const char* name : {model_file, optimizer_file})
-    if (!parts.contains(name))
-      throw CheckpointError("'" + origin + "' does not list '" + name + "'; it is damaged or foreign");
+  if (!parts.contains(model_file))
+    throw CheckpointError("'" + origin + "' does not list '" + model_file + "'; it is damaged or foreign");
   return parts;
 }
 

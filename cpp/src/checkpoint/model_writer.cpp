@@ -54,10 +54,10 @@ ModelWriter::~ModelWriter() {
 }
 
 void ModelWriter::add_classifier(const Classifier& classifier, const std::vector<std::string>& label_names,
-                                 const std::string& card) {
+                                 const std::string& card, bool for_prediction) {
   impl_->check_open();
   if (impl_->has_classifier) throw ArgumentError("the model has a classifier already");
-  write_classifier(impl_->target->directory(), classifier, label_names, card, impl_->manifest);
+  write_classifier(impl_->target->directory(), classifier, label_names, card, for_prediction, impl_->manifest);
   impl_->has_classifier = true;
 }
 

@@ -53,21 +53,24 @@ int64_t count_parameters(const std::vector<NamedTensor>& tensors) {
 }  // namespace
 
 void write_classifier(const Directory& directory, const Classifier& classifier,
-                      const std::vector<std::string>& label_names, const std::string& card, Manifest& manifest) {
-  if (!classifier.trainable())
+                      const std::vector<std::string>& label_names, const std::string& card, bool for_prediction,
+                      Manifest& manifest) {
+  if (!for_prediction && !classifier.trainable())
     throw ArgumentError(
         "save needs the optimizer's state, but this classifier was loaded for prediction only; load it with "
         "trainable=True");
   check_label_names(label_names, classifier.config().num_labels);
   manifest.config = classifier.config();
   manifest.progress = classifier.progress();
+  if (for_prediction) manifest.progress.kept.clear();
   const std::vector<NamedTensor> all = classifier.tensors();
   std::vector<NamedTensor> model, optimizer;
   for (const NamedTensor& tensor : all) (is_optimizer_state(tensor) ? optimizer : model).push_back(tensor);
   const auto buffer = make_buffer(all);
   auto& parts = manifest.parts;
   parts[model_file] = write_tensors(directory, model_file, classifier, std::move(model), buffer.get());
-  parts[optimizer_file] = write_tensors(directory, optimizer_file, classifier, std::move(optimizer), buffer.get());
+  if (!for_prediction)
+    parts[optimizer_file] = write_tensors(directory, optimizer_file, classifier, std::move(optimizer), buffer.get());
   if (!label_names.empty()) {
     OutputFile file(directory, labels_file);
     write_label_names(file, label_names);

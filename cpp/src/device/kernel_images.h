@@ -19,9 +19,9 @@ struct KernelImage {
 /// another form, which name no architecture ("native"), are left out.
 std::vector<KernelImage> parse_kernel_images(const std::string& architectures);
 
-/// What a card of a compute capability (10 * major + minor) runs: "sm_90" for machine code, "compute_90" for PTX that
-/// the driver compiles at first use; none: the card can run no image. Machine code runs on cards of the same major
-/// version and a minor version that is not lower; PTX on all cards that are not older.
+/// The image that a card of a compute capability (10 * major + minor) runs: "sm_90" for machine code, "compute_90" for
+/// PTX that the driver compiles at first use; none: the card can run no image. Machine code runs on cards of the same
+/// major version and a minor version that is not lower; PTX on all cards that are not older.
 std::optional<std::string> find_kernel_image(const std::vector<KernelImage>& images, int capability);
 
 /// "sm_80, sm_90 and PTX of compute_90", for messages.

@@ -32,7 +32,12 @@ constexpr int64_t most_columns = std::numeric_limits<int32_t>::max();
   throw ArgumentError(std::string(name) + " is " + value + "; " + remedy);
 }
 
-void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options, InstanceSpan held) {
+void check_cost(double cost) {
+  if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
+}
+
+void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options, InstanceSpan held,
+           std::span<const float> weights) {
   if (!(options.threshold >= 0.0 && std::isfinite(options.threshold)))
     refuse("threshold", std::to_string(options.threshold), "give a finite number of at least 0");
   if (options.negatives < 1 || options.negatives > most_columns)
@@ -50,6 +55,11 @@ void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const Line
   for (const int64_t instance : held)
     if (instance < 0 || instance >= X.rows)
       refuse("held", std::to_string(instance), "it must be the number of a row of X");
+  if (!weights.empty() && static_cast<int64_t>(weights.size()) != X.rows)
+    refuse("the number of instance_weights", std::to_string(weights.size()), "give one per row of X");
+  for (const float weight : weights)
+    if (!(weight >= 0.0f && std::isfinite(weight)))
+      refuse("instance_weights", std::to_string(weight), "give finite numbers of at least 0");
 }
 
 /// The rows at unit length, with the smallest integers.
@@ -200,16 +210,25 @@ class HardNegatives {
 
 struct LinearTraining::Impl {
   Impl(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& chosen, InstanceSpan held,
-       ThreadPool& threads)
+       ThreadPool& threads, std::span<const float> weights)
       : options(chosen),
         pool(threads),
         rows(unit_rows(X)),
         labels(copy_of(Y, num_labels)),
         positives(Y, num_labels),
+        instance_weights(weights.begin(), weights.end()),
         absent(static_cast<size_t>(X.rows)),
         duals(static_cast<size_t>(num_labels)) {
+    admit();
     for (const int64_t instance : held) absent[instance] = true;
-    for (int worker = 0; worker < pool.num_threads(); ++worker) solvers.emplace_back(rows, options.seed);
+    for (int worker = 0; worker < pool.num_threads(); ++worker)
+      solvers.emplace_back(rows, instance_weights, options.seed);
+  }
+
+  /// All but those without weight take part.
+  void admit() {
+    for (size_t instance = 0; instance < absent.size(); ++instance)
+      absent[instance] = !instance_weights.empty() && instance_weights[instance] == 0.0f;
   }
 
   /// The instances of a label that take part; `kept` is where they lie if some do not.
@@ -238,7 +257,8 @@ struct LinearTraining::Impl {
   ThreadPool& pool;
   const CsrMatrix rows, labels;
   const LabelInstances positives;
-  std::vector<bool> absent;  // [N]
+  const std::vector<float> instance_weights;  // [N] or empty
+  std::vector<bool> absent;                   // [N]
   std::vector<LinearSolver> solvers;
   std::vector<std::vector<Dual>> duals;  // of every label
   HardNegatives negatives;
@@ -246,9 +266,9 @@ struct LinearTraining::Impl {
 };
 
 LinearTraining::LinearTraining(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options,
-                               InstanceSpan held, ThreadPool& pool) {
-  check(X, Y, num_labels, options, held);
-  impl_ = std::make_unique<Impl>(X, Y, num_labels, options, held, pool);
+                               InstanceSpan held, ThreadPool& pool, std::span<const float> instance_weights) {
+  check(X, Y, num_labels, options, held, instance_weights);
+  impl_ = std::make_unique<Impl>(X, Y, num_labels, options, held, pool, instance_weights);
   impl_->index = impl_->of_all_labels(
       [](LinearSolver& solver, int64_t, std::span<const uint32_t> own) { return solver.mean(own, mean_threshold); });
 }
@@ -261,13 +281,21 @@ void LinearTraining::search() {
 }
 
 void LinearTraining::solve(double cost) {
-  if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
+  check_cost(cost);
   impl_->index = impl_->of_all_labels([&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
     return solver.solve(label, cost, own, impl_->negatives.of(label), impl_->duals[label], impl_->options.threshold);
   });
 }
 
-void LinearTraining::admit_held() { impl_->absent.assign(impl_->absent.size(), false); }
+CsrMatrix LinearTraining::weights_at(double cost) const {
+  check_cost(cost);
+  return impl_->of_all_labels([&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
+    std::vector<Dual> duals = impl_->duals[label];
+    return solver.solve(label, cost, own, impl_->negatives.of(label), duals, impl_->options.threshold);
+  });
+}
+
+void LinearTraining::admit_held() { impl_->admit(); }
 
 const CsrMatrix& LinearTraining::weights() const { return impl_->index; }
 

@@ -17,8 +17,8 @@ constexpr double bias = -1.0;
 
 }  // namespace
 
-LinearSolver::LinearSolver(const CsrMatrix& X, uint64_t seed)
-    : rows_(X), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
+LinearSolver::LinearSolver(const CsrMatrix& X, std::span<const float> instance_weights, uint64_t seed)
+    : rows_(X), instance_weights_(instance_weights), seed_(seed), weights_(static_cast<size_t>(X.cols)) {}
 
 std::span<const Weight> LinearSolver::solve(int64_t label, double cost, std::span<const uint32_t> positives,
                                             std::span<const uint32_t> negatives, std::vector<Dual>& duals,
@@ -31,7 +31,8 @@ std::span<const Weight> LinearSolver::solve(int64_t label, double cost, std::spa
   duals.clear();
   taken_.clear();
   for (const Example& example : examples_) {
-    if (example.dual > 0.0) duals.push_back({example.instance, static_cast<float>(example.sign * example.dual)});
+    const auto dual = static_cast<float>(example.dual);  // that of a tiny weight may become 0, which has no sign
+    if (dual > 0.0f) duals.push_back({example.instance, example.sign * dual});
     if (example.has_moved) take(example.instance, 1.0, threshold);
   }
   duals.shrink_to_fit();
@@ -40,10 +41,10 @@ std::span<const Weight> LinearSolver::solve(int64_t label, double cost, std::spa
 
 std::span<const Weight> LinearSolver::mean(std::span<const uint32_t> instances, double threshold) {
   taken_.clear();
-  for (const uint32_t instance : instances) add(instance, 1.0);
+  for (const uint32_t instance : instances) add(instance, weight_of(instance));
   double squares = 0.0;
   // |sum|^2 is the sum of every row's product with it.
-  for (const uint32_t instance : instances) squares += product(instance);
+  for (const uint32_t instance : instances) squares += weight_of(instance) * product(instance);
   const double scale = squares > 0.0 ? 1.0 / std::sqrt(squares) : 0.0;
   for (const uint32_t instance : instances) take(instance, scale, threshold);
   return taken_;
@@ -99,12 +100,14 @@ void LinearSolver::descend(int64_t label) {
   }
 }
 
-/// One step of coordinate descent, exact for its dual variable. Returns the gradient before it.
+/// One step of coordinate descent, exact for its dual variable. Returns the gradient before it. A weight multiplies the
+/// instance's cost, so it divides what its loss adds to the diagonal.
 double LinearSolver::visit(Example& example) {
-  const double gradient = example.sign * (product(example.instance) + bias) - 1.0 + example.dual * slack_;
+  const double slack = slack_ / weight_of(example.instance);
+  const double gradient = example.sign * (product(example.instance) + bias) - 1.0 + example.dual * slack;
   if (example.dual == 0.0 && gradient >= 0.0) return gradient;
   const bool empty = rows_.indptr[example.instance] == rows_.indptr[example.instance + 1];
-  const double dual = std::max(example.dual - gradient / ((empty ? 0.0 : 1.0) + slack_), 0.0);
+  const double dual = std::max(example.dual - gradient / ((empty ? 0.0 : 1.0) + slack), 0.0);
   add(example.instance, (dual - example.dual) * example.sign);
   example.dual = dual;
   example.has_moved = true;

@@ -24,7 +24,8 @@ struct Weight {
 class LinearSolver {
  public:
   /// @param X rows of unit length or 0
-  LinearSolver(const CsrMatrix& X, uint64_t seed);
+  /// @param instance_weights [N] > 0 where an instance takes part, or empty: all 1
+  LinearSolver(const CsrMatrix& X, std::span<const float> instance_weights, uint64_t seed);
 
   /// Solves for `label`, beginning at the duals of an earlier time, which may have had another cost C.
   /// @param positives, negatives instances, ascending; disjoint
@@ -33,7 +34,7 @@ class LinearSolver {
   std::span<const Weight> solve(int64_t label, double cost, std::span<const uint32_t> positives,
                                 std::span<const uint32_t> negatives, std::vector<Dual>& duals, double threshold);
 
-  /// The mean of the instances at unit length, what is below `threshold` left out.
+  /// The weighted mean of the instances at unit length, what is below `threshold` left out.
   std::span<const Weight> mean(std::span<const uint32_t> instances, double threshold);
 
  private:
@@ -47,13 +48,15 @@ class LinearSolver {
   void gather(std::span<const uint32_t> positives, std::span<const uint32_t> negatives, std::vector<Dual>& duals);
   void descend(int64_t label);
   double visit(Example& example);
+  double weight_of(uint32_t instance) const { return instance_weights_.empty() ? 1.0 : instance_weights_[instance]; }
   void shuffle(int64_t label, int pass, size_t active);
   double product(uint32_t instance) const;
   void add(uint32_t instance, double factor);
   void take(uint32_t instance, double scale, double threshold);
 
   const CsrMatrix& rows_;
-  double slack_ = 0.0;  // 1 / (2 C), what the squared hinge adds to the diagonal
+  const std::span<const float> instance_weights_;
+  double slack_ = 0.0;  // 1 / (2 C), what the squared hinge of an instance of weight 1 adds to the diagonal
   uint64_t seed_;
   std::vector<double> weights_;  // [D], 0 between calls
   std::vector<Example> examples_;

@@ -189,4 +189,15 @@ std::vector<MetricsAtK> RankingMetrics::compute() const {
   return results;
 }
 
+LabelCounts RankingMetrics::label_counts(int64_t k) const {
+  const auto at = std::find(ks_.begin(), ks_.end(), k);
+  if (at == ks_.end()) {
+    std::string known;
+    for (int64_t cutoff : ks_) known += (known.empty() ? "" : ", ") + std::to_string(cutoff);
+    throw ArgumentError("k is " + std::to_string(k) + ", but these metrics count at " + known + "; give one of these");
+  }
+  const Sums& sums = sums_[static_cast<size_t>(at - ks_.begin())];
+  return {positives_, sums.label_predictions, sums.label_hits};
+}
+
 }  // namespace sparsexmc

@@ -4,13 +4,14 @@
 
 #include <optional>
 
+#include "layers/averages.h"
 #include "layers/kept_batches.h"
 #include "layers/label_clusters.h"
 #include "model/model.h"
 
 namespace sparsexmc {
 
-/// What the instances of a batch are to be, and how much each counts.
+/// The positives of the instances of a batch, and how much each instance counts.
 struct Targets {
   const LabelsView& labels;
   const float* weights;  // of the instances, in host memory; null: 1
@@ -35,6 +36,11 @@ class Trainer {
   void settle(bool wait) {
     while (settle_one(wait)) continue;
   }
+
+  /// See Classifier, after its checks.
+  void use_average(bool use);
+  void start_average(const WeightAverage& average);
+  void stop_average(bool keep);
 
   KeptBatches& kept() { return kept_; }
   const KeptBatches& kept() const { return kept_; }
@@ -67,7 +73,12 @@ class Trainer {
   void rewire_if_due(const OutputBatch& last);
   kernels::OptimizerStep optimizer_step() const;
 
+  /// Updates the averages if step number `step`, which is queued, says so. @returns whether it did
+  bool update_average(int64_t step, const uint32_t* skip);
+  void configure_average(const std::optional<WeightAverage>& average, const MemoryPlan& plan);
+
   Model& m_;
+  const Averages averages_;
   KeptBatches kept_;
   std::optional<LabelClusters> clusters_;  // of the meta-classifier
   StepResults results_;

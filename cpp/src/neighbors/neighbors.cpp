@@ -37,16 +37,20 @@ void check(const Votes& votes) {
 }  // namespace
 
 VoteIndex::VoteIndex(const int64_t* ids, int64_t width, const int64_t* instances, int64_t count, int64_t rows,
-                     const LabelsView& labels, int64_t num_labels, ThreadPool& pool)
+                     const LabelsView& labels, const float* instance_weights, int64_t num_labels, ThreadPool& pool)
     : width_(width),
       count_(count),
       num_labels_(num_labels),
       keys_(static_cast<size_t>(rows)),
-      is_there_(static_cast<size_t>(rows * count)) {
+      shares_(static_cast<size_t>(rows * count)) {
   check_between("num_labels", num_labels, 1, low_half);
   check_labels(labels, num_labels);
   for (int64_t i = 0; i < rows * width; ++i) check_between("ids", ids[i], -1, num_labels - 1);
   for (int64_t i = 0; i < rows * count; ++i) check_between("instances", instances[i], -1, labels.rows - 1);
+  for (int64_t i = 0; instance_weights && i < labels.rows; ++i)
+    if (!(instance_weights[i] >= 0.0f && std::isfinite(instance_weights[i])))
+      throw ArgumentError("instance_weights holds " + std::to_string(instance_weights[i]) + " for row " +
+                          std::to_string(i) + "; give finite numbers of at least 0");
   parallel_for(pool, rows, [&](int64_t row, int) {
     std::vector<uint64_t>& keys = keys_[row];
     const auto add = [&keys](int64_t label, int64_t source) {
@@ -57,7 +61,9 @@ VoteIndex::VoteIndex(const int64_t* ids, int64_t width, const int64_t* instances
     for (int64_t i = 0; i < count; ++i) {
       const int64_t instance = instances[row * count + i];
       if (instance < 0) continue;
-      is_there_[row * count + i] = 1;
+      const float share = instance_weights ? instance_weights[instance] : 1.0f;
+      if (share == 0.0f) continue;  // as if it were no neighbor
+      shares_[row * count + i] = share;
       for (int64_t j = labels.indptr[instance]; j < labels.indptr[instance + 1]; ++j) add(labels.indices[j], width + i);
     }
     std::ranges::sort(keys);
@@ -78,8 +84,9 @@ void VoteIndex::rank(const float* candidates, const float* similarities, const V
     given.assign(static_cast<size_t>(count_), 0.0);
     double all = 0.0;
     for (int64_t i = 0; i < count_; ++i) {
-      if (!is_there_[row * count_ + i]) continue;
-      given[i] = std::pow(std::max(similarities[row * count_ + i], 0.0f), votes.power);
+      const double share = shares_[row * count_ + i];
+      if (share == 0.0) continue;
+      given[i] = share * std::pow(std::max(similarities[row * count_ + i], 0.0f), votes.power);
       all += given[i];
     }
     const double unit = all > 0.0 ? votes.weight / (all + votes.smoothing) : 0.0;

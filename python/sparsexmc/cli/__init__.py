@@ -13,13 +13,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO, cast
 
 from .. import _core
 from .._command import INTERRUPTED, Interrupts
 from ..errors import Error
 from . import convert, doctor, evaluate, info, plan, predict, train
 from .errors import UsageError
+from .output import Output, escaped
 
 COMMANDS = (
     ("train", train, "train a classifier on a data set"),
@@ -63,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Interrupts():
             args = build_parser().parse_args(argv)
             debug = args.debug
-            with _signals_as_interrupts():
+            with _signals_as_interrupts(), redirect_stdout(cast(TextIO, Output(sys.stdout))):
                 code: int = args.run(args)
-            sys.stdout.flush()
+                sys.stdout.flush()
             return code
     except _Signal as interrupt:
         print(f"sparsexmc: {interrupt}", file=sys.stderr)
@@ -120,7 +122,7 @@ def _message(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return "; ".join([text, *getattr(error, "__notes__", ())])
+    return escaped("; ".join([text, *getattr(error, "__notes__", ())]))
 
 
 class _Version(argparse.Action):

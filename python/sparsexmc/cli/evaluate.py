@@ -5,11 +5,14 @@ are matched by name where model and data have names; those that the model does n
 data's filter file (filter_labels_test.txt) or of --filter are blanked before ranking.
 With --report DIR it also writes DIR/index.html, one self-contained page: learning curves, P and PSP by label frequency,
 use of the connections, memory, the worst labels. That needs matplotlib: pip install 'sparsexmc[report]'.
+With --per-label FILE it writes precision, recall and F1 of every label at the largest cut-off, comma-separated.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import os
 import sys
@@ -21,7 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._checks import require_cutoffs
+from .._files import atomic_file, check_output
 from ..data import DataPath, Dataset
+from ..metrics import per_label_at_k
 from ..model import Model
 from ..model.alignment import LabelMap, align, align_training_labels, count_unknown
 from ..model.evaluation import CUTOFFS, measure, rank
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-B", type=float, default=B, help="of the propensities (default %(default)s; Amazon sets 2.6)")
     parser.add_argument("-k", type=whole_number, nargs="+", metavar="K", help="cut-offs (default 1 3 5)")
     parser.add_argument("--baseline", metavar="MODEL2", help="another model, measured on the same instances")
+    parser.add_argument("--per-label", metavar="FILE", help="write precision and recall of every label, .csv")
     reporting.add_arguments(parser)
     inputs.add_model_arguments(parser)
     add_argument(parser)
@@ -71,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     if args.baseline is not None and os.path.realpath(args.baseline) == os.path.realpath(args.model):
         raise UsageError(f"--baseline {args.baseline} is the model itself; name another one, or leave it out")
     metrics_file = reporting.check(args)
+    if args.per_label is not None:
+        check_output("--per-label", args.per_label)
     model = inputs.load_model(args.model, args.threads, args.device)
     task = _task(args, model)
     X = inputs.features_of(model, task.X, args.model)
@@ -99,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{count(unknown[0], 'label')} ({count(unknown[1], 'positive')}) unknown to the model count as missed"
             )
         print(filter_note(task.blanked), end="")
+    if args.per_label is not None:
+        _write_per_label(args.per_label, task, ids, task.dataset.label_names or model.label_names)
     if args.report is not None:
         page = reporting.write(args, task, model, ids, baseline_ids, metrics_file)
         print(f"report written to {page}", file=sys.stderr)
@@ -117,6 +127,20 @@ def _task(args: argparse.Namespace, model: Model) -> Task:
         train_labels = align_training_labels(inputs.training_labels(train), dataset, args.train)
     cutoffs = require_cutoffs(args.k or [k for k in CUTOFFS if k <= model.num_labels], model.num_labels)
     return Task(dataset, own.label_names, X, Y, blanked, train_labels, cutoffs)
+
+
+def _write_per_label(path: str, task: Task, ids: npt.NDArray[np.int64], names: Sequence[str] | None) -> None:
+    """A header, then a row for every label that the model or the data knows."""
+    found = per_label_at_k(ids, task.Y, max(task.cutoffs))
+    if names is not None:
+        names = [*names, *[""] * (len(found) - len(names))]  # labels that only the data knows, by number
+    try:
+        with atomic_file(path, "--per-label") as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            csv.writer(text, lineterminator="\n").writerows(found.rows(names))
+            text.detach()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
 def _predict(

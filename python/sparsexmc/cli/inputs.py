@@ -94,7 +94,7 @@ def data_for(source: DataPath | None, model: Model, *, demo: bool = False, filte
 
 
 class Unlabelled(NamedTuple):
-    """What is predicted on.
+    """Instances to predict on.
 
     Attributes:
         X: before its preparation.
@@ -110,7 +110,7 @@ class Unlabelled(NamedTuple):
 def unlabelled(
     source: DataPath | None, model: Model, *, demo: bool = False, filter_file: str | None = None
 ) -> Unlabelled:
-    """What to predict on.
+    """Read the instances to predict on.
 
     Beside data sets, whose test instances are taken if there are any, it may be one `.npz` or `.npy` file of features,
     or texts without regard to labels: `.jsonl`, `.tsv`, `.csv`, or for a model of raw text any other file or standard

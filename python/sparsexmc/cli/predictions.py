@@ -1,4 +1,4 @@
-"""What `sparsexmc predict` writes: lines of text, JSON lines, comma-separated values, a sparse matrix."""
+"""Output of `sparsexmc predict`: lines of text, JSON lines, comma-separated values, a sparse matrix."""
 
 from __future__ import annotations
 

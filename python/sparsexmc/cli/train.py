@@ -8,11 +8,11 @@ line in X_trn.txt, beside Y_trn.npz. Text files may be packed (.gz, .xz).
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
-[model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights], and label_order = "frequency" |
-"semantic" | "random"; [training] arguments of Classifier.fit; [linear] enabled = true | false and arguments of
-sparsexmc.Linear, [neighbors] enabled and those of sparsexmc.Votes, of which cost, weight, power and space may be
-"tune": chosen on the held-out instances; [data] tfidf = true | false, and for raw text ngrams, min_df, max_features,
-lowercase, token_pattern.
+[model.schedule], [model.rewiring], [model.average], [model.auxiliary] and [model.positive_weights], and label_order =
+"frequency" | "semantic" | "random"; [training] arguments of Classifier.fit, with [training.average]; [linear] enabled =
+true | false and arguments of sparsexmc.Linear, [neighbors] enabled and those of sparsexmc.Votes, of which cost, weight,
+power and space may be "tune": chosen on the held-out instances; [data] tfidf = true | false, and for raw text ngrams,
+min_df, max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3
@@ -38,6 +38,7 @@ from ..report.scores import POPULAR, most_frequent
 from ..training.validation import A, B
 from . import demo, inputs
 from .errors import UsageError
+from .instance_weights import read_instance_weights
 from .numbers import whole_number
 from .tables import count, filter_note, human_seconds, indent, metric_table, propensity_note
 
@@ -58,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep", type=whole_number, default=1, metavar="N", help="number of such states to keep (default 1)"
+    )
+    parser.add_argument(
+        "--instance-weights", metavar="FILE", help="a number >= 0 per line, for each training instance of DATA in turn"
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file; its values replace the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: model.fan_in=32")
@@ -80,9 +84,11 @@ def run(args: argparse.Namespace) -> int:
         check_output("--metrics-file", args.metrics_file, model=args.output)
     start = time.perf_counter()
     data = inputs.open_named(None, demo=True) if args.demo else inputs.source_of(args)
+    weights = None if args.instance_weights is None else read_instance_weights(args.instance_weights)
     job = TrainingRun(
         data,
         _wanted(args),
+        instance_weights=weights,
         output=args.output,
         force=args.force,
         resume=args.resume,
@@ -90,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint_every=args.checkpoint_every,
         keep=args.keep,
         base=demo.SETTINGS if args.demo else None,
+        progress=False if args.no_progress else None,
     )
     if args.resume:
         print(f"resumed at step {job.classifier.step:,}" if job.resumed else "nothing to resume; it starts anew")
@@ -101,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     model = job.train(
         metrics_file=args.metrics_file or (None if args.output is None else inputs.metrics_file_of(args.output)),
-        progress=False if args.no_progress else None,
         # The demo is saved once, at its end: its checkpoints would take longer than its epochs.
         keep_epochs=not args.demo,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike, fspath
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from .. import _core
 from .._checks import ranked_labels, require_choice, require_int
 from .._files import check_output
+from .._html import table
 from ..errors import ArgumentError
 from ..interop import cuda
 from ..interop.dlpack import Place
@@ -31,7 +33,7 @@ from ..interop.inputs import (
 from ..interop.streams import stream_handle
 from ..memory import Memory, format_bytes
 from . import forking
-from .directory import ModelReader
+from .directory import ModelReader, ModelWriter
 from .filter import Blanked, Ranking, blanked_labels, drop, widest
 from .packing import from_bytes, to_bytes
 from .state import check_label_names, read_label_counts, read_state, tensors_of, write_state
@@ -46,12 +48,15 @@ class CoreClassifier:
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
         self.engine = engine
         forking.register(engine)
-        self._config: dict[str, Any] = json.loads(engine.config_json())
+        self._read_config()
         self._label_names: list[str] | None = None
         self._stream: Any = None
         self._place = Place(engine.device, engine.own_stream)
         if device == "auto" and not self._place.is_cuda:
             cuda.report_fallback()
+
+    def _read_config(self) -> None:
+        self._config: dict[str, Any] = json.loads(self.engine.config_json())
 
     # ---- training ----
 
@@ -344,6 +349,16 @@ class CoreClassifier:
         return self.engine.skipped
 
     @property
+    def averaged(self) -> int:
+        """Number of updates of the running average (`average`) so far; 0 without one."""
+        return self.engine.averaged
+
+    @property
+    def average_in_use(self) -> bool:
+        """Whether averaged weights predict: see `use_average`."""
+        return self.engine.average_in_use
+
+    @property
     def rewirings(self) -> list[_core.RewiringRecord]:
         """Records of the rewirings so far: step, segment, changed, score_dropped, score_grown."""
         return self.engine.rewirings
@@ -366,8 +381,8 @@ class CoreClassifier:
         """Copies of all tensors under their checkpoint names, and `step` and `total_steps` (0: not known).
 
         Shortly before a rewiring of RigL that includes the batches it will average over, as `optimizer.kept.<i>.inputs`
-        and `.positives`. A learning rate set by hand, the number of skipped batches and the records of rewirings are
-        only in what `save` writes.
+        and `.positives`. With a running average also `averaged`, the number of its updates. A learning rate set by
+        hand, the number of skipped batches and the records of rewirings are only in what `save` writes.
         """
         return read_state(self.engine)
 
@@ -420,11 +435,19 @@ class CoreClassifier:
         return classifier
 
     def __getstate__(self) -> dict[str, Any]:
-        """The files of the checkpoint as bytes: copies and pickles hold what `save` writes."""
-        return {"files": to_bytes(self.save)}
+        """The files of the checkpoint as bytes: copies and pickles hold what `save` writes, or of a classifier that is
+        for prediction only what it has.
+        """
+        return {"files": to_bytes(self._pack), "trainable": self.trainable}
+
+    def _pack(self, path: str) -> None:
+        with ModelWriter(path) as writer:
+            writer.add_classifier(self.engine, self._label_names, for_prediction=not self.trainable)
+            writer.publish()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(from_bytes(state["files"], type(self).load).__dict__)
+        load = partial(type(self).load, trainable=state.get("trainable", True))
+        self.__dict__.update(from_bytes(state["files"], load).__dict__)
 
     def __repr__(self) -> str:
         c = self._config
@@ -436,3 +459,20 @@ class CoreClassifier:
             parts.insert(1, f"hidden={c['hidden']['features']}{' (sparse input)' if self.sparse_input else ''}")
         parts += [c["loss"], f"lr={self.lr:g}", f"step={self.step}", self.device, format_bytes(self.memory.planned)]
         return f"Classifier({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        c = self._config
+        hidden = "none" if c["hidden"] is None else f"{c['hidden']['features']:,} units"
+        tail = "all" if c["fan_in"] is None else f"{c['fan_in']:,} features, in groups of {c['group_size']:,}"
+        rows = [
+            ("features", f"{self.in_features:,}{', sparse' if self.sparse_input else ''}"),
+            ("hidden layer", hidden),
+            ("labels", f"{self.num_labels:,}, of which {c['dense_labels']:,} read all features"),
+            ("other labels read", tail),
+            ("loss", c["loss"]),
+            ("learning rate", f"{self.lr:g}"),
+            ("steps done", f"{self.step:,}"),
+            ("device", self.device),
+            ("memory", format_bytes(self.memory.planned)),
+        ]
+        return table("Classifier", rows)

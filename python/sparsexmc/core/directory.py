@@ -63,7 +63,12 @@ class ModelWriter:
         self._writer = _core.ModelWriter(fspath(path))
 
     def add_classifier(
-        self, engine: _core.Classifier, label_names: Sequence[str] | None = None, card: str = ""
+        self,
+        engine: _core.Classifier,
+        label_names: Sequence[str] | None = None,
+        card: str = "",
+        *,
+        for_prediction: bool = False,
     ) -> None:
         """Add model.safetensors, optimizer.safetensors, labels.txt where there are names, and README.md.
 
@@ -71,8 +76,12 @@ class ModelWriter:
             engine: the classifier's.
             label_names: [num_labels] names; None: none.
             card: text of the model card; empty: a short default.
+            for_prediction: leave out optimizer.safetensors: the model can be read with trainable=False alone.
+
+        Raises:
+            ArgumentError: the classifier was loaded with trainable=False, and the optimizer's state is not left out.
         """
-        self._writer.add_classifier(engine, list(label_names or ()), card)
+        self._writer.add_classifier(engine, list(label_names or ()), card, for_prediction)
 
     def open(self, name: str) -> BinaryIO:
         """A new part, to be written from its beginning to its end and closed.

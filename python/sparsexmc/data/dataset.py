@@ -11,8 +11,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import name_list
+from .._html import table
 from .._sparse import label_matrix, sparse_features
 from ..errors import ArgumentError, DTypeError
+
+_FREQUENT = 5  # labels that a notebook shows
 
 Features: TypeAlias = sp.csr_matrix | npt.NDArray[Any]
 """Rows of features: float32 CSR, or a dense float32 or float16 array."""
@@ -109,6 +112,25 @@ class Dataset:
             f"Dataset({self.name!r}: {self.Y.shape[0]:,} training and {test:,} test instances, "
             f"{self.num_features:,} {kind} features, {self.num_labels:,} labels)"
         )
+
+    def _repr_html_(self) -> str:
+        kind = "sparse" if sp.issparse(self.X) else "dense"
+        test = 0 if self.Y_test is None else self.Y_test.shape[0]
+        sizes = [("test instances", f"{test:,}"), ("features", f"{self.num_features:,}, {kind}")]
+        return described(f"Dataset {self.name!r}", self.Y, self.label_names, sizes)
+
+
+def described(title: str, Y: sp.csr_matrix, names: Sequence[str] | None, sizes: list[tuple[str, str]]) -> str:
+    """The table of a data set in a notebook: its sizes, and the most frequent labels."""
+    counts = np.bincount(Y.indices, minlength=Y.shape[1])
+    frequent = np.argsort(-counts, kind="stable")[:_FREQUENT]
+    rows = [
+        ("training instances", f"{Y.shape[0]:,}"),
+        *sizes,
+        ("labels", f"{Y.shape[1]:,}, {Y.nnz / max(Y.shape[0], 1):.1f} per instance"),
+        *((label if names is None else names[label], f"{counts[label]:,} training instances") for label in frequent),
+    ]
+    return table(title, rows)
 
 
 def _features(name: str, matrix: Any) -> Features:

@@ -132,7 +132,7 @@ def open_text(path: AnyPath) -> Iterator[TextStream]:
 
 @contextmanager
 def engine_source(path: AnyPath) -> Iterator[str | TextStream]:
-    """What the readers in C++ take: the path of a plain file, which they read themselves, or a stream."""
+    """A source for the readers in C++: the path of a plain file, which they read themselves, or a stream."""
     if fspath(path) != STANDARD_INPUT and not is_packed(path):
         yield fspath(path)
     else:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from .._sparse import label_matrix
 from ..errors import ArgumentError, DataError, DTypeError
 from .arrays import read_csr, read_names
-from .dataset import Dataset
+from .dataset import Dataset, described
 from .filters import find_filter
 from .forms import ENDINGS, TextColumns, labelled_form
 from .labelling import label_names, label_numbers
@@ -54,6 +54,11 @@ class TextDataset:
             f"TextDataset({self.name!r}: {len(self.texts):,} training and {test:,} test texts, "
             f"{self.Y.shape[1]:,} labels)"
         )
+
+    def _repr_html_(self) -> str:
+        test = 0 if self.texts_test is None else len(self.texts_test)
+        sizes = [("test instances", f"{test:,}"), ("features", "raw text")]
+        return described(f"TextDataset {self.name!r}", self.Y, self.label_names, sizes)
 
     def counts(self, vectorizer: TextVectorizer) -> Dataset:
         """The data set with the token counts of `vectorizer` as features."""

@@ -104,7 +104,8 @@ class TextVectorizer:
         """Reads what `to_json` wrote; DataError if it is something else."""
         try:
             entries = json.loads(text)
-            if not isinstance(entries, dict) or entries.pop("format", None) != FORMAT:
+            found = entries.pop("format", None) if isinstance(entries, dict) else None
+            if type(found) is not int or found != FORMAT:
                 raise ValueError(f"it is no vocabulary of format {FORMAT}")
             return cls(**{**entries, "terms": tuple(entries.get("terms", ()))})
         except (ValueError, TypeError, RecursionError) as error:  # ArgumentError is a ValueError

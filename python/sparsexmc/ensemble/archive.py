@@ -30,7 +30,7 @@ def write(target: Target, kind: str, arrays: Mapping[str, npt.NDArray[Any]], met
         with atomic_file(target) as file:
             np.savez(file, **content)  # type: ignore[arg-type]
     except OSError as error:
-        raise DataError(f"{fspath(target)}: cannot be written: {error}") from None
+        raise DataError(f"{fspath(target)}: cannot be written: {error.strerror or error}") from None
 
 
 def read(source: Target, kind: str, build: Callable[[Mapping[str, npt.NDArray[Any]], dict[str, Any]], T]) -> T:

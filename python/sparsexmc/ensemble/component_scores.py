@@ -55,6 +55,7 @@ class ComponentScores:
         self.threads = components.threads
         (probabilities, ids), (self.linear, linear_ids) = _nothing(rows), _nothing(rows)
         similarities, instances = _nothing(rows)
+        instance_weights: Floats | None = None
         labels = sp.csr_matrix((0, components.num_labels), dtype=np.float32)
         if components.classifier is not None:
             logits, ids = components.classifier.topk(embeddings, width, label_weights=label_weights)
@@ -64,13 +65,19 @@ class ComponentScores:
             self.linear = np.exp(-np.square(np.maximum(0.0, 1.0 - margins)))
         if components.neighbors is not None:
             similarities, instances = components.neighbors.search(_compared(components, X, embeddings))
-            labels = components.neighbors.labels
+            labels, instance_weights = components.neighbors.labels, components.neighbors.instance_weights
         self.similarities, self.rows = similarities, rows
         self.smoothing = 0.0 if components.neighbors is None else components.neighbors.votes.smoothing
         self.label_factors = label_factors
         self.candidates = np.hstack([probabilities, self.linear])
         self.vote_index = _core.VoteIndex(
-            np.hstack([ids, linear_ids]), instances, labels.indptr, labels.indices, components.num_labels, self.threads
+            np.hstack([ids, linear_ids]),
+            instances,
+            labels.indptr,
+            labels.indices,
+            instance_weights,
+            components.num_labels,
+            self.threads,
         )
 
     def rank(self, weights: Weights, k: int) -> Ranking:

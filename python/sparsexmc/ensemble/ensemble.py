@@ -41,9 +41,9 @@ class Ensemble:
             / (1 + n)^discount
 
     z is the classifier's logit and m the linear classifier's margin. A neighbor votes with
-    max(0, cosine)^votes.power, of the features or (votes.space) of hidden activations, for each of its labels; v is the
-    sum of a label's votes and s that of all neighbors; n is the number of training instances of the label. The best 100
-    labels of a row (or k) of classifier and linear classifiers take part.
+    max(0, cosine)^votes.power, of the features or (votes.space) of hidden activations, times its instance weight, for
+    each of its labels; v is the sum of a label's votes and s that of all neighbors; n is the number of training
+    instances of the label. The best 100 labels of a row (or k) of classifier and linear classifiers take part.
 
     Args:
         classifier: the network; None: the other parts alone.
@@ -194,11 +194,9 @@ class Ensemble:
             _, ids = scored.rank(weights, k)
             tried[weights] = float(np.mean(precision_at_k(ids, truth, [min(c, k) for c in cutoffs])))
         smooth = _smoothed(tried)
-        best = max(tried, key=lambda weights: (smooth[weights], -weights.linear - weights.votes, -weights.power))
-        if self.linear is not None:
-            self.linear.weight = best.linear
-        if self.neighbors is not None:
-            self.neighbors.votes = replace(self.neighbors.votes, weight=best.votes, power=best.power)
+        self.weights = max(
+            tried, key=lambda weights: (smooth[weights], -weights.linear - weights.votes, -weights.power)
+        )
         return tried
 
     def _rank(self, X: Any, embeddings: Any, k: int, label_weights: Floats | None) -> Ranking:
@@ -219,9 +217,16 @@ class Ensemble:
 
     @property
     def weights(self) -> Weights:
-        """The weights that `topk` uses; 0 for a part that is not there."""
+        """The weights that `topk` uses, kept by the parts; settable. 0 for a part that is not there."""
         votes = Votes(weight=0.0, power=1.0) if self.neighbors is None else self.neighbors.votes
         return Weights(0.0 if self.linear is None else self.linear.weight, votes.weight, votes.power)
+
+    @weights.setter
+    def weights(self, weights: Weights) -> None:
+        if self.linear is not None:
+            self.linear.weight = weights.linear
+        if self.neighbors is not None:
+            self.neighbors.votes = replace(self.neighbors.votes, weight=weights.votes, power=weights.power)
 
 
 def _check_features(classifier: CoreClassifier | None, linear: Linear | None, neighbors: Neighbors | None) -> None:

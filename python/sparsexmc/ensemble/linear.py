@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from .._checks import ranked_labels, require_int, require_number
 from .._csr import csr_from_arrays
 from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..errors import ArgumentError
+from ..interop.inputs import instance_numbers
 from . import archive
 from .settings import COST, WEIGHT, LinearSettings
 
@@ -24,12 +25,12 @@ _BIAS = np.float32(-1)
 class Linear:
     """A linear classifier per label, trained on the positives and the hardest negatives of each label.
 
-    For every label the w that minimises |w|^2 / 2 + cost * sum_i max(0, 1 - y_i m_i)^2, where y is 1 or -1, the margin
-    is m = w x - 1, and x has unit length: the L2-regularised squared hinge of DiSMEC (Babbar and Schoelkopf, WSDM
-    2017), solved by dual coordinate descent (Hsieh et al., ICML 2008). With the bias fixed, an instance that shares no
-    feature with a label is beyond the margin by itself. Of the others each instance is a negative of its hardest
-    labels: by the labels' mean vectors in the first round (as in SLICE, Jain et al., WSDM 2019), by their weights in
-    later ones.
+    For every label the w that minimises |w|^2 / 2 + cost * sum_i s_i max(0, 1 - y_i m_i)^2, where y is 1 or -1, the
+    margin is m = w x - 1, x has unit length, and s is the weight of an instance, 1 unless given: the L2-regularised
+    squared hinge of DiSMEC (Babbar and Schoelkopf, WSDM 2017), solved by dual coordinate descent (Hsieh et al., ICML
+    2008). With the bias fixed, an instance that shares no feature with a label is beyond the margin by itself. Of the
+    others each instance is a negative of its hardest labels: by the labels' mean vectors in the first round (as in
+    SLICE, Jain et al., WSDM 2019), by their weights in later ones.
 
     Rare tokens that a network smooths over decide much of what sparse rows say; `Ensemble` adds both up. Results depend
     neither on the number of threads nor on anything but the arguments.
@@ -37,6 +38,7 @@ class Linear:
     Args:
         X: [N, D] features of the training instances, scipy sparse. Rows are scaled to unit length.
         Y: [N, L] their labels, scipy sparse.
+        instance_weights: [N] finite factors s >= 0 on the losses of the instances; None: all 1. 0 is as absent.
         cost: of an instance's loss beside the regulariser; more fits closer. 0.3 suits labels that people gave freely,
             1 those that follow from the features.
         negatives: hardest labels per instance and round.
@@ -55,6 +57,7 @@ class Linear:
         X: Any,
         Y: Any,
         *,
+        instance_weights: npt.ArrayLike | None = None,
         cost: float = COST,
         negatives: int = LinearSettings.negatives,
         rounds: int = LinearSettings.rounds,
@@ -66,7 +69,8 @@ class Linear:
         require_int("rounds", rounds, 1)
         require_number("cost", cost, 0, low_open=True)
         require_number("weight", weight, 0)
-        training = LinearTraining(X, Y, negatives=negatives, threshold=threshold, seed=seed, num_threads=num_threads)
+        options: dict[str, Any] = {"negatives": negatives, "threshold": threshold, "seed": seed}
+        training = LinearTraining(X, Y, instance_weights=instance_weights, num_threads=num_threads, **options)
         for _ in range(rounds):
             training.round(cost)
         self._threads, self.weight = num_threads or 0, weight
@@ -137,14 +141,14 @@ class LinearTraining:
         training = sx.LinearTraining(X, Y, held=rows)
         for _ in range(2):
             training.round(0.3)
-        candidates = [training.linear(), training.solve(0.6).linear(), training.solve(1.0).linear()]
+        candidates = [training.linear(), training.linear_at(0.6), training.linear_at(1.0)]
         ...  # compare them on X[rows], Y[rows]
         training.admit_held()
         best = training.round(0.6).round(0.6).linear()
 
     Args:
         held: numbers of the rows that take no part before `admit_held`; None: none.
-        X, Y, negatives, threshold, seed, num_threads: as of `Linear`.
+        X, Y, instance_weights, negatives, threshold, seed, num_threads: as of `Linear`.
 
     Raises:
         ArgumentError, DTypeError: shapes that disagree, NaN, a row number out of range, or a wrong kind of array.
@@ -156,6 +160,7 @@ class LinearTraining:
         Y: Any,
         *,
         held: npt.ArrayLike | None = None,
+        instance_weights: npt.ArrayLike | None = None,
         negatives: int = LinearSettings.negatives,
         threshold: float = LinearSettings.threshold,
         seed: int = LinearSettings.seed,
@@ -170,10 +175,13 @@ class LinearTraining:
         rows = np.zeros(0, np.int64) if held is None else np.asarray(held)
         if rows.ndim != 1 or rows.dtype.kind not in "iu":
             raise ArgumentError(f"held has shape {rows.shape} and dtype {rows.dtype}; pass a 1-D array of row numbers")
+        weights = None
+        if instance_weights is not None:
+            weights = instance_numbers("instance_weights", instance_weights, features.shape[0])
         self._shape, self._threads = (features.shape[1], labels.shape[1]), num_threads or 0
         self._training = _core.LinearTraining(
             features.indptr, features.indices, features.data, features.shape[1], labels.indptr, labels.indices,
-            labels.shape[1], np.ascontiguousarray(rows, np.int64), negatives, threshold, seed, self._threads,
+            labels.shape[1], np.ascontiguousarray(rows, np.int64), weights, negatives, threshold, seed, self._threads,
         )  # fmt: skip
 
     def round(self, cost: float) -> LinearTraining:
@@ -195,9 +203,17 @@ class LinearTraining:
 
     def linear(self, weight: float = WEIGHT) -> Linear:
         """The classifiers as they are now."""
+        return self._linear(self._training.weights, weight)
+
+    def linear_at(self, cost: float, weight: float = WEIGHT) -> Linear:
+        """The classifiers that `solve(cost)` would give; the training goes on as without this call."""
+        require_number("cost", cost, 0, low_open=True)
+        return self._linear(lambda: self._training.weights_at(cost), weight)
+
+    def _linear(self, postings: Callable[[], Any], weight: float) -> Linear:
         require_number("weight", weight, 0)
         linear = Linear.__new__(Linear)
-        linear._postings = sp.csr_matrix(self._training.weights(), self._shape)
+        linear._postings = sp.csr_matrix(postings(), self._shape)
         linear.weight, linear._threads = weight, self._threads
         return linear
 

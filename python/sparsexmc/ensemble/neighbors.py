@@ -16,6 +16,7 @@ from .._sparse import label_matrix, search, sparse_features, unit_rows
 from ..config import Votes
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError, DTypeError
+from ..interop.inputs import instance_numbers
 from . import archive
 from .byte_rows import ByteRows
 from .settings import DENSE_POWER, SPARSE_POWER
@@ -41,18 +42,29 @@ class Neighbors:
             unit length. For what a hidden layer makes of them see `of_hidden_layer`.
         Y: [N, L] their labels, scipy sparse.
         votes: how they are counted; `Ensemble.tune` chooses on held-out instances.
+        instance_weights: [N] finite factors >= 0 on the votes of the instances; None: all 1. The search does not know
+            them: leave out instances of weight 0, or they take the places of others.
         num_threads: worker threads; None: SPARSEXMC_NUM_THREADS, OMP_NUM_THREADS, or the CPUs of the process.
 
     Raises:
         ArgumentError, DTypeError: shapes that disagree, NaN, or a wrong kind of array.
     """
 
-    def __init__(self, X: Any, Y: Any, votes: Votes | None = None, *, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        X: Any,
+        Y: Any,
+        votes: Votes | None = None,
+        *,
+        instance_weights: npt.ArrayLike | None = None,
+        num_threads: int | None = None,
+    ) -> None:
         if not hasattr(X, "shape") or len(X.shape) != 2:
             raise DTypeError(f"X is a {type(X).__name__}; pass a scipy sparse matrix or an array [N, D]")
         if isinstance(votes, Votes) and votes.space == "hidden":
             raise ArgumentError('votes.space is "hidden"; make such neighbors with Neighbors.of_hidden_layer')
-        self._begin(X, Y, votes or Votes(power=SPARSE_POWER if sp.issparse(X) else DENSE_POWER), num_threads)
+        votes = votes or Votes(power=SPARSE_POWER if sp.issparse(X) else DENSE_POWER)
+        self._begin(X, Y, votes, instance_weights, num_threads)
         self.in_features = int(X.shape[1])
         self._center: Floats | None = None  # [D], what is subtracted from dense rows first
         # Features as unit rows: transposed, an inverted index, where they are sparse.
@@ -62,11 +74,16 @@ class Neighbors:
             else ByteRows.of("X", _blocks(lambda rows: _floats("X", X[rows]), X.shape[0]), *X.shape)
         )
 
-    def _begin(self, X: Any, Y: Any, votes: Votes, num_threads: int | None) -> None:
+    def _begin(
+        self, X: Any, Y: Any, votes: Votes, instance_weights: npt.ArrayLike | None, num_threads: int | None
+    ) -> None:
         """Sets all but the rows to compare."""
         self._labels = label_matrix("Y", Y)
         if X.shape[0] != self._labels.shape[0] or not X.shape[0]:
             raise ArgumentError(f"X has {X.shape[0]} rows and Y {self._labels.shape[0]}; pass one each per instance")
+        self._instance_weights: Floats | None = None
+        if instance_weights is not None:
+            self._instance_weights = instance_numbers("instance_weights", instance_weights, X.shape[0])
         if num_threads is not None:
             require_int("num_threads", num_threads, 0)
         self._threads = num_threads or 0
@@ -76,7 +93,14 @@ class Neighbors:
 
     @classmethod
     def of_hidden_layer(
-        cls, classifier: CoreClassifier, X: Any, Y: Any, votes: Votes | None = None, *, num_threads: int | None = None
+        cls,
+        classifier: CoreClassifier,
+        X: Any,
+        Y: Any,
+        votes: Votes | None = None,
+        *,
+        instance_weights: npt.ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> Neighbors:
         """Neighbors in the space of a trained classifier's hidden layer.
 
@@ -90,13 +114,13 @@ class Neighbors:
         Args:
             classifier: with a hidden layer.
             X: [N, in_features] training instances as the classifier reads them.
-            Y, votes, num_threads: as above; the space of the votes is "hidden".
+            Y, votes, instance_weights, num_threads: as above; the space of the votes is "hidden".
 
         Raises:
             ArgumentError, DTypeError: as above, or there is no hidden layer.
         """
         neighbors = cls.__new__(cls)
-        neighbors._begin(X, Y, Votes(power=8.0) if votes is None else votes, num_threads)
+        neighbors._begin(X, Y, Votes(power=8.0) if votes is None else votes, instance_weights, num_threads)
         neighbors.votes = replace(neighbors.votes, space="hidden")
         some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], _CENTER_ROWS)).astype(np.int64)
         center = classifier.hidden_activations(X[some]).mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -106,6 +130,11 @@ class Neighbors:
         neighbors._rows = ByteRows.of("X", blocks, X.shape[0], len(center))
         neighbors._center, neighbors.in_features = center, len(center)
         return neighbors
+
+    @property
+    def instance_weights(self) -> Floats | None:
+        """[N] factors on the votes of the instances, or None."""
+        return self._instance_weights
 
     @property
     def sparse(self) -> bool:
@@ -173,7 +202,8 @@ class Neighbors:
         """Reads what `save` wrote. Raises DataError if it is missing, damaged or something else."""
         # Not through __init__, which would scale the rows once more and change their last bits.
         neighbors = cls.__new__(cls)
-        neighbors._labels, neighbors._rows, neighbors._center, neighbors.votes = archive.read(path, "neighbors", _parts)
+        parts = archive.read(path, "neighbors", _parts)
+        neighbors._labels, neighbors._rows, neighbors._center, neighbors._instance_weights, neighbors.votes = parts
         neighbors.in_features = int(neighbors._rows.shape[0] if neighbors.sparse else neighbors._rows.features)
         neighbors._threads = num_threads or 0
         return neighbors
@@ -181,6 +211,8 @@ class Neighbors:
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays to store, by name."""
         stored = {"labels.indptr": self._labels.indptr, "labels.indices": self._labels.indices}
+        if self._instance_weights is not None:
+            stored["instance_weights"] = self._instance_weights
         if self.sparse:
             return stored | {f"postings.{part}": getattr(self._rows, part) for part in _PARTS}
         stored |= {"rows.values": self._rows.values, "rows.scales": self._rows.scales}
@@ -189,24 +221,31 @@ class Neighbors:
 
 def _parts(
     file: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]
-) -> tuple[sp.csr_matrix, Any, Floats | None, Votes]:
-    """(labels, rows, center, votes) of a file."""
+) -> tuple[sp.csr_matrix, Any, Floats | None, Floats | None, Votes]:
+    """(labels, rows, center, weights of the instances, votes) of a file."""
     votes = Votes.from_dict(meta["votes"])
     indptr, indices = file["labels.indptr"], file["labels.indices"]
     shape = (indptr.size - 1, meta["num_labels"])
     ones = np.ones(indices.shape, np.float32)
     labels = label_matrix("labels", csr_from_arrays("the labels", ones, indices, indptr, shape))
+    weights = file.get("instance_weights")
+    if weights is not None:
+        if weights.dtype != np.float32:
+            raise ValueError(f"its instance_weights are {weights.dtype}")
+        weights = instance_numbers("instance_weights", weights, shape[0])
     if "rows.values" not in file:
         data, indices, indptr = (file[f"postings.{part}"] for part in _PARTS)
         postings = csr_from_arrays("the postings", data, indices, indptr, (meta["in_features"], shape[0]))
-        return labels, sparse_features("postings", postings), None, votes
+        return labels, sparse_features("postings", postings), None, weights, votes
     rows = ByteRows(file["rows.values"], file["rows.scales"])
     center = file.get("center")
     if (len(rows.scales), rows.features) != (shape[0], meta["in_features"]):
         raise ValueError(f"it has {len(rows.scales)} rows of {rows.features} numbers")
     if center is not None and (center.shape != (rows.features,) or center.dtype != np.float32):
         raise ValueError(f"its center is {center.dtype} {center.shape}")
-    return labels, rows, center, votes
+    if center is not None and not np.isfinite(center).all():
+        raise ValueError("its center holds NaN or Inf")
+    return labels, rows, center, weights, votes
 
 
 def _blocks(rows_of: Callable[[slice], Floats], count: int) -> Iterator[Floats]:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..calibration import Calibration
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
+from ..training.stages import Stages
 from .component_scores import Weights
 from .ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Ensemble
 from .linear import Linear, LinearTraining
@@ -61,17 +62,27 @@ def check_enabled(linear: LinearSettings, neighbors: NeighborsSettings, *, spars
         )
 
 
+def require_weight(instance_weights: npt.NDArray[np.float32], rows: Rows | slice = slice(None)) -> None:
+    """Raise ArgumentError unless one of the training rows has a weight above 0."""
+    if not instance_weights[rows].any():
+        raise ArgumentError("instance_weights is 0 for all instances that are trained on; give some of them a weight")
+
+
 class EnsembleTraining:
     """The parts beside a classifier, on the way to their ensemble.
 
     The linear classifiers that are compared and the final ones come from one training: what it has found with some
-    instances held out it continues from with all of them.
+    instances held out, at the first of the costs, it continues from with all of them. What is compared at other costs
+    leaves no trace, so that a training with the chosen numbers alone, as a saved run.toml holds them, gives the same.
 
     Args:
         classifier: the trained network.
         X, Y: training instances as the classifier reads them, and their labels.
+        instance_weights: [N] factors, finite and >= 0, on their losses and votes; None: all 1. Those of 0 are as
+            absent. Tuning and probabilities do not weigh.
         linear, neighbors: which parts there are; numbers may be left to tuning.
         num_threads: worker threads; None: the default.
+        progress: as in `Classifier.fit`, for `tune` and `finish`.
 
     Attributes:
         linear, neighbors: the settings, after `tune` with the chosen numbers.
@@ -87,9 +98,13 @@ class EnsembleTraining:
         linear: LinearSettings,
         neighbors: NeighborsSettings,
         *,
+        instance_weights: npt.NDArray[np.float32] | None = None,
         num_threads: int | None = None,
+        progress: bool | None = False,
     ) -> None:
         self.classifier, self.X, self.Y = classifier, X, Y
+        self._progress = progress
+        self._instance_weights = instance_weights
         self.linear, self.neighbors = linear, neighbors
         check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
         self.calibration: Calibration | None = None
@@ -120,19 +135,21 @@ class EnsembleTraining:
         power_is_open = self.neighbors.enabled and self.neighbors.power == TUNE
         open_numbers = len(self._costs()) > 1 or len(spaces) > 1 or any(len(grid) > 1 for grid in grids.values())
         best: Tuning | None = None
-        voters = {space: self._voters(left, space) for space in spaces}
-        for cost, linear in self._candidates(held):
-            ensembles = {space: self._ensemble(linear, space, found) for space, found in voters.items()}
-            trials = {space: self._try(cost, space, parts, held, grids) for space, parts in ensembles.items()}
-            if best is None:  # the best weights at other costs will not lie far from these, nor the best space
-                best = _better_space(trials)
-                voters = {best.space: voters[best.space]}
-                self._calibrate(ensembles[best.space], held)
-                for name in grids.keys() & {"linear_weights", "votes_weights"}:
-                    grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
-            elif trials[best.space].value > best.value:
-                best = replace(trials[best.space], network_alone=best.network_alone)
-                self._calibrate(ensembles[best.space], held)
+        with Stages(self._progress, self._tuning_stages()) as stages:
+            voters = {space: self._voters(left, space, stages) for space in spaces}
+            for cost, linear in self._candidates(held, stages):
+                stages.begin("weights of the ensemble")
+                ensembles = {space: self._ensemble(linear, space, found) for space, found in voters.items()}
+                trials = {space: self._try(cost, space, parts, held, grids) for space, parts in ensembles.items()}
+                if best is None:  # the best weights at other costs will not lie far from these, nor the best space
+                    best = _better_space(trials)
+                    voters = {best.space: voters[best.space]}
+                    self._calibrate(ensembles[best.space], best.weights, held)
+                    for name in grids.keys() & {"linear_weights", "votes_weights"}:
+                        grids[name] = _near(getattr(best.weights, name.removesuffix("_weights")), grids[name])
+                elif trials[best.space].value > best.value:
+                    best = replace(trials[best.space], network_alone=best.network_alone)
+                    self._calibrate(ensembles[best.space], best.weights, held)
         assert best is not None
         if not (open_numbers or power_is_open):
             return None  # but there are probabilities now
@@ -143,14 +160,17 @@ class EnsembleTraining:
         """The ensemble, with all instances in its parts; None if none is left."""
         if not (self.linear.enabled or self.neighbors.enabled):
             return None
-        linear = None
+        linear, rounds = None, 0
         if self.linear.enabled:
-            training = self._linear_training(()).admit_held()
-            rounds = self.linear.rounds
-            for _ in range(max(rounds - self._rounds_done, min(rounds, FINAL_ROUNDS))):
-                training.round(self.linear.settled_cost)
-            linear = training.linear(self.linear.settled_weight)
-        neighbors = self._voters(slice(None), self._spaces()[0])
+            rounds = max(self.linear.rounds - self._rounds_done, min(self.linear.rounds, FINAL_ROUNDS))
+        with Stages(self._progress, rounds + self.neighbors.enabled) as stages:
+            if self.linear.enabled:
+                training = self._linear_training(()).admit_held()
+                for number in range(rounds):
+                    stages.begin(f"linear classifiers, last round {number + 1}")
+                    training.round(self.linear.settled_cost)
+                linear = training.linear(self.linear.settled_weight)
+            neighbors = self._voters(np.arange(self.X.shape[0]), self._spaces()[0], stages)
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
     def _ensemble(self, linear: Linear | None, space: str, neighbors: Neighbors | None) -> Ensemble:
@@ -158,7 +178,8 @@ class EnsembleTraining:
             neighbors.votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
         return Ensemble(self.classifier, linear=linear, neighbors=neighbors, **self._options)
 
-    def _calibrate(self, ensemble: Ensemble, held: Rows) -> None:
+    def _calibrate(self, ensemble: Ensemble, weights: Weights, held: Rows) -> None:
+        ensemble.weights = weights  # the ensembles of both spaces share their linear classifiers
         self.calibration = Calibration.of(ensemble, self.X[held], self.Y[held])
 
     def _try(self, cost: float | None, space: str, ensemble: Ensemble, held: Rows, grids: dict[str, Any]) -> Tuning:
@@ -179,33 +200,50 @@ class EnsembleTraining:
             return ()
         return COSTS if self.linear.cost == TUNE else (self.linear.settled_cost,)
 
-    def _candidates(self, held: Rows) -> Iterator[tuple[float | None, Linear | None]]:
+    def _tuning_stages(self) -> int:
+        """How many stages `tune` has."""
+        costs, linear = self._costs(), 0
+        if self.linear.enabled:
+            linear = min(self.linear.rounds, TUNING_ROUNDS) + sum(cost != COSTS[0] for cost in costs)
+        return linear + max(len(costs), 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
+
+    def _candidates(self, held: Rows, stages: Stages) -> Iterator[tuple[float | None, Linear | None]]:
         """Linear classifiers of every cost in question that do not know the held instances."""
         if not self.linear.enabled:
             yield None, None
             return
-        training, (first, *others) = self._linear_training(held), self._costs()
+        training = self._linear_training(held)
         self._rounds_done = min(self.linear.rounds, TUNING_ROUNDS)
-        for _ in range(self._rounds_done):
-            training.round(first)
-        yield first, training.linear()
-        for cost in others:
-            yield cost, training.solve(cost).linear()
+        for number in range(self._rounds_done):
+            stages.begin(f"linear classifiers, round {number + 1}")
+            training.round(COSTS[0])
+        for cost in self._costs():
+            if cost == COSTS[0]:
+                yield cost, training.linear()
+                continue
+            stages.begin(f"linear classifiers, cost {cost:g}")
+            yield cost, training.linear_at(cost)
 
     def _linear_training(self, held: npt.ArrayLike) -> LinearTraining:
         if self._training is None:
             arguments = self.linear.training_arguments() | self._options
-            self._training = LinearTraining(self.X, self.Y, held=np.asarray(held, np.int64), **arguments)
+            arguments |= {"held": np.asarray(held, np.int64), "instance_weights": self._instance_weights}
+            self._training = LinearTraining(self.X, self.Y, **arguments)
         return self._training
 
-    def _voters(self, rows: Rows | slice, space: str) -> Neighbors | None:
+    def _voters(self, rows: Rows, space: str, stages: Stages) -> Neighbors | None:
         if not self.neighbors.enabled:
             return None
-        X, Y = self.X[rows], self.Y[rows]
+        stages.begin(f"neighbors, {'hidden layer' if space == HIDDEN else 'features'}")
+        weights = self._instance_weights
+        if weights is not None:
+            rows = rows[weights[rows] > 0]
+        X, Y = (self.X, self.Y) if len(rows) == self.X.shape[0] else (self.X[rows], self.Y[rows])
+        options = self._options | {"instance_weights": None if weights is None else weights[rows]}
         votes = self.neighbors.votes(space, sparse=sp.issparse(self.X))
         if space == HIDDEN:
-            return Neighbors.of_hidden_layer(self.classifier, X, Y, votes, **self._options)
-        return Neighbors(X, Y, votes, **self._options)
+            return Neighbors.of_hidden_layer(self.classifier, X, Y, votes, **options)
+        return Neighbors(X, Y, votes, **options)
 
     def _choose(self, best: Tuning) -> None:
         """Take the best setting. A part without weight need not be trained, nor be there in prediction."""

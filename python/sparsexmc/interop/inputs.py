@@ -235,7 +235,7 @@ def label_numbers(name: str, value: npt.ArrayLike, num_labels: int) -> npt.NDArr
 
 def number_array(name: str, value: Any) -> npt.NDArray[Any]:
     """`value` as an array of any dtype; DTypeError for what NumPy cannot read, such as lists of unequal lengths."""
-    refuse_sparse_tensor(name, value)
+    require_strided(name, value)
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -243,12 +243,24 @@ def number_array(name: str, value: Any) -> npt.NDArray[Any]:
 
 
 def refuse_sparse_tensor(name: str, value: Any) -> None:
-    """Raise DTypeError for a sparse tensor of PyTorch."""
-    if is_torch(value) and value.layout is not sys.modules["torch"].strided:
+    """Raise DTypeError for a sparse tensor of PyTorch where rows are read."""
+    if _is_sparse_tensor(value):
         raise DTypeError(
             f"{name} is a torch tensor of layout {value.layout}, which is not read; pass scipy.sparse.csr_matrix, or "
             f"{name}.to_dense() where dense rows are read"
         )
+
+
+def require_strided(name: str, value: Any) -> None:
+    """Raise DTypeError for a sparse tensor of PyTorch, or a scipy sparse matrix, where plain numbers are read."""
+    if _is_sparse_tensor(value):
+        raise DTypeError(f"{name} is a torch tensor of layout {value.layout}; pass {name}.to_dense()")
+    if scipy.sparse.issparse(value):
+        raise DTypeError(f"{name} is a scipy sparse matrix, not an array of numbers; pass {name}.toarray().ravel()")
+
+
+def _is_sparse_tensor(value: Any) -> bool:
+    return is_torch(value) and value.layout is not sys.modules["torch"].strided
 
 
 def index_array(name: str, value: Any) -> Indices:

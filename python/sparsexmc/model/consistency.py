@@ -1,4 +1,4 @@
-"""Whether the parts of a model belong together: the same features, labels and settings."""
+"""Whether the parts of a model belong together (the same features, labels and settings), and whether it can learn."""
 
 from __future__ import annotations
 
@@ -100,4 +100,15 @@ def _require(name: str, what: str, size: int, verb: str, expected: int) -> None:
     if size != expected:
         raise ArgumentError(
             f"{name} has {size} {what} and the classifier {verb} {expected}; pass parts of one training"
+        )
+
+
+def require_rate(classifier: Classifier) -> None:
+    """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
+    schedule = classifier.config["schedule"]
+    ended = 0 < schedule["total_steps"] <= classifier.step
+    if schedule["kind"] != "constant" and ended and schedule["final_share"] == 0:
+        raise ArgumentError(
+            f"the schedule of this model ended at step {schedule['total_steps']} with a learning rate of 0, so "
+            "nothing would be learned; train anew, with schedule.total_steps left open"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,23 @@ from ..report.scores import Scores, has_propensities, scores
 from ..training.validation import A, B
 
 CUTOFFS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Instances that a model is measured on.
+
+    Attributes:
+        X: [n, D] features as the classifier reads them.
+        Y: [n, at least the model's labels] the truth, CSR.
+        filter: [n, the model's labels] pairs that are never predicted, CSR, or None.
+        train_labels: [N, as many labels as Y] of the training, or None if unknown.
+    """
+
+    X: Any
+    Y: Any
+    filter: Any
+    train_labels: Any
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""What an interrupted training has left beside its output, and how another one takes it up."""
+"""The remains of an interrupted training beside its output, and how another one takes it up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ..classifier import Classifier
 from ..core.directory import ModelReader
 from ..data import Dataset, TextDataset
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CheckpointError
 from . import defaults, storage, toml
 from .preparation import Preparation
 from .settings import Settings
@@ -66,7 +66,11 @@ def take_up(state: Path, opened: Dataset | TextDataset, wanted: toml.Table, *, o
     """
     with ModelReader(state) as reader:
         before = storage.read_settings(reader)
-        assert before is not None
+        if before is None:
+            raise CheckpointError(
+                f"{reader.path}: holds no settings of a training ({storage.SETTINGS_FILE}); go on with the call of fit "
+                "that saved it, or start anew"
+            )
         had = before.to_table()
         now = Settings.from_table(toml.merge(had, without_sizes(wanted) if of_a_model else wanted))
         if now.data.tfidf == "auto":

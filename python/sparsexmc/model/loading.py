@@ -24,8 +24,8 @@ def load(
         device: None: the device that is stored.
         num_threads: worker threads; 0: the default.
         trainable: False takes memory for the network's weights and prediction only. Predictions are the same, bit for
-            bit; training, `eval_step`, `regroup`, setting `lr`, `save` and pickling raise ArgumentError. The state of
-            the optimizer is verified but not read.
+            bit; training, `eval_step`, `regroup`, setting `lr` and `save` raise ArgumentError; copies and pickles are
+            for prediction only, too. The state of the optimizer is verified but not read.
 
     Raises:
         CheckpointError: missing, truncated, edited or of a foreign format, in any of its files.

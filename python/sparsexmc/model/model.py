@@ -11,24 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from .._checks import ranked_labels, require_cutoffs
+from .._html import table
 from .._sparse import label_matrix
 from ..classifier import Classifier
 from ..core.filter import Ranking
 from ..data import Dataset, TextVectorizer, TfIdf, opening
 from ..ensemble import Ensemble, Linear, Neighbors
-from ..ensemble.settings import LinearSettings, NeighborsSettings
-from ..ensemble.training import EnsembleTraining, Tuning
+from ..ensemble.training import Tuning
 from ..errors import ArgumentError, CheckpointError
-from ..interop.rows import LabelRows
+from ..label_metrics import LabelMetrics
 from ..memory import format_bytes
-from ..metrics import inverse_propensities
+from ..metrics import inverse_propensities, per_label_at_k
 from ..report.scores import Scores
 from ..training.history import History
-from ..training.validation import A, B, hold_out
-from . import storage
+from ..training.validation import A, B
+from . import further, storage
 from .alignment import align
 from .consistency import check_parts
-from .evaluation import CUTOFFS, measure, rank
+from .evaluation import CUTOFFS, Task, measure, rank
 from .preparation import Preparation
 from .probabilities import CalibratedRanker, Calibrations, Threshold
 from .settings import Settings
@@ -285,12 +285,61 @@ class Model:
         if cutoffs is None:
             cutoffs = [k for k in CUTOFFS if k <= self.num_labels]
         cutoffs = require_cutoffs(cutoffs, self.num_labels)
-        train_labels = None if train_labels is None else label_matrix("train_labels", train_labels)
+        task = self._task(data, Y, filter)
+        if train_labels is None:
+            train_labels = task.train_labels
+        else:
+            train_labels = label_matrix("train_labels", train_labels)
+            if train_labels.shape[1] != task.Y.shape[1]:
+                raise ArgumentError(
+                    f"train_labels has {train_labels.shape[1]} columns and Y {task.Y.shape[1]}; they must agree"
+                )
+        ids = rank(self.ranker(network_alone), task.X, max(cutoffs), task.filter, label_weights=label_weights)
+        return measure(ids, task.Y, train_labels, cutoffs, A=A, B=B)
+
+    def per_label(
+        self,
+        data: Any,
+        Y: Any = None,
+        k: int | None = None,
+        *,
+        threshold: Threshold = None,
+        filter: Any = None,
+        label_weights: npt.ArrayLike | None = None,
+        network_alone: bool = False,
+    ) -> LabelMetrics:
+        """Measure precision, recall and F1 of every label.
+
+        Args:
+            data, Y, filter, label_weights, network_alone: as in `evaluate`.
+            k: the k best labels of every instance count as predicted; None: 5, or all if there are fewer.
+            threshold: of these only labels whose probability is at least that, as in `sparsexmc predict`; "best": that
+                with the best micro-F1 on held-out instances. Not with label_weights.
+
+        Returns:
+            counts and shares [labels], first those of the model, then those that only the data knows.
+
+        Raises:
+            ArgumentError, DTypeError: as `evaluate`, and for a threshold as `predict_proba`.
+        """
+        k = ranked_labels(k, self.num_labels)
+        ranker: Any = self.ranker(network_alone)
+        options = {} if label_weights is None else {"label_weights": label_weights}
+        task = self._task(data, Y, filter)
+        if threshold is not None:
+            if label_weights is not None:
+                raise ArgumentError("label_weights rank by another quantity than threshold asks for; pass one of them")
+            ranker = CalibratedRanker(ranker, self.calibrations, threshold)
+        return per_label_at_k(rank(ranker, task.X, k, task.filter, **options), task.Y, k)
+
+    def _task(self, data: Any, Y: Any, filter: Any) -> Task:
+        """The instances that `evaluate` measures on, from its arguments."""
+        train_labels = None
         filter = None if filter is None else label_matrix("filter", filter)
         if Y is None:
             dataset = self._aligned(data)
             X, Y, blanked = dataset.measured_split()
-            if train_labels is None and dataset.X_test is not None:
+            if dataset.X_test is not None:
                 train_labels = dataset.Y
             filter = blanked if filter is None else filter
         else:
@@ -304,10 +353,7 @@ class Model:
                     f"{name} has shape {matrix.shape}, but there are {X.shape[0]} instances and "
                     f"{self.num_labels} labels; pass a row for each instance and a column for each label"
                 )
-        if train_labels is not None and train_labels.shape[1] != Y.shape[1]:
-            raise ArgumentError(f"train_labels has {train_labels.shape[1]} columns and Y {Y.shape[1]}; they must agree")
-        ids = rank(self.ranker(network_alone), X, max(cutoffs), filter, label_weights=label_weights)
-        return measure(ids, Y, train_labels, cutoffs, A=A, B=B)
+        return Task(X, Y, filter, train_labels)
 
     def _aligned(self, data: Any) -> Dataset:
         """A data set, or what stands at a path, with counted texts and in label ids of the model."""
@@ -354,11 +400,11 @@ class Model:
             data: a `Dataset`, `TextDataset` or path, as in `evaluate`; its training instances are taken.
             epochs: number of further epochs.
             options: further arguments of `Classifier.fit`; batch size, validation and seed are those of the first
-                training unless given.
+                training unless given. `instance_weights` are those of linear classifiers and neighbors, too.
 
         Raises:
             ArgumentError, DTypeError: data that is not for this model, labels that it does not know, a schedule that
-                has ended, or as `Classifier.fit`.
+                has ended, or as `Classifier.fit`; the model is as before.
         """
         dataset = self._aligned(data)
         if dataset.num_labels > self.num_labels:
@@ -366,58 +412,7 @@ class Model:
                 f"the data has {dataset.num_labels - self.num_labels} labels that the model does not know, such as "
                 f"{(dataset.label_names or [''])[self.num_labels]!r}; leave them out, or train anew"
             )
-        self._require_rate()
-        X = self.features(dataset.X)
-        if self.settings is not None:
-            training = self.settings.training
-            names = ("batch_size", "validation", "validation_metric", "seed")
-            options = {name: getattr(training, name) for name in names} | options
-        options = {"filter": dataset.filter, **options}
-        self.calibrations = Calibrations()  # whatever happens, they would be of another network
-        history = self.classifier.fit(X, dataset.Y, epochs, **options)
-        parts = EnsembleTraining(self.classifier, X, dataset.Y, *self._settled_parts(), num_threads=self._num_threads)
-        try:
-            self._ensemble = parts.finish()
-        except BaseException:
-            if self.neighbors is not None and self.neighbors.votes.space == "hidden":
-                self._set_parts(self.linear, None)  # they compare by a hidden layer that is no more
-            raise
-        self.history = history
-        self._calibrate_network(X, dataset.Y, options.get("validation"), options.get("seed"))
-        return history
-
-    def _calibrate_network(self, X: Any, Y: Any, validation: Any, seed: int | None) -> None:
-        """Learn the network's probabilities anew from what `fit` held out; the other parts have learned from all."""
-        if isinstance(validation, tuple):
-            X, Y = validation
-            validation = (X, LabelRows("validation[1]", Y, X.shape[0], self.num_labels).matrix(self.num_labels))
-        else:
-            _, held = hold_out(X.shape[0], validation, self.classifier.config["seed"] if seed is None else seed)
-            validation = (X[held], Y[held])
-        self.calibrations = Calibrations.learn(self.classifier, None, *validation)
-
-    def _require_rate(self) -> None:
-        """Raise ArgumentError where the schedule has ended at a rate of 0, so that nothing would be learned."""
-        schedule = self.classifier.config["schedule"]
-        ended = 0 < schedule["total_steps"] <= self.classifier.step
-        if schedule["kind"] != "constant" and ended and schedule["final_share"] == 0:
-            raise ArgumentError(
-                f"the schedule of this model ended at step {schedule['total_steps']} with a learning rate of 0, so "
-                "nothing would be learned; train anew, with schedule.total_steps left open"
-            )
-
-    def _settled_parts(self) -> tuple[LinearSettings, NeighborsSettings]:
-        """The settings of the parts that there are, with their present weights."""
-        linear, neighbors = LinearSettings(enabled=False), NeighborsSettings(enabled=False)
-        if self.linear is not None:
-            linear = linear if self.settings is None else self.settings.linear
-            linear = replace(linear, enabled=True, weight=self.linear.weight)
-        if self.neighbors is not None:
-            votes = self.neighbors.votes
-            neighbors = NeighborsSettings(
-                count=votes.count, power=votes.power, weight=votes.weight, smoothing=votes.smoothing, space=votes.space
-            )
-        return linear, neighbors
+        return further.fit(self, dataset, self.features(dataset.X), epochs, options)
 
     # ---- storage ----
 
@@ -466,14 +461,18 @@ class Model:
             raise CheckpointError(f"{path}: the parts do not belong together: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The files of the model directory as bytes: copies and pickles hold what `save` writes."""
-        return {"files": storage.pack(self._parts()), "num_threads": self._num_threads}
+        """The files of the model directory as bytes: copies and pickles hold what `save` writes, or of a model that is
+        for prediction only what it has.
+        """
+        trainable = self.classifier.trainable
+        return {"files": storage.pack(self._parts()), "num_threads": self._num_threads, "trainable": trainable}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = storage.unpack(state["files"], state["num_threads"] or 0)
+        parts = storage.unpack(state["files"], state["num_threads"] or 0, trainable=state.get("trainable", True))
         self.__dict__.update(self._of(parts, state["num_threads"] or 0).__dict__)
 
-    def __repr__(self) -> str:
+    def _components(self) -> list[str]:
+        """Its parts, in words for people."""
         parts = [repr(self.classifier)]
         if str(self.preparation) != "as they come":
             parts.insert(0, str(self.preparation))
@@ -487,4 +486,10 @@ class Model:
             parts.append("probabilities")
         if self.label_names is not None:
             parts.append("named labels")
-        return f"Model({', '.join(parts)})"
+        return parts
+
+    def __repr__(self) -> str:
+        return f"Model({', '.join(self._components())})"
+
+    def _repr_html_(self) -> str:
+        return table("Model", [[part] for part in self._components()])

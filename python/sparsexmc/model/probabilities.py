@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from .._checks import require_number
 from .._npz import FAULTS, read_arrays
@@ -89,14 +90,23 @@ class Calibrations:
                 Calibration.from_arrays(arrays, name) if f"{name}.scores" in arrays else None
                 for name in ("network", "ensemble")
             )
-            step = int(arrays["step"])
-            weights = Weights(*np.asarray(arrays["weights"], np.float64).tolist()) if "weights" in arrays else None
+            step, weights = arrays["step"], None
+            if step.dtype != np.int64 or step.shape:
+                raise ValueError(f"its step is {step.dtype} {list(step.shape)}")
+            if "weights" in arrays:
+                weights = _weights(arrays["weights"])
         except CheckpointError:  # of the model directory around it, whose message says more
             raise
         except FAULTS as error:
             name = getattr(file, "name", "the file")
             raise DataError(f"{name}: not the calibration that sparsexmc saved: {error}") from None
-        return cls(network, ensemble, step, weights)
+        return cls(network, ensemble, int(step), weights)
+
+
+def _weights(stored: npt.NDArray[Any]) -> Weights:
+    if stored.dtype != np.float64 or stored.shape != (3,) or not (np.isfinite(stored) & (stored >= 0)).all():
+        raise ValueError(f"its weights are {stored.dtype} {stored.tolist()}")
+    return Weights(*stored.tolist())
 
 
 class CalibratedRanker:

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from .._checks import require_int
@@ -21,12 +22,15 @@ from ..core.classifier import CoreClassifier
 from ..core.lock import ModelLock
 from ..data import Dataset, TextDataset
 from ..data.opening import open_data
-from ..ensemble.training import EnsembleTraining, check_enabled
+from ..ensemble.training import EnsembleTraining, check_enabled, require_weight
 from ..errors import ArgumentError, Error
+from ..interop.inputs import InstanceWeights, instance_numbers
+from ..interop.rows import Rows
 from ..training.fit import run_fit, steps_per_epoch
 from ..training.history import History
 from ..training.keeper import Keeper, has_states, newest_state, parse_interval, states_of
-from ..training.state import STATE_FILE
+from ..training.stages import Stages
+from ..training.state_files import STATE_FILE
 from ..training.validation import hold_out
 from . import defaults, storage, toml
 from .initial import Initial
@@ -48,14 +52,16 @@ class TrainingRun:
     """A training that is ready to start: prepared data, whole settings, and an untrained classifier.
 
     Args:
-        data, settings, output, force, resume, init, checkpoint_every, keep: as in `train`.
+        data, settings, instance_weights, output, force, resume, init, checkpoint_every, keep: as in `train`.
         base: tables between the defaults for the data and `settings`.
         over: tables on top of `settings`.
+        progress: as in `Classifier.fit`, for the whole training.
 
     Attributes:
         dataset: the data, raw texts counted.
         preparation: how features are made of it.
         X, X_test: features as the classifier reads them.
+        instance_weights: [n] float32 weights of the training instances, or None.
         settings: with every default filled in.
         classifier: untrained, or as the interrupted training left it.
         steps: number of steps that its whole training takes.
@@ -66,6 +72,7 @@ class TrainingRun:
     preparation: Preparation
     X: Any
     X_test: Any
+    instance_weights: InstanceWeights | None
     settings: Settings
     classifier: Classifier
     steps: int
@@ -76,6 +83,7 @@ class TrainingRun:
         data: Any,
         settings: Wanted = None,
         *,
+        instance_weights: npt.ArrayLike | None = None,
         output: str | PathLike[str] | None = None,
         force: bool = False,
         resume: bool = False,
@@ -84,6 +92,7 @@ class TrainingRun:
         keep: int = 1,
         base: Mapping[str, Any] | None = None,
         over: Mapping[str, Any] | None = None,
+        progress: bool | None = None,
     ) -> None:
         check_outputs(output, None)
         parse_interval(checkpoint_every)
@@ -92,7 +101,8 @@ class TrainingRun:
             raise ArgumentError("resume=True needs output, the path of the training that was interrupted; give it")
         wanted = toml.merge(wanted_table(settings), wanted_table(over))
         of_a_model = isinstance(settings, Settings)
-        self._every, self._keep = checkpoint_every, keep
+        self._every, self._keep, self._progress = checkpoint_every, keep, progress
+        self._given_weights = instance_weights
         self._lock: ModelLock | None = None
         self._output: Path | None = None
         self._found: Path | None = None
@@ -167,24 +177,33 @@ class TrainingRun:
         self._weigh()
 
     def _weigh(self) -> None:
-        """Features, and how many steps follow from their number."""
+        """Features, weights of the instances, and how many steps follow from their number."""
         self.X, self.X_test = (self.preparation.weigh(X) for X in (self.dataset.X, self.dataset.X_test))
         training, model = self.settings.training, self.settings.model
+        self.instance_weights = None
+        if self._given_weights is not None:
+            self.instance_weights = instance_numbers("instance_weights", self._given_weights, self.X.shape[0])
+            require_weight(self.instance_weights, self._split()[0])
         per_epoch = steps_per_epoch(self.X.shape[0], training.batch_size or model.batch_size, training.validation)
         self.steps = training.epochs * per_epoch
+
+    def _split(self) -> tuple[Rows, Rows]:
+        """Rows that the network trains on, and those held out."""
+        training = self.settings.training
+        seed = self.settings.model.seed if training.seed is None else training.seed
+        return hold_out(self.X.shape[0], training.validation, seed)
 
     def train(
         self,
         *,
         metrics_file: str | PathLike[str] | None = None,
         callbacks: Sequence[Any] = (),
-        progress: bool | None = None,
         keep_epochs: bool = True,
     ) -> Model:
         """Train, tune and save.
 
         Args:
-            metrics_file, callbacks, progress: as in `Classifier.fit`.
+            metrics_file, callbacks: as in `Classifier.fit`.
             keep_epochs: keep the best epoch so far beside the output; False saves the time where epochs are short and
                 none is better than the last.
 
@@ -199,7 +218,7 @@ class TrainingRun:
             best = self._best_epoch(stack, keep_epochs)
             keeper = self._keeper(best)
             try:
-                history = self._fit(keeper, metrics_file, callbacks, progress)
+                history = self._fit(keeper, metrics_file, callbacks)
                 model = self._model(history, best)
                 if self._output is not None:
                     model.save(self._output)
@@ -222,16 +241,20 @@ class TrainingRun:
         # Of what follows from the length only the meta-classifier must know it now: `fit` tells the others, so that a
         # later training has a length of its own.
         arguments = settings.arguments() | {"auxiliary": settings.for_total_steps(self.steps).auxiliary}
+        if self.settings.training.average is not None:  # planned from the start; `fit` ends it
+            arguments["average"] = self.settings.training.average
         if self._initial is not None:
             arguments["label_order"] = self._initial.label_order(self.dataset.label_names)
         elif settings.label_order != FREQUENCY and settings.fan_in is not None:
-            arguments["label_order"] = cluster_labels(
-                self.X,
-                self.dataset.Y,
-                settings.group_size,
-                method=settings.label_order,
-                dense_labels=settings.dense_labels,
-            )
+            with Stages(self._progress, 1) as stages:
+                stages.begin("order of the labels")
+                arguments["label_order"] = cluster_labels(
+                    self.X,
+                    self.dataset.Y,
+                    settings.group_size,
+                    method=settings.label_order,
+                    dense_labels=settings.dense_labels,
+                )
         classifier = Classifier(**arguments, label_counts=self.dataset.label_counts)
         classifier.label_names = self.dataset.label_names
         if self._initial is not None:
@@ -262,7 +285,6 @@ class TrainingRun:
         keeper: Keeper,
         metrics_file: str | PathLike[str] | None,
         callbacks: Sequence[Any],
-        progress: bool | None,
     ) -> History:
         return run_fit(
             self.classifier,
@@ -272,8 +294,9 @@ class TrainingRun:
             found=self._found,
             callbacks=callbacks,
             metrics_file=metrics_file,
-            progress=progress,
+            progress=self._progress,
             filter=self.dataset.filter,
+            instance_weights=self.instance_weights,
             **self.settings.training.arguments(),
         )
 
@@ -293,17 +316,19 @@ class TrainingRun:
             device = self.classifier.device
             del self.classifier  # two of them may be more than the device holds
             self.classifier = Classifier.load(best.place, device, threads or 0)
+            if self.settings.training.average is not None:
+                self.classifier.stop_average()
         parts = EnsembleTraining(
             self.classifier,
             self.X,
             self.dataset.Y,
             self.settings.linear,
             self.settings.neighbors,
+            instance_weights=self.instance_weights,
             num_threads=threads,
+            progress=self._progress,
         )
-        training = self.settings.training
-        seed = self.settings.model.seed if training.seed is None else training.seed
-        left, held = hold_out(self.X.shape[0], training.validation, seed)
+        left, held = self._split()
         tuning = parts.tune(left, held)
         calibrations = Calibrations.learn(self.classifier, None, self.X[held], self.dataset.Y[held])
         ensemble = parts.finish()

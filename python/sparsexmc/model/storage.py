@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..core.directory import ModelReader, ModelWriter
 from ..core.packing import from_bytes, to_bytes
 from ..data import TextVectorizer, TfIdf
 from ..ensemble import Linear, Neighbors
-from ..errors import ArgumentError, CheckpointError, DataError
+from ..errors import ArgumentError, CheckpointError, DataError, Error
 from . import toml
 from .card import default_card
 from .preparation import Preparation
@@ -51,15 +52,22 @@ class Parts:
     calibrations: Calibrations
 
 
-def save(path: str | PathLike[str], parts: Parts, card: str = "", extra: Mapping[str, bytes] | None = None) -> None:
-    """Write all parts in one rename, and `extra` files by name.
+def save(
+    path: str | PathLike[str],
+    parts: Parts,
+    card: str = "",
+    extra: Mapping[str, bytes] | None = None,
+    *,
+    for_prediction: bool = False,
+) -> None:
+    """Write all parts in one rename, and `extra` files by name; `for_prediction` without the optimizer's state.
 
     Raises ArgumentError, CheckpointError; what was at `path` stays then.
     """
     check_output("path", path, directory=True)
     with ModelWriter(path) as writer:
         names = parts.classifier.label_names or []
-        writer.add_classifier(parts.classifier.engine, names, card or _card(parts))
+        writer.add_classifier(parts.classifier.engine, names, card or _card(parts), for_prediction=for_prediction)
         if parts.preparation.vectorizer is not None:
             writer.add_text(VOCABULARY_FILE, parts.preparation.vectorizer.to_json())
         if parts.preparation.tfidf is not None:
@@ -121,8 +129,8 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
     threads = num_threads or None
     linear = neighbors = None
     calibrations = Calibrations()
-    try:
-        settings = read_settings(reader)
+    settings = read_settings(reader)
+    with _named_damage():
         for missing in missing_parts(reader):
             text = "%s has no %s, which its %s asks for; copy the whole directory if it had"
             _log.warning(text, reader.path, missing, SETTINGS_FILE)
@@ -136,20 +144,29 @@ def read(reader: ModelReader, device: str | None, num_threads: int, *, trainable
         if CALIBRATION_FILE in reader.parts:
             with reader.open(CALIBRATION_FILE) as file:
                 calibrations = Calibrations.load(file)
-    except (ArgumentError, DataError) as error:
-        raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
     classifier = Classifier._read(reader, device, num_threads, trainable=trainable)
     return Parts(classifier, preparation, linear, neighbors, settings, calibrations)
 
 
+@contextmanager
+def _named_damage() -> Iterator[None]:
+    """Turns errors of readers, which name their file, into a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Error as error:
+        raise CheckpointError(f"{error}; copy the whole model directory again, or train again") from None
+
+
 def pack(parts: Parts) -> dict[str, bytes]:
-    """The files of the model directory, in memory."""
-    return to_bytes(lambda path: save(path, parts))
+    """The files of the model directory, in memory; of a model for prediction only those that it has."""
+    return to_bytes(lambda path: save(path, parts, for_prediction=not parts.classifier.trainable))
 
 
-def unpack(files: dict[str, bytes], num_threads: int) -> Parts:
+def unpack(files: dict[str, bytes], num_threads: int, *, trainable: bool = True) -> Parts:
     """The parts in what `pack` returned."""
-    return from_bytes(files, lambda path: load(path, None, num_threads))
+    return from_bytes(files, lambda path: load(path, None, num_threads, trainable=trainable))
 
 
 def _card(parts: Parts) -> str:
@@ -186,16 +203,18 @@ def _settings_table(reader: ModelReader) -> toml.Table:
 
 
 def read_settings(reader: ModelReader) -> Settings | None:
-    """Those of the training; None for directories of earlier versions, whose run.toml left out what had its default."""
+    """Those of the training; None for directories of earlier versions, whose run.toml left out what had its default.
+
+    Raises CheckpointError for a file that holds no settings.
+    """
     if SETTINGS_FILE not in reader.parts:
         return None
-    table = _settings_table(reader)
-    if not table:
-        return None
-    try:
-        return Settings.from_table(table)
-    except ArgumentError as error:
-        raise DataError(f"{reader.path}/{SETTINGS_FILE}: {error}") from None
+    with _named_damage():
+        table = _settings_table(reader)
+        try:
+            return Settings.from_table(table) if table else None
+        except Error as error:
+            raise DataError(f"{reader.path}/{SETTINGS_FILE}: {error}") from None
 
 
 def _preparation(reader: ModelReader, settings: Settings | None) -> Preparation:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import numpy.typing as npt
+
 from .model import Model
 from .run import STATE_INTERVAL, TrainingRun, check_outputs
 from .wanted import Wanted
@@ -15,6 +17,7 @@ def train(
     data: Any,
     *,
     settings: Wanted = None,
+    instance_weights: npt.ArrayLike | None = None,
     output: str | PathLike[str] | None = None,
     force: bool = False,
     resume: bool = False,
@@ -40,6 +43,10 @@ def train(
         settings: what is to differ from the defaults for the data: nested tables such as
             {"model": {"hidden": 512}, "training": {"epochs": 3}}, a TOML file of them, or `Settings`. Of the settings
             of a model that was trained on data of other sizes, the sizes and what is reserved for them are not taken.
+        instance_weights: [n] finite factors >= 0 on the losses of the training instances, in network and linear
+            classifiers, and on their votes as neighbors; None: all 1. The mean over a batch of the network divides by
+            its size, so weights with a mean of 1 suit the learning rate. Defaults, frequencies of labels and
+            whatever is measured on held-out instances (validation, tuning, probabilities) do not weigh.
         output: directory that the model is saved to at the end, in one rename; until then the best epoch so far stands
             beside it as `<output>.training`.
         force: replace a model at `output`, and what an interrupted training to it has left.
@@ -74,6 +81,7 @@ def train(
     run = TrainingRun(
         data,
         settings,
+        instance_weights=instance_weights,
         over=over,
         output=output,
         force=force,
@@ -81,5 +89,6 @@ def train(
         init=init,
         checkpoint_every=checkpoint_every,
         keep=keep,
+        progress=progress,
     )
-    return run.train(metrics_file=metrics_file, callbacks=callbacks, progress=progress)
+    return run.train(metrics_file=metrics_file, callbacks=callbacks)

@@ -1,4 +1,4 @@
-"""What the user of a training asks for, and whether it can be meant for the data."""
+"""Settings that the user of a training asks for, and whether it can be meant for the data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_sizes(wanted: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:
 
 
 def differing_tables(now: toml.Table, then: toml.Table, prefix: str = "") -> list[str]:
-    """What differs between two settings as tables, in words, by the names of the keys."""
+    """The differences between two settings as tables, in words, by the names of the keys."""
     said = []
     for key in {**then, **now}:
         here, there = now.get(key), then.get(key)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from .._html import table
 from ..metrics import RankingMetrics, inverse_propensities
 
 METRICS = ("P", "nDCG", "PSP", "R", "coverage", "macro-F1")
@@ -21,8 +22,22 @@ POPULAR = "popular labels"
 # Fewer training instances have no propensities: ln N - 1 would not be positive.
 LEAST_TRAINING_INSTANCES = 3
 
-Scores = dict[str, dict[int, float]]
-"""{metric: {k: share}}, metrics in the order of `METRICS`, cut-offs ascending."""
+
+class Scores(dict[str, dict[int, float]]):
+    """{metric: {k: share}}, metrics in the order of `METRICS`, cut-offs ascending; shown as a table in percent."""
+
+    def __repr__(self) -> str:
+        header, *rows = self._cells()
+        return "\n".join(f"{row[0]:<9}" + "".join(f"{cell:>8}" for cell in row[1:]) for row in (header, *rows))
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._cells()
+        return table("Scores", rows, header)
+
+    def _cells(self) -> list[list[str]]:
+        ks = list(dict.fromkeys(k for values in self.values() for k in values))
+        rows = [[name, *(f"{100 * v[k]:.2f}" if k in v else "" for k in ks)] for name, v in self.items()]
+        return [["percent", *(f"@{k}" for k in ks)], *rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +98,7 @@ def scores(
     metrics = RankingMetrics(Y.shape[1], ks, inverse_propensities=weights)
     metrics.update(ids, Y)
     values = metrics.compute()
-    return {name: {k: values[f"{name}@{k}"] for k in ks} for name in METRICS if f"{name}@{ks[0]}" in values}
+    return Scores({name: {k: values[f"{name}@{k}"] for k in ks} for name in METRICS if f"{name}@{ks[0]}" in values})
 
 
 def truth(Y: sp.csr_matrix, train_labels: sp.csr_matrix | None, A: float, B: float) -> Truth:

@@ -19,11 +19,13 @@ from ..data.prepare import TfIdf
 from ..ensemble import Ensemble
 from ..ensemble.training import EnsembleTraining
 from ..errors import ArgumentError
-from ..interop.inputs import instance_numbers
+from ..interop.inputs import instance_numbers, require_strided
 from ..model import defaults
 from ..training.validation import hold_out
 from . import _outputs, _settings
 from ._targets import Targets
+
+Weights = npt.NDArray[np.float32]
 
 
 def _has_probabilities(estimator: SparseXMCClassifier) -> bool:
@@ -52,7 +54,8 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         ensemble: let linear classifiers (on sparse features) and the nearest training instances join the network, as
             `sparsexmc.train` does: `predict` of classes and `predict_topk` rank by the sum. From 10,000 instances on a
             tenth or less is held out of the network's training to weigh them. Thresholds and probabilities stay those
-            of the network.
+            of the network. As all parameters it is for the next `fit`: a fitted model predicts with what it has, see
+            `ensemble_`.
         tfidf: weigh sparse token counts, in `fit` and in every prediction; "auto": if X holds counts, which is sparse
             whole numbers of at least 1. `partial_fit`, which does not see all data, takes features as they are.
         device: "auto", "cpu", "cuda" or "cuda:<index>".
@@ -132,17 +135,12 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
             X: [n, d] features, an array or scipy sparse; read as float32.
             y: [n] classes; or an indicator matrix [n, L], an array of 0 and 1 or scipy sparse (nonzeros count as 1).
             sample_weight: [n] finite factors >= 0 on the losses of the instances; None: all 1. A batch divides by its
-                size, not by the sum of the weights, so weights with a mean of 1 suit the learning rate. Not with
-                `ensemble`, whose linear classifiers and neighbors have no weights.
+                size, not by the sum of the weights, so weights with a mean of 1 suit the learning rate. With `ensemble`
+                linear classifiers weigh their losses, too, and neighbors their votes.
 
         Raises:
             ArgumentError, DTypeError, MemoryPlanError: as `sx.Classifier`; ValueError: as scikit-learn.
         """
-        if self.ensemble and sample_weight is not None:
-            raise ArgumentError(
-                "sample_weight with ensemble=True: linear classifiers and neighbors take no weights of instances; fit "
-                "without one of the two"
-            )
         X, y = self._checked(X, y, reset=True)
         instance_weights = _instance_weights(sample_weight, X)
         targets = Targets.learn(y)
@@ -156,12 +154,23 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         classifier = Classifier(**arguments)
         progress = None if self.verbose else False
         classifier.fit(X, Y, epochs, validation=validation, instance_weights=instance_weights, progress=progress)
-        ensemble = self._ensemble(classifier, X, Y, validation) if self.ensemble else None
+        ensemble = self._ensemble(classifier, X, Y, validation, instance_weights) if self.ensemble else None
         return self._fitted(targets, weights, arguments, classifier, ensemble)
 
-    def _ensemble(self, classifier: Classifier, X: Any, Y: sp.csr_matrix, validation: float | None) -> Ensemble | None:
+    def _ensemble(
+        self, classifier: Classifier, X: Any, Y: sp.csr_matrix, validation: float | None, weights: Weights | None
+    ) -> Ensemble | None:
         settings = defaults.for_data(X, Y)
-        parts = EnsembleTraining(classifier, X, Y, settings.linear, settings.neighbors, num_threads=self.num_threads)
+        parts = EnsembleTraining(
+            classifier,
+            X,
+            Y,
+            settings.linear,
+            settings.neighbors,
+            instance_weights=weights,
+            num_threads=self.num_threads,
+            progress=None if self.verbose else False,
+        )
         parts.tune(*hold_out(Y.shape[0], validation, classifier.config["seed"]))
         return parts.finish()
 
@@ -178,8 +187,13 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
             classes: all classes that may come; the first call needs them unless `y` is an indicator matrix.
             sample_weight: as in `fit`.
         """
-        if self.ensemble or getattr(self, "ensemble_", None) is not None:
+        if self.ensemble:
             raise ArgumentError("ensemble=True needs all data at once; call fit, or leave it out for partial_fit")
+        if getattr(self, "ensemble_", None) is not None:
+            raise ArgumentError(
+                "the model was fitted with ensemble=True, and partial_fit cannot train its linear classifiers and "
+                "neighbors on; call fit, which makes a model without them now that ensemble=False"
+            )
         first = not hasattr(self, "classifier_")
         X, y = self._checked(X, y, reset=first)
         instance_weights = _instance_weights(sample_weight, X)
@@ -328,10 +342,11 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
                 self.ensemble_ = Ensemble(classifier, linear=linear, neighbors=neighbors, num_threads=self.num_threads)
 
 
-def _instance_weights(sample_weight: npt.ArrayLike | None, X: Any) -> npt.NDArray[Any] | None:
+def _instance_weights(sample_weight: npt.ArrayLike | None, X: Any) -> Weights | None:
     """As scikit-learn checks them: [n], a number stands for all, finite and at least 0."""
     if sample_weight is None:
         return None
+    require_strided("sample_weight", sample_weight)
     return instance_numbers("sample_weight", _check_sample_weight(sample_weight, X), X.shape[0])
 
 

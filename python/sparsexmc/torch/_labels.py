@@ -13,7 +13,7 @@ from ..interop.inputs import InstanceWeights, Positives, instance_numbers, label
 
 
 class Targets(NamedTuple):
-    """What the instances of a batch are to be, and how much each counts; None: all the same."""
+    """Positives of the instances of a batch, and how much each instance counts; None: all the same."""
 
     positives: Positives
     instance_weights: InstanceWeights | None

@@ -24,7 +24,7 @@ def world_size() -> int:
 
 
 class Numbers(NamedTuple):
-    """What the ranks compare at every step: `rate` and `momentum` as bits, and whether fingerprints were compared."""
+    """Numbers that ranks compare at a step: `rate` and `momentum` as bits, and whether fingerprints were compared."""
 
     step: int
     rate: int

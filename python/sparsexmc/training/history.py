@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._html import table
+
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
@@ -42,7 +44,7 @@ class Callback:
         """After every epoch, its validation and its checkpoint; True stops the training."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class History:
     """Epochs and outcome of a call of `fit`.
 
@@ -59,3 +61,23 @@ class History:
     best_epoch: int | None = None
     best_value: float | None = None
     stopped: str = "epochs"
+
+    def __repr__(self) -> str:
+        count = f"{len(self.epochs)} epoch{'' if len(self.epochs) == 1 else 's'}"
+        best = ""
+        if self.best_value is not None:
+            best = f", the best is {self.best_epoch} with {self.metric} {100 * self.best_value:.2f} %"
+        return f"History({count}{best}{'' if self.stopped == 'epochs' else f', stopped by {self.stopped}'})"
+
+    def _repr_html_(self) -> str:
+        metrics = list(dict.fromkeys(name for info in self.epochs for name in info.validation))
+        rows = [
+            [
+                f"{info.epoch}{' (best)' if info.epoch == self.best_epoch else ''}",
+                f"{info.loss:.4g}",
+                *(f"{100 * info.validation[name]:.2f}" if name in info.validation else "" for name in metrics),
+                f"{info.seconds:.1f}",
+            ]
+            for info in self.epochs
+        ]
+        return table(repr(self), rows, ["epoch", "loss", *(f"{name} %" for name in metrics), "seconds"])

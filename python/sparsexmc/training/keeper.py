@@ -17,7 +17,8 @@ from .._files import recover_directory
 from ..core.classifier import CoreClassifier
 from ..core.directory import ModelReader, ModelWriter
 from ..errors import ArgumentError, CheckpointError
-from .state import STATE_FILE, Circumstances, StoredState, TrainingState, to_parts
+from .state import Circumstances, TrainingState
+from .state_files import STATE_FILE, StoredState, to_parts
 
 _log = logging.getLogger("sparsexmc")
 
@@ -205,5 +206,5 @@ def _step_at(path: Path) -> int | None:
         if not (path / STATE_FILE).is_file():
             return None
         return int(json.loads((path / "config.json").read_bytes())["progress"]["step"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return 0

@@ -1,28 +1,29 @@
-"""Output of `fit`: a bar on a terminal, sparse lines elsewhere, and the metrics file."""
+"""The display of a training: a bar on a terminal, sparse lines elsewhere."""
 
 from __future__ import annotations
 
-import json
-import os
+import shutil
 import sys
+import textwrap
 import time
-from typing import Any, TextIO
+import warnings
+from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import ArgumentError
 from .validation import A, B
 
-_SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_LINES = 30.0
+_COLUMNS = 80  # where the terminal does not say
 _MEMORY = 0.98  # of the running mean of the loss, per step
 
 
 class Progress:
-    """Shows epoch, step, loss (running mean), instances per second and remaining time.
+    """Shows epoch, loss (running mean), instances per second and remaining time.
 
     Args:
-        mode: True: a bar; False: nothing; None: a bar if standard error is a terminal, else a line every 30 seconds
-            and after every epoch.
+        mode: True: a bar; False: nothing; None: a bar on a terminal and in notebooks that can show one, elsewhere a
+            line every 30 seconds and after every epoch.
         instances: number of instances of all epochs.
         done: how many of them an interrupted training had done.
     """
@@ -31,10 +32,7 @@ class Progress:
         self._total = instances
         self._last_epoch = last_epoch
         self._silent = mode is False
-        wants_bar = mode is True or (mode is None and sys.stderr.isatty())
-        self._bar = (
-            tqdm(total=instances, initial=done, unit="inst", unit_scale=True, file=sys.stderr) if wants_bar else None
-        )
+        self._bar = new_bar(mode, instances, done, unit="inst")
         self._done = self._earlier = done
         self._loss = 0.0
         self._weight = 0.0
@@ -47,11 +45,11 @@ class Progress:
         self._weight = _MEMORY * self._weight + (1 - _MEMORY)
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {epoch}/{self._last_epoch}", refresh=False)
-            self._bar.set_postfix_str(f"step {step}, loss {self._loss / self._weight:.4g}", refresh=False)
+            self._bar.set_postfix_str(f"loss {self._loss / self._weight:.4g}", refresh=False)
             self._bar.update(instances)
         elif not self._silent:
             now = time.perf_counter()
-            if now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            if now - self._last_line >= SECONDS_BETWEEN_LINES:
                 self._last_line = now
                 rate = (self._done - self._earlier) / (now - self._start)
                 remaining = (self._total - self._done) / rate
@@ -64,9 +62,9 @@ class Progress:
         """After every epoch, with its mean loss and the validation metrics."""
         if self._silent:
             return
-        metrics = "".join(f"  {part}" for part in _grouped(scores))
+        parts = [f"epoch {epoch}/{self._last_epoch}", f"step {step}", f"loss {loss:.4g}", *_grouped(scores)]
         self._last_line = time.perf_counter()
-        self._write(f"epoch {epoch}/{self._last_epoch}  step {step}  loss {loss:.4g}{metrics}  {rate:,.0f} instances/s")
+        self._write("  ".join([*parts, f"{rate:,.0f} instances/s"]))
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -74,10 +72,47 @@ class Progress:
             self._bar.close()
 
     def _write(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
+        if self._bar is None:
             print(line, file=sys.stderr, flush=True)
+            return
+        for part in wrapped(line, self._bar.ncols or _COLUMNS):
+            self._bar.write(part, file=sys.stderr)
+
+
+def new_bar(mode: bool | None, total: int, done: int = 0, *, unit: str | None = None) -> Any:
+    """A bar of `tqdm`, or None; `mode` as of `Progress`. With a unit it shows the rate.
+
+    What it shows fits 80 columns with a bar of ten, at any size.
+    """
+    bar: Any = tqdm
+    in_notebook = False
+    if "ipykernel" in sys.modules:
+        with warnings.catch_warnings():  # about widgets that are not installed: then there are lines, as in a file
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm as bar_of_frontend
+            from tqdm.notebook import tqdm_notebook
+
+            bar = bar_of_frontend
+            in_notebook = issubclass(bar, tqdm_notebook)
+    if mode is False or (mode is None and not (in_notebook or sys.stderr.isatty())):
+        return None
+    rate = ", {rate_noinv_fmt}" if unit else ""
+    form = "{l_bar}{bar}| {elapsed}<{remaining}" + rate + "{postfix}"
+    width = None if in_notebook else shutil.get_terminal_size((_COLUMNS, 24)).columns - 1  # the last is the cursor's
+    return bar(
+        total=total, initial=done, unit=unit or "it", unit_scale=True, file=sys.stderr, bar_format=form, ncols=width
+    )
+
+
+def wrapped(line: str, columns: int) -> list[str]:
+    """A line whose parts have two spaces between them, as lines that fit; the others are indented."""
+    lines: list[str] = []
+    for part in line.split("  "):
+        if lines and len(lines[-1]) + 2 + len(part) <= columns:
+            lines[-1] += "  " + part
+        else:
+            lines += textwrap.wrap(part, columns - 2, initial_indent="  " if lines else "") or [""]
+    return lines
 
 
 def _grouped(scores: dict[str, float]) -> list[str]:
@@ -92,26 +127,3 @@ def _grouped(scores: dict[str, float]) -> list[str]:
         values = " ".join(f"{100 * scores[f'{metric}@{k}']:.2f}" for k in ks)
         lines.append(f"{metric}@{'/'.join(ks)}{model} {values}")
     return lines
-
-
-class MetricsFile:
-    """Appends one JSON object per line; every line is written whole, at once."""
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._file: TextIO | None = None
-        if path is not None:
-            try:
-                self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-            except OSError as error:
-                raise ArgumentError(f"metrics_file={os.fspath(path)!r} cannot be written: {error.strerror}") from error
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append a line and hand it to the operating system."""
-        if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()

@@ -1,24 +1,14 @@
-"""Where a training stands: all that `fit` knows beside the classifier, as parts of a model directory."""
+"""Where a training stands, and what it must have in common with the one that it continues."""
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from ..errors import ArgumentError
+from .history import History
 
-from .._npz import read_arrays
-from ..core.directory import ModelReader
-from ..errors import ArgumentError, CheckpointError
-from .history import EpochInfo, History
-
-STATE_FILE = "training.json"
-"""What makes a model directory a state of a training."""
-_ARRAYS_FILE = "callbacks.npz"
-_FORMAT = 1
 _ELSEWHERE = ("device", "num_threads")  # of the configuration: a training may go on elsewhere
 
 
@@ -59,7 +49,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a training must have in common with the one that it continues.
+    """Everything that a training must have in common with the one that it continues.
 
     Attributes:
         settings: arguments of `fit` by name.
@@ -108,110 +98,6 @@ GIVEN = "given"
 def callback_types(callbacks: Sequence[Any]) -> list[str]:
     """Names that tell whether the same callbacks were given."""
     return [type(callback).__qualname__ for callback in callbacks]
-
-
-def to_parts(state: TrainingState, circumstances: Circumstances, callbacks: Sequence[Any]) -> dict[str, bytes]:
-    """The files that hold a state, by name, beside those of the classifier.
-
-    Raises:
-        ArgumentError: the `state_dict()` of a callback holds something else than what JSON knows, and NumPy arrays.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    states = [_callback_state(number, callback, arrays) for number, callback in enumerate(callbacks)]
-    document = {
-        "format": _FORMAT,
-        "state": asdict(state),
-        "settings": circumstances.settings,
-        "data": circumstances.data,
-        "callbacks": [
-            {"type": kind, "state": held} for kind, held in zip(circumstances.callbacks, states, strict=True)
-        ],
-    }
-    parts = {STATE_FILE: json.dumps(document, indent=1).encode()}
-    if arrays:
-        file = io.BytesIO()
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        parts[_ARRAYS_FILE] = file.getvalue()
-    return parts
-
-
-@dataclass(frozen=True)
-class StoredState:
-    """A state that was read: position, circumstances, and what callbacks held."""
-
-    state: TrainingState
-    circumstances: Circumstances
-    step: int
-    callbacks: list[Any] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, reader: ModelReader) -> Self:
-        """The state in an open model directory. Raises CheckpointError if there is none, or of a later version."""
-        document = json.loads(reader.text(STATE_FILE))
-        if document.get("format") != _FORMAT:
-            raise CheckpointError(
-                f"'{reader.path}/{STATE_FILE}' has format {document.get('format')!r}, this version reads {_FORMAT}; "
-                "use the version that wrote it"
-            )
-        manifest = reader.manifest
-        arrays = {}
-        if _ARRAYS_FILE in reader.parts:
-            with reader.open(_ARRAYS_FILE) as file:
-                arrays = read_arrays(file)
-        try:
-            state = dict(document["state"])
-            history = dict(state.pop("history"))
-            history["epochs"] = [EpochInfo(**epoch) for epoch in history["epochs"]]
-            held = [_with_arrays(number, entry["state"], arrays) for number, entry in enumerate(document["callbacks"])]
-            types = [entry["type"] for entry in document["callbacks"]]
-            circumstances = Circumstances(document["settings"], document["data"], manifest.config, types)
-            return cls(
-                TrainingState(**state, history=History(**history)), circumstances, manifest.progress["step"], held
-            )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"'{reader.path}/{STATE_FILE}' is no state of a training: {error!r}") from None
-
-    def restore_callbacks(self, callbacks: Sequence[Any]) -> None:
-        """Hand every callback that has `load_state_dict` what its `state_dict()` gave."""
-        for callback, held in zip(callbacks, self.callbacks, strict=True):
-            if held is not None and hasattr(callback, "load_state_dict"):
-                callback.load_state_dict(held)
-
-
-def _callback_state(number: int, callback: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if not hasattr(callback, "state_dict"):
-        return None
-    held = callback.state_dict()
-    kind = type(callback).__qualname__
-    if not isinstance(held, Mapping) or not all(isinstance(name, str) for name in held):
-        raise ArgumentError(f"callbacks: state_dict() of {kind} gave {held!r}; it must be a dictionary with text keys")
-    plain = {}
-    for name, value in held.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-            arrays[f"{number}/{name}"] = value
-            continue
-        if not _is_plain(value):
-            raise ArgumentError(
-                f"callbacks: state_dict() of {kind} holds {name!r}, a {type(value).__qualname__}, which cannot be "
-                "stored; give numbers, texts, lists, dictionaries with text keys, or NumPy arrays"
-            )
-        plain[name] = value
-    return plain
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON gives back just this value."""
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(name, str) and _is_plain(item) for name, item in value.items())
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _with_arrays(number: int, plain: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    prefix = f"{number}/"
-    own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-    return plain if plain is None else {**plain, **own}
 
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every form of labelled texts gives, and what it may be told."""
+"""An entry of labelled texts, the same for every form, and options of their readers."""
 
 from __future__ import annotations
 
