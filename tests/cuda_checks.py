@@ -103,6 +103,55 @@ def stores_bfloat16_weights(case: Case) -> None:
         assert abs(error.mean()) < 4 * error.std() / np.sqrt(error.size)
 
 
+def averages_bfloat16_weights(case: Case, path: Path) -> None:
+    """In float32, also in checkpoints; the weights that they become are rounded to nearest and predict the same."""
+    options = {"weight_dtype": "bfloat16", "compute_dtype": "auto"}
+    classifier, history = on_gpu(case, average=sx.WeightAverage(decay=0.5), **options), []
+    for batch in case.steps():
+        train(classifier, [batch])
+        history.append(tensors(classifier))
+    name = "segments.0.weights"
+    average = history[-1][f"optimizer.{name}.average"]
+    parts = np.array([1, 2, 4]) / 7
+    expected = sum(part * state[name].astype(np.float64) for part, state in zip(parts, history, strict=True))
+    np.testing.assert_allclose(average, expected, rtol=1e-6, atol=1e-8)
+    assert np.any(average.view(np.uint32) & 0xFFFF), "more than bfloat16 holds"
+
+    x, labels = case.features(7), case.labels(7)
+    with classifier.use_average():
+        predicted, loss = classifier.topk(x, 3), classifier.eval_step(x, csr(labels)).loss
+        assert tensors(classifier)[name].tobytes() == average.tobytes()
+        classifier.save(path / "averaged")
+    back, cpu = sx.load(path / "averaged"), sx.load(path / "averaged", device="cpu")
+    assert cpu.average_in_use and tensors(cpu)[name].tobytes() == average.tobytes()
+    for other in (classifier, back):
+        train(other, [(x, labels)])
+    assert_same_bits(tensors(back), tensors(classifier))
+
+    ended = sx.load(path / "averaged")
+    ended.stop_average()
+    bits = average.view(np.uint32)
+    nearest = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    np.testing.assert_array_equal(tensors(ended)[name].view(np.uint32), nearest)
+    for actual, wanted in zip(ended.topk(x, 3), predicted, strict=True):
+        assert actual.tobytes() == wanted.tobytes()
+    assert ended.eval_step(x, csr(labels)).loss == loss
+
+
+def averages_begin_after_a_skipped_batch(case: Case) -> None:
+    """The first update copies the weights, which a batch that turns out to be skipped must not leave out."""
+    queued, other = (on_gpu(case, average="ema") for _ in range(2))
+    x = case.features()
+    broken = x.copy()
+    broken[0, 0] = np.nan
+    queued.train_step(broken, csr(case.labels()), on_nonfinite="skip")
+    for classifier in (queued, other):
+        for batch, labels in case.steps():
+            classifier.train_step(batch, csr(labels))
+    assert (queued.averaged, queued.skipped) == (3, 1)
+    assert_same_bits(tensors(queued), tensors(other))
+
+
 def moves_between_devices(case: Case, path: Path) -> None:
     """Saved on one device and loaded on the other, and back; training then goes on alike."""
     gpu = on_gpu(case)

@@ -73,6 +73,9 @@ SUITE = {
     "label_data": "g17_odd or between_steps or room or kept or propensities",
     "auxiliary": "",
     "fit": "",
+    "average": "follows and (g1 or dense_odd or two_segments) or connections and g17 or predicts and (hidden or sparse)"
+    " or bits and two_segments or begins or skipped or limit",
+    "fit_average": "memory or ema-7 or own",
     "hidden": "",
     "property": "",
 }
@@ -141,7 +144,16 @@ def test_bfloat16_weights_in_checkpoints(tmp_path: Path) -> None:
     assert_same_bits(tensors(other), tensors(gpu))
 
 
+@pytest.mark.parametrize("name", ["g1_adam", "g17_odd"])
+def test_averages_bfloat16_weights(name: str, tmp_path: Path) -> None:
+    check.averages_bfloat16_weights(BY_NAME[name], tmp_path)
+
+
 # ---- results that come late ----
+
+
+def test_averages_begin_after_a_skipped_batch() -> None:
+    check.averages_begin_after_a_skipped_batch(BY_NAME["two_segments_hinge"])
 
 
 def test_results_may_be_read_late() -> None:

@@ -16,7 +16,7 @@ FLOORS = (
     ("_command", "_core"),
     ("_csr", "_html", "errors"),
     ("_checks", "_files", "_npz", "_sparse", "interop", "label_metrics", "memory"),
-    ("calibration", "core", "label_options", "metrics"),
+    ("calibration", "core", "label_options", "metrics", "weight_average"),
     ("config",),
     ("training",),
     ("classifier", "clustering", "data"),

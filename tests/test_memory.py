@@ -51,6 +51,17 @@ def test_plan_is_peak_with_rewiring(name: str, rewiring: sx.Rewiring, threads: i
     assert_within_plan(BY_NAME[name], rewiring=rewiring, num_threads=threads)
 
 
+@pytest.mark.parametrize("name", ["g1_large", "two_segments_adam", "hidden_dropout", "sparse_adam", "auxiliary_g3"])
+def test_plan_is_peak_with_averages(name: str) -> None:
+    case = BY_NAME[name]
+    assert_within_plan(case, average="ema")
+    plain, averaged = plan_of(case), plan_of(case, average="ema")
+    slots = {key: size for key, size in averaged.items() if key.endswith(".average")}
+    assert {f"optimizer.{key}.average" for key in plain if key.endswith((".weights", ".weight", ".bias"))} == set(slots)
+    assert averaged.total == plain.total + sum(slots.values())
+    assert all(size == plain[key.removeprefix("optimizer.").removesuffix(".average")] for key, size in slots.items())
+
+
 def test_plan_names_every_tensor() -> None:
     """Parameters and optimizer state count their bytes, padding rows included, in steps of 256."""
     case = BY_NAME["two_segments_adam"]

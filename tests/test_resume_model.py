@@ -70,6 +70,18 @@ def test_the_model_has_the_same_bytes(settings: Any, whole: Path, tmp_path: Path
     assert model.history is not None and len(model.history.epochs) == 3
 
 
+def test_averages_of_the_weights(tmp_path: Path) -> None:
+    """Killed with states of trained weights and averages; the model at the end holds the averages alone."""
+    averaged = SETTINGS | {"training": SETTINGS["training"] | {"average": {"method": "ema", "decay": 0.8}}}
+    for step in (9, 16):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "killed", stop=step, resume=step > 9, settings=averaged)
+    train(tmp_path / "killed", resume=True)
+    train(tmp_path / "whole", settings=averaged)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert sx.load(tmp_path / "whole").classifier.config["average"] is None
+
+
 def test_what_differs_is_named(tmp_path: Path) -> None:
     output = tmp_path / "m"
     with pytest.raises(KeyboardInterrupt):

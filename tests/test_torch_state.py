@@ -38,6 +38,22 @@ def test_training_goes_on_to_the_bit(tmp_path: Path, options: dict[str, Any]) ->
     assert state(model["output"]) == state(other["output"])
 
 
+def test_averages_of_the_weights() -> None:
+    """Used in place of the weights, they are in the state, as the trained weights are; copies go on with both."""
+    layer, other = output_layer(average="ema"), output_layer(seed=9, average="ema")
+    train(layer)
+    layer.eval()
+    with torch.no_grad(), layer.classifier.use_average():
+        averaged = layer(X, Y).item()
+        other.load_state_dict(layer.state_dict())
+        copied = copy.deepcopy(layer)
+    with torch.no_grad():
+        assert other.eval()(X, Y).item() == copied(X, Y).item() == averaged != layer(X, Y).item()
+    expected = train(layer.train())
+    assert train(other.train()) == train(copied.train()) == expected
+    assert state(other) == state(copied) == state(layer)
+
+
 def test_names_and_types() -> None:
     layer = output_layer()
     tensors = layer.state_dict(prefix="head.")

@@ -83,6 +83,12 @@ SPARSEXMC_FORMULA void adam(typename M::Number& w, typename M::Number& m, typena
   w = w - o.lr * ((m * o.correction1) / denominator + decay * w);
 }
 
+/// One update of a running average with the value w.
+template <class M>
+SPARSEXMC_FORMULA void running_average(typename M::Number& average, typename M::Number w, float rate) {
+  average = average + rate * (w - average);
+}
+
 /// Score of a connection in rewiring: mean |w| over the rows of its group, times the root mean square of its feature
 /// (Sun et al. 2024).
 SPARSEXMC_HD float connection_score(float sum_of_abs, int64_t rows, float feature_scale) {

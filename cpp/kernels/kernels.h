@@ -39,6 +39,7 @@ struct Segment {
   bool wide_indices = false;          // uint32 instead of uint16
   StoredTensor weight_state[2];       // fp32: momentum, or first and second moment; laid out as weights
   StoredTensor bias_state[2];         // fp32
+  StoredTensor weight_average;        // fp32, of average_step(); only rewiring touches it here
   float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
   int64_t rows = 0;                   // labels; rows [rows, groups * group_size) are padding
   int64_t groups = 0;
@@ -329,5 +330,25 @@ int64_t rewire_scratch(Cpu, const Machine& machine, const Segment& segment, int6
 int64_t rewire_scratch(Cuda, const Machine& machine, const Segment& segment, int64_t ldx, int64_t kept);
 void rewire_step(Cpu, Context& context, const RewireStep& p);
 void rewire_step(Cuda, Context& context, const RewireStep& p);
+
+/// average[i] += rate * (weights[i] - average[i]); a rate of 1 copies the weights, whatever the average holds.
+struct AverageStep {
+  float* average = nullptr;
+  StoredTensor weights;  // read; fp32, or bf16 (CUDA)
+  int64_t count = 0;     // elements as they lie in memory
+  float rate = 1.0f;
+  const uint32_t* skip = nullptr;
+};
+void average_step(Cpu, Context& context, const AverageStep& p);
+void average_step(Cuda, Context& context, const AverageStep& p);
+
+/// weights[i] = average[i], rounded to nearest even where weights are bf16.
+struct StoreAverage {
+  StoredTensor weights;
+  const float* average = nullptr;
+  int64_t count = 0;
+};
+void store_average(Cpu, Context& context, const StoreAverage& p);
+void store_average(Cuda, Context& context, const StoreAverage& p);
 
 }  // namespace sparsexmc::kernels

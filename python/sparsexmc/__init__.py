@@ -25,6 +25,7 @@ from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
 from .model import Model, Settings, load, train
 from .training import Callback, EpochInfo, History, Regrouping, StepInfo
+from .weight_average import WeightAverage
 
 __version__ = _core.version()
 
@@ -60,6 +61,7 @@ __all__ = [
     "StepInfo",
     "StepResult",
     "Votes",
+    "WeightAverage",
     "__version__",
     "cluster_ids",
     "cluster_labels",

@@ -167,6 +167,23 @@ class Classifier:
     def __init__(self, config: str, label_order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, label_counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, initial_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, positive_weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, clusters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None:
         """Arrays hold one number per label."""
 
+    def start_average(self, config: str) -> None:
+        """The average is that of a whole configuration."""
+
+    def stop_average(self, keep: bool) -> None: ...
+
+    def use_average(self, use: bool) -> None: ...
+
+    @property
+    def average_in_use(self) -> bool: ...
+
+    @property
+    def averaged(self) -> int:
+        """Number of updates of the running averages."""
+
+    def set_averaged(self, averaged: int, in_use: bool) -> None:
+        """For a state whose tensors are to be written next."""
+
     def begin_fork(self, seconds: float) -> bool:
         """Whether no call of another thread runs until end_fork()."""
 

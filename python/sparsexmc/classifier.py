@@ -19,9 +19,11 @@ from .interop.inputs import label_array, refuse_sparse_tensor
 from .interop.rows import DenseRows
 from .label_options import MetaClassifier, Propensity
 from .memory import MemoryPlan
+from .training.averaging import start_average, stop_average, use_average
 from .training.defaults import network_for_data
 from .training.fit import fit
 from .training.regrouping import regroup
+from .weight_average import WeightAverage
 
 
 class Classifier(CoreClassifier):
@@ -47,6 +49,9 @@ class Classifier(CoreClassifier):
         schedule: factor on the learning rate over the steps; by default 1.
         rewiring: `Rewiring(...)`, or None for connections that stay; "auto", the default: `Rewiring()` without a hidden
             layer, None behind one, which learns what any connections carry.
+        average: a running average of all trained weights that is kept beside them from the first step on: "ema",
+            "mean", or `WeightAverage(...)`; None: none. `use_average` lets it predict, and so does `fit` at its end;
+            training goes on from the trained weights. `fit(average=...)` keeps one for the length of a call.
         initial_bias: bias of every label at the start, a number or an array [num_labels]; or "frequency": the constant
             logit of least loss for a label with n = `label_counts` of N = `num_instances`, with "bce" the log-odds
             ln((n + 1/2) / (N - n + 1/2)), within +-ln(2 N + 1) also at n = 0 and n = N.
@@ -90,6 +95,7 @@ class Classifier(CoreClassifier):
         optimizer: SGD | Adam = ClassifierConfig.optimizer,
         schedule: Schedule = ClassifierConfig.schedule,
         rewiring: Rewiring | str | None = ClassifierConfig.rewiring,
+        average: WeightAverage | str | None = ClassifierConfig.average,
         initial_bias: float | str | npt.ArrayLike = ClassifierConfig.initial_bias,
         weight_dtype: str = ClassifierConfig.weight_dtype,
         compute_dtype: str = ClassifierConfig.compute_dtype,
@@ -119,6 +125,7 @@ class Classifier(CoreClassifier):
             optimizer=optimizer,
             schedule=schedule,
             rewiring=rewiring,
+            average=average,
             initial_bias=initial_bias,
             weight_dtype=weight_dtype,
             compute_dtype=compute_dtype,
@@ -176,6 +183,9 @@ class Classifier(CoreClassifier):
 
     fit = fit
     regroup = regroup
+    start_average = start_average
+    stop_average = stop_average
+    use_average = use_average
 
 
 def plan(in_features: int, num_labels: int, **options: Any) -> MemoryPlan:

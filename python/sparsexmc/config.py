@@ -16,6 +16,7 @@ from ._checks import parse_bytes, require_bool, require_choice, require_int, req
 from .errors import ArgumentError
 from .interop.inputs import label_numbers, number_array
 from .label_options import MetaClassifier, Propensity
+from .weight_average import WeightAverage, weight_average
 
 AUTO = "auto"
 
@@ -227,6 +228,7 @@ class ClassifierConfig:
     optimizer: SGD | Adam = SGD()
     schedule: Schedule = Schedule()
     rewiring: Rewiring | str | None = "auto"
+    average: WeightAverage | str | None = None
     initial_bias: float | str | npt.ArrayLike = 0.0
     weight_dtype: str = "float32"
     compute_dtype: str = "auto"
@@ -260,6 +262,7 @@ class ClassifierConfig:
                     f"{name}={getattr(self, name)!r} must be one of "
                     f"{', '.join('None' if k is type(None) else f'sx.{k.__name__}(...)' for k in kinds)}"
                 )
+        weight_average(self.average)
         require_choice("weight_dtype", self.weight_dtype, ["float32", "bfloat16"])
         require_choice("compute_dtype", self.compute_dtype, ["auto", "float32", "bfloat16"])
         if not isinstance(self.state_dtype, str) or self.state_dtype != "float32":
@@ -331,6 +334,7 @@ class ClassifierConfig:
         bias, positive_weights, _ = self.label_arrays()
         propensity = weights if isinstance(weights, Propensity) else Propensity()
         rewiring = self._rewiring()
+        average = weight_average(self.average)
         has_tail = self.fan_in is not None and dense_labels < self.num_labels
         settings |= {
             "compute_dtype": None if self.compute_dtype == "auto" else self.compute_dtype,
@@ -344,6 +348,7 @@ class ClassifierConfig:
             "optimizer": self.optimizer.engine_settings(),
             "schedule": self.schedule.engine_settings(),
             "rewiring": rewiring.engine_settings() if rewiring is not None and has_tail else None,
+            "average": None if average is None else average.engine_settings(),
             "num_threads": self.num_threads or 0,
             "memory_limit": parse_bytes("memory_limit", self.memory_limit),
         }

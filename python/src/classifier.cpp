@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "averages.h"
 #include "bindings.h"
 #include "device_array.h"
 #include "engine.h"
@@ -190,7 +191,10 @@ void bind_classifier(nb::module_& m) {
   nb::class_<Step>(m, "Step", "A training step, which may still run.")
       .def("result", &Step::result, "Waits for the step. NaN or Inf in the batch raises here.");
 
-  nb::class_<Engine>(m, "Classifier", nb::is_weak_referenceable(), "The C++ classifier; see sparsexmc.Classifier.")
+  nb::class_<Engine> bound(m, "Classifier", nb::is_weak_referenceable(),
+                           "The C++ classifier; see sparsexmc.Classifier.");
+  bind_averages(bound);
+  bound
       .def("begin_fork", &Engine::begin_fork, nb::arg("seconds"),
            "Whether no call of another thread runs until end_fork().")
       .def("end_fork", &Engine::end_fork)

@@ -59,10 +59,12 @@ struct KeptBatchSize {
 /// at once and is corrected when its batch turns out to be skipped: the steps queued meanwhile have used the learning
 /// rate, the bias correction of Adam and the random numbers of a step number that was one too high.
 struct Progress {
-  int64_t step = 0;         ///< finished steps
-  int64_t skipped = 0;      ///< batches skipped because of NaN or Inf
-  double lr = 0.0;          ///< base learning rate
-  int64_t total_steps = 0;  ///< of the whole training, see set_total_steps(); 0: not known
+  int64_t step = 0;             ///< finished steps
+  int64_t skipped = 0;          ///< batches skipped because of NaN or Inf
+  double lr = 0.0;              ///< base learning rate
+  int64_t total_steps = 0;      ///< of the whole training, see set_total_steps(); 0: not known
+  int64_t averaged = 0;         ///< updates of the running averages of ClassifierConfig::average so far
+  bool average_in_use = false;  ///< they predict, see Classifier::use_average
   std::vector<RewiringRecord> rewirings;
   /// Their contents are tensors: "optimizer.kept.<i>.inputs", ".positives" and, of a weighted one, ".instance_weights".
   std::vector<KeptBatchSize> kept;
@@ -76,9 +78,8 @@ struct SPARSEXMC_API NamedTensor {
   size_t bytes() const;
 };
 
-/// The tensors that a checkpoint of such a classifier holds, in its order. @param kept of Progress
-SPARSEXMC_API std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config,
-                                                          const std::vector<KeptBatchSize>& kept);
+/// The tensors that a checkpoint of such a classifier at that point of its training holds, in its order.
+SPARSEXMC_API std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const Progress& progress);
 
 /// Owns weights, optimizer state and scratch, all from the pool of its context. Not thread-safe; one call at a time.
 /// On CUDA a call runs on the context's stream. If the device fails while a call works on it, the state is unknown:
@@ -172,6 +173,23 @@ class SPARSEXMC_API Classifier {
   /// Continues from there; load() calls it before it writes the tensors.
   void set_progress(const Progress& progress);
 
+  /// Which weights predict, are evaluated, read and saved: the running averages, or the trained ones as at the start
+  /// and after every call of a step. Averages in use are float32 tensors under the names of the weights; the trained
+  /// weights are "optimizer.<name>.trained" then, so that training can go on. Before the first update there are no
+  /// averages, and the trained weights predict. Which is in use is part of progress().
+  /// @throws ArgumentError if config().average is none
+  void use_average(bool use);
+  /// Begins to average the trained weights, in memory that is taken now; config() and memory_plan() say so from then
+  /// on.
+  /// @throws ArgumentError if there is a running average already, or a setting is wrong
+  /// @throws MemoryPlanError; nothing has changed
+  void start_average(const WeightAverage& average);
+  /// Ends averaging and gives its memory back.
+  /// @param keep the averages, if there has been an update, become the weights, rounded to nearest where these are
+  ///        bfloat16. The state of the optimizer stays
+  /// @throws ArgumentError if config().average is none
+  void stop_average(bool keep);
+
   /// Tensors in checkpoint order. Weights are [rows, fan_in] row-major, without padding rows.
   std::vector<NamedTensor> tensors() const;
   /// Copies a tensor out. @param dtype of `out`: the tensor's own, or for weights float32 or bfloat16
@@ -184,7 +202,7 @@ class SPARSEXMC_API Classifier {
 
   /// Puts the labels of the tail into other groups. A group then reads the features with the largest sum of |w| over
   /// its new labels; a label keeps weight and optimizer state where it read the feature before, and has zeros
-  /// elsewhere. Label ids stay as they are. Takes host memory for twice the weights.
+  /// elsewhere, as have the averages. Label ids stay as they are. Takes host memory for twice the weights.
   /// @param order internal row -> user id: a permutation that begins with the dense labels as they are
   /// @throws ArgumentError; the model is unchanged
   void regroup(const int64_t* order);

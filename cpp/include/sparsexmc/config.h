@@ -147,6 +147,29 @@ struct SPARSEXMC_API MetaClassifier {
   double weight_at(int64_t step) const;
 };
 
+enum class AverageMethod {
+  ema,  ///< exponential moving average: the weights after a step count `decay` times those after the next one
+  mean  ///< the plain mean of all (stochastic weight averaging: Izmailov et al. 2018)
+};
+
+/// Running average of all trained weights, which can predict better than the weights of the last step while these still
+/// move about. Updated after a step as a <- a + rate (w - a), in fp32, beside the training, which it does not change.
+struct SPARSEXMC_API WeightAverage {
+  AverageMethod method = AverageMethod::ema;
+  double decay = 0.999;      ///< of ema, in [0, 1)
+  int64_t start = 0;         ///< steps of the training that are left out
+  double start_share = 0.0;  ///< the same as a share of its length (Classifier::set_total_steps), in [0, 1); the later
+                             ///< of both counts. Above 0 and the length not known: nothing is averaged yet
+  int64_t every = 1;         ///< steps from one update to the next
+
+  /// Whether an update follows the step that made the count of finished steps `step`.
+  /// @param total_steps of the training; 0: not known
+  bool due(int64_t step, int64_t total_steps) const;
+  /// Of update number `count`, from 1. ema: (1 - decay) / (1 - decay^count), so that the weights of count updates sum
+  /// to 1 and the first counts like the others: the correction of the bias is in it. mean: 1 / count.
+  double rate(int64_t count) const;
+};
+
 struct SPARSEXMC_API ClassifierConfig {
   int64_t in_features = 0;  ///< width of the embeddings, or number of sparse features
   int64_t num_labels = 0;
@@ -162,7 +185,8 @@ struct SPARSEXMC_API ClassifierConfig {
   OptimizerConfig optimizer;
   Schedule schedule;
   std::optional<Rewiring> rewiring;
-  DType weight_dtype = DType::float32;  ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
+  std::optional<WeightAverage> average;  ///< kept from the first step on; see also Classifier::start_average
+  DType weight_dtype = DType::float32;   ///< of the output layer: float32, or on CUDA bfloat16, rounded stochastically
   /// The dtype that products read when the output layer trains; none: float32 on the CPU, bfloat16 on CUDA. On the CPU
   /// bfloat16 takes processors with matrix units (AMX); others give the same products, more slowly than float32.
   std::optional<DType> compute_dtype;

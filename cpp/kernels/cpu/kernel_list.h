@@ -35,4 +35,6 @@
   SIZES(int64_t, rewire_scratch,                                                                                       \
         (const kernels::Machine& machine, const kernels::Segment& segment, int64_t ldx, int64_t kept),                 \
         (machine, segment, ldx, kept))                                                                                 \
-  KERNEL(rewire_step, RewireStep)
+  KERNEL(rewire_step, RewireStep)                                                                                      \
+  KERNEL(average_step, AverageStep)                                                                                    \
+  KERNEL(store_average, StoreAverage)

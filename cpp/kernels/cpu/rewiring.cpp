@@ -78,14 +78,15 @@ inline double grow_by_gradient(uint32_t* grown, uint32_t* keys, const Segment& s
   return total;
 }
 
-/// Takes out the connections of the cut, puts in the grown ones with zero weights and state, and keeps the features
-/// ascending. Survivors close up to the front, then merge from the back, so nothing needs a copy.
+/// Takes out the connections of the cut, puts in the grown ones with zero weights, state and average, and keeps the
+/// features ascending. Survivors close up to the front, then merge from the back, so nothing needs a copy.
 /// @returns the sum of the scores of what went
 template <class Index>
 inline double replace(const Segment& s, int64_t group, Index* index, const uint32_t* keys, Cut cut,
                       const uint32_t* grown, int64_t n) {
   const int64_t size = s.group_size, first = group * s.fan_in * size;
-  float* tensors[3] = {fp32(s.weights) + first, fp32_at(s.weight_state[0], first), fp32_at(s.weight_state[1], first)};
+  float* tensors[4] = {fp32(s.weights) + first, fp32_at(s.weight_state[0], first), fp32_at(s.weight_state[1], first),
+                       fp32_at(s.weight_average, first)};
   const auto move = [&](int64_t to, int64_t from) {
     index[to] = index[from];
     for (float* t : tensors)

@@ -1,4 +1,5 @@
-// Takes connections out of a group and puts others in: indices stay ascending, survivors keep their weights and state.
+// Takes connections out of a group and puts others in: indices stay ascending, survivors keep their weights, state
+// and average.
 #pragma once
 
 #include "row_weights.cuh"
@@ -89,7 +90,8 @@ SPARSEXMC_DEVICE void replace(const kernels::Segment& s, int64_t group, const Gr
   for (int i = static_cast<int>(threadIdx.x); i < fan_in; i += block_threads) set_feature(s, group, i, l.index[i]);
   move_rows(elements<W>(s.weights) + first * size, l.from, fan_in, size);
   // Not a loop over s.weight_state itself, which would copy the kernel's parameters to local memory.
-  for (float* state : {elements<float>(s.weight_state[0]), elements<float>(s.weight_state[1])})
+  for (float* state :
+       {elements<float>(s.weight_state[0]), elements<float>(s.weight_state[1]), elements<float>(s.weight_average)})
     if (state != nullptr) move_rows(state + first * size, l.from, fan_in, size);
   __syncthreads();
 }

@@ -54,10 +54,12 @@ struct TensorPlace {
 };
 using TensorIndex = std::map<std::string, TensorPlace>;
 
-/// May the stored tensor be written to the model's? The output layer's weights may be of another precision.
+/// May the stored tensor be written to the model's? The output layer's weights may be of another precision, also where
+/// averages have taken their name.
 bool fits(const NamedTensor& stored, const NamedTensor& expected) {
-  const bool converts = !is_optimizer_state(expected) && expected.name.ends_with(".weights") &&
-                        is_float(stored.dtype) && is_float(expected.dtype);
+  const bool weights =
+      is_optimizer_state(expected) ? expected.name.ends_with(".weights.trained") : expected.name.ends_with(".weights");
+  const bool converts = weights && is_float(stored.dtype) && is_float(expected.dtype);
   return stored.shape == expected.shape && (stored.dtype == expected.dtype || converts);
 }
 
@@ -105,8 +107,12 @@ void read_state(const OpenModel& opened, Classifier& classifier) {
   if (has_optimizer(opened)) optimizer.emplace(opened.file(optimizer_file));
   Progress progress = opened.manifest.progress;
   const TensorIndex index =
-      match(checkpoint_tensors(classifier.config(), progress.kept), model, optimizer ? &*optimizer : nullptr, path);
-  if (!classifier.trainable()) progress.kept.clear();
+      match(checkpoint_tensors(classifier.config(), progress), model, optimizer ? &*optimizer : nullptr, path);
+  if (!classifier.trainable()) {
+    progress.kept.clear();
+    progress.averaged = 0;
+    progress.average_in_use = false;
+  }
   try {
     classifier.set_progress(progress);
     std::vector<NamedTensor> stored;

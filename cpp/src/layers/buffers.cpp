@@ -9,10 +9,21 @@
 namespace sparsexmc {
 
 Buffers::Buffers(Context& context, const MemoryPlan& plan) : context_(&context) {
-  for (const MemoryEntry& entry : plan.entries)
-    blocks_[entry.name] = context.pool().allocate(entry.name, entry.bytes, context.own_stream());
+  add(plan);
   for (const MemoryEntry& entry : plan.host_entries)
     host_blocks_[entry.name] = context.host_pool().allocate(entry.name, entry.bytes);
+}
+
+void Buffers::add(const MemoryPlan& plan) {
+  Blocks added;
+  for (const MemoryEntry& entry : plan.entries)
+    if (!blocks_.contains(entry.name))
+      added[entry.name] = context_->pool().allocate(entry.name, entry.bytes, context_->own_stream());
+  blocks_.merge(added);
+}
+
+void Buffers::remove_others(const MemoryPlan& plan) {
+  std::erase_if(blocks_, [&](const auto& block) { return plan.bytes(block.first) == 0; });
 }
 
 Buffers::~Buffers() {

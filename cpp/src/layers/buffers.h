@@ -17,6 +17,11 @@ class Buffers {
   Buffers(const Buffers&) = delete;
   Buffers& operator=(const Buffers&) = delete;
 
+  /// Allocates what a longer plan has besides. @throws MemoryPlanError; what was allocated until then is given back
+  void add(const MemoryPlan& plan);
+  /// Gives back what a shorter plan does not have.
+  void remove_others(const MemoryPlan& plan);
+
   /// The block of that name. @throws std::logic_error if the plan has no such entry: it is misspelled, or belongs to
   /// something that this model does not have
   template <class T>

@@ -43,6 +43,7 @@ FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, Buffers
   if (trainable) {
     if (config.auxiliary) add_segment(*auxiliary_shape(config), -1);
     find_training_buffers();
+    find_averages();
   }
   visit_device(context.device(), [&](auto tag) {
     const kernels::Machine machine = kernels::machine(tag, context.device(), context.threads().num_threads());
@@ -63,6 +64,21 @@ void FanInLayer::add_segment(const SegmentShape& shape, int number) {
     if (tensors.positive_weights) s.positive_weights = buffers_.get<float>(tensors.positive_weights->name);
   }
   segments_.push_back(s);
+}
+
+void FanInLayer::find_averages() {
+  averaged_.clear();
+  averages_in_use_ = false;
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    const bool of_labels = i < shapes_.size();
+    const SegmentTensors tensors = segment_tensors(config_, of_labels ? shapes_[i] : *auxiliary_shape(config_),
+                                                   of_labels ? static_cast<int>(i) : -1);
+    segments_[i].weight_average.data = buffers_.find<void>(average_of(tensors.weights).name);
+    if (!config_.average) continue;
+    kernels::Segment& averaged = averaged_.emplace_back(segments_[i]);
+    averaged.weights = averaged.weight_average;
+    averaged.bias = buffers_.get<float>(average_of(tensors.bias).name);
+  }
 }
 
 void FanInLayer::find_training_buffers() {
@@ -135,7 +151,7 @@ void FanInLayer::step(const OutputBatch& batch, const kernels::OptimizerStep* op
   for (size_t i = 0; i < shapes_.size(); ++i) {
     kernels::FanInStep p = common_step(batch, optimizer);
     p.loss_parts = losses_;
-    p.segment = segments_[i];
+    p.segment = optimizer != nullptr ? segments_[i] : predicting(i);
     p.positives = batch.positives[i].data;
     p.num_positives = batch.positives[i].count;
     p.zero_dx = p.zero_loss = i == 0;
@@ -176,7 +192,7 @@ void FanInLayer::weigh_labels(const float* weights) {
   float* weighted = weighted_biases_;
   for (size_t i = 0; i < shapes_.size(); ++i) {
     const uint32_t* labels = labels_.ids() + shapes_[i].first_row;
-    read_in_pieces(context_, segments_[i].bias, shapes_[i].rows, sizeof(float),
+    read_in_pieces(context_, predicting(i).bias, shapes_[i].rows, sizeof(float),
                    [&](const void* biases, int64_t first, int64_t rows) {
                      write_in_pieces(context_, weighted + first, rows, sizeof(float), [&](void* to, int64_t, int64_t) {
                        for (int64_t row = 0; row < rows; ++row)
@@ -197,7 +213,7 @@ void FanInLayer::topk(float* scores, int64_t* ids, const void* inputs, const Bat
   for (size_t i = 0; i < shapes_.size(); ++i) {
     kernels::TopK p;
     p.lists = lists;
-    p.segment = segments_[i];
+    p.segment = predicting(i);
     if (weighted) p.segment.bias = bias;
     bias += shapes_[i].padded_rows();
     p.scratch = topk_scratch_;
@@ -264,7 +280,7 @@ void FanInLayer::regroup(const int64_t* order) {
   std::vector<int64_t> from(static_cast<size_t>(shape.rows));
   for (int64_t row = 0; row < shape.rows; ++row)
     from[row] = labels_.rows()[order[shape.first_row + row]] - shape.first_row;
-  regroup_rows({context_, buffers_, shape, segment_tensors(config_, shape, tail())}, config_.optimizer, from);
+  regroup_rows({context_, buffers_, shape, segment_tensors(config_, shape, tail())}, config_, from);
   labels_.set(order);
 }
 

@@ -12,7 +12,8 @@ namespace sparsexmc {
 
 class FanInLayer final : public OutputLayer {
  public:
-  /// @param compute what the products read  @param trainable false: only prediction is asked for
+  /// @param config of the model, which outlives this  @param compute what the products read
+  /// @param trainable false: only prediction is asked for
   FanInLayer(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute, bool trainable);
 
   const std::vector<SegmentShape>& shapes() const override { return shapes_; }
@@ -31,6 +32,9 @@ class FanInLayer final : public OutputLayer {
   void topk(float* scores, int64_t* ids, const void* inputs, const BatchSizes& sizes, int64_t k,
             bool weighted) override;
 
+  void find_averages() override;
+  void use_averages(bool use) override { averages_in_use_ = use; }
+
   void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,
               int64_t step, double fraction) override;
   RegroupableRows regroupable_rows() const override;
@@ -39,6 +43,8 @@ class FanInLayer final : public OutputLayer {
  private:
   void add_segment(const SegmentShape& shape, int number);
   void find_training_buffers();
+  /// Segment i as predictions and evaluations read it.
+  const kernels::Segment& predicting(size_t i) const { return averages_in_use_ ? averaged_[i] : segments_[i]; }
   /// The parameters of the step that are the same for all segments.
   kernels::FanInStep common_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) const;
   /// A number for every row. @param values by user label id
@@ -46,7 +52,7 @@ class FanInLayer final : public OutputLayer {
   /// The number of the segment that has groups. @throws ArgumentError if there is none
   int tail() const;
 
-  const ClassifierConfig config_;
+  const ClassifierConfig& config_;
   Context& context_;
   Buffers& buffers_;
   const DType compute_;
@@ -54,6 +60,8 @@ class FanInLayer final : public OutputLayer {
   const std::vector<SegmentShape> shapes_;  // of labels
   LabelOrder labels_;
   std::vector<kernels::Segment> segments_;  // of labels, then the meta-classifier's
+  std::vector<kernels::Segment> averaged_;  // the same with averages for weights and biases; empty: there are none
+  bool averages_in_use_ = false;
   float* gradients_ = nullptr;
   float* weighted_biases_;  // of all segments of labels, padding included
   double* losses_ = nullptr;

@@ -34,7 +34,8 @@ HiddenTensors hidden_tensors(const ClassifierConfig& config) {
 }
 
 HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers, DType compute, bool trainable)
-    : features_(config.in_features),
+    : tensors_(hidden_tensors(config)),
+      features_(config.in_features),
       units_(config.hidden->features),
       seed_(config.seed),
       initial_scale_(config.hidden->initial_scale),
@@ -42,12 +43,18 @@ HiddenLayer::HiddenLayer(const ClassifierConfig& config, const Buffers& buffers,
       compute_(compute),
       scratch_(buffers.find<void>("scratch.hidden")),
       rows_(buffers.find<float>("batch.rows")) {
-  const HiddenTensors tensors = hidden_tensors(config);
-  weight_ = buffers.get<float>(tensors.weight.name);
-  bias_ = buffers.get<float>(tensors.bias.name);
+  weight_ = buffers.get<float>(tensors_.weight.name);
+  bias_ = buffers.get<float>(tensors_.bias.name);
   if (!trainable) return;
-  find_state(buffers, config.optimizer, tensors.weight, weight_state_);
-  find_state(buffers, config.optimizer, tensors.bias, bias_state_);
+  find_state(buffers, config.optimizer, tensors_.weight, weight_state_);
+  find_state(buffers, config.optimizer, tensors_.bias, bias_state_);
+  find_averages(buffers);
+}
+
+void HiddenLayer::find_averages(const Buffers& buffers) {
+  average_weight_ = buffers.find<float>(average_of(tensors_.weight).name);
+  average_bias_ = buffers.find<float>(average_of(tensors_.bias).name);
+  averages_in_use_ = false;
 }
 
 void HiddenLayer::initialise(Context& context) {
@@ -67,8 +74,8 @@ void HiddenLayer::initialise(Context& context) {
 void HiddenLayer::forward(Context& context, void* ht, const void* xt, const BatchSizes& sizes) const {
   kernels::HiddenForward p;
   p.ht = ht;
-  p.weight = weight_;
-  p.bias = bias_;
+  p.weight = predicting_weight();
+  p.bias = predicting_bias();
   p.xt = xt;
   p.scratch = scratch_;
   p.features = features_;
@@ -83,8 +90,8 @@ void HiddenLayer::forward(Context& context, void* ht, const SparseBatch& batch, 
   kernels::SparseHiddenForward p;
   p.ht = ht;
   p.rows_scratch = rows_;
-  p.weight = weight_;
-  p.bias = bias_;
+  p.weight = predicting_weight();
+  p.bias = predicting_bias();
   p.indptr = batch.row_starts;
   p.columns = batch.columns;
   p.values = batch.values;
@@ -100,7 +107,7 @@ void HiddenLayer::backward(Context& context, float* dxt, float* dht, const void*
   kernels::HiddenBackward p;
   p.dxt = dxt;
   p.dht = dht;
-  p.weight = weight_;
+  p.weight = predicting_weight();  // a step ends the use of averages
   p.bias = optimizer != nullptr ? bias_ : nullptr;
   set_state(p, weight_state_, bias_state_);
   p.scratch = scratch_;

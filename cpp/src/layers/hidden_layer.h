@@ -27,6 +27,10 @@ class HiddenLayer {
 
   void initialise(Context& context);
 
+  /// As OutputLayer.
+  void find_averages(const Buffers& buffers);
+  void use_averages(bool use) { averages_in_use_ = use; }
+
   /// ht [units, ldx] from the features xt [features, ldx].
   void forward(Context& context, void* ht, const void* xt, const BatchSizes& sizes) const;
   void forward(Context& context, void* ht, const SparseBatch& batch, const BatchSizes& sizes) const;
@@ -38,12 +42,19 @@ class HiddenLayer {
                 const kernels::OptimizerStep& optimizer);
 
  private:
+  /// Weight and bias as predictions and evaluations read them.
+  float* predicting_weight() const { return averages_in_use_ ? average_weight_ : weight_; }
+  float* predicting_bias() const { return averages_in_use_ ? average_bias_ : bias_; }
+
+  const HiddenTensors tensors_;
   int64_t features_, units_;
   uint64_t seed_;
   double initial_scale_;
   bool sparse_;
   DType compute_;
   float *weight_, *bias_;
+  float *average_weight_ = nullptr, *average_bias_ = nullptr;  // null: there are none
+  bool averages_in_use_ = false;
   StoredTensor weight_state_[2], bias_state_[2];
   void* scratch_;
   float* rows_;

@@ -78,6 +78,12 @@ class OutputLayer {
   virtual void topk(float* scores, int64_t* ids, const void* inputs, const BatchSizes& sizes, int64_t k,
                     bool weighted) = 0;
 
+  // ---- running averages of the weights ----
+  /// Their slots have come or gone; the trained weights predict.
+  virtual void find_averages() = 0;
+  /// Whether they predict and are evaluated in place of the trained weights; a step trains these in any case.
+  virtual void use_averages(bool use) = 0;
+
   // ---- connections ----
   /// Rewires every fan-in segment. @param kept per segment, the last batches, one at least
   virtual void rewire(std::vector<RewiringRecord>& records, const std::vector<std::vector<kernels::KeptBatch>>& kept,

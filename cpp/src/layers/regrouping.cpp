@@ -34,12 +34,12 @@ class Regrouping {
         values_(static_cast<size_t>(s_.rows * s_.fan_in)),
         moved_(values_.size()) {}
 
-  void run(const OptimizerConfig& optimizer) {
+  void run(const ClassifierConfig& config) {
     read(segment_.tensors.weights);
     choose_features();
     const TensorSpec& indices = *segment_.tensors.indices;
     write_tensor(segment_.context, segment_.buffers, indices, new_.data(), indices.dtype);
-    for (const TensorSpec& tensor : held(segment_.tensors.list(), optimizer, true))
+    for (const TensorSpec& tensor : held(segment_.tensors.list(), config, true))
       if (tensor.per == Per::row) move(tensor);
   }
 
@@ -109,8 +109,8 @@ class Regrouping {
 
 }  // namespace
 
-void regroup_rows(const SegmentInMemory& segment, const OptimizerConfig& optimizer, const std::vector<int64_t>& from) {
-  visit_index(segment.shape, [&]<class Index>(Index) { Regrouping<Index>(segment, from).run(optimizer); });
+void regroup_rows(const SegmentInMemory& segment, const ClassifierConfig& config, const std::vector<int64_t>& from) {
+  visit_index(segment.shape, [&]<class Index>(Index) { Regrouping<Index>(segment, from).run(config); });
 }
 
 CsrMatrix sparse_rows(const SegmentInMemory& segment) {

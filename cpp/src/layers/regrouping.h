@@ -18,9 +18,9 @@ struct SegmentInMemory {
   const SegmentTensors& tensors;
 };
 
-/// Puts every row where `from` says, in all tensors of the segment, the optimizer's state included. Takes host memory
-/// for twice the weights. @param from per new row the old one, within the segment
-void regroup_rows(const SegmentInMemory& segment, const OptimizerConfig& optimizer, const std::vector<int64_t>& from);
+/// Puts every row where `from` says, in all tensors of the segment, optimizer state and averages included. Takes host
+/// memory for twice the weights. @param from per new row the old one, within the segment
+void regroup_rows(const SegmentInMemory& segment, const ClassifierConfig& config, const std::vector<int64_t>& from);
 
 /// [rows, H]: the weights as sparse rows over the features that they read.
 CsrMatrix sparse_rows(const SegmentInMemory& segment);

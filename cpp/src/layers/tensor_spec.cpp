@@ -31,13 +31,34 @@ std::vector<std::string> state_slots(const OptimizerConfig& optimizer) {
   return {};
 }
 
-std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const OptimizerConfig& optimizer, bool trainable) {
+TensorSpec average_of(const TensorSpec& tensor) { return slot_of(tensor, "average"); }
+
+std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const ClassifierConfig& config, bool trainable) {
   std::vector<TensorSpec> list;
   for (const TensorSpec& spec : specs) {
     if (!trainable && !spec.predicts) continue;
     list.push_back(spec);
     if (!trainable || spec.role != Role::trained) continue;
-    for (const std::string& slot : state_slots(optimizer)) list.push_back(slot_of(spec, slot));
+    for (const std::string& slot : state_slots(config.optimizer)) list.push_back(slot_of(spec, slot));
+    if (config.average) list.push_back(average_of(spec));
+  }
+  return list;
+}
+
+std::vector<ShownTensor> shown(const std::vector<TensorSpec>& held, bool averages_in_use) {
+  std::vector<ShownTensor> list;
+  const TensorSpec* trained = nullptr;
+  for (const TensorSpec& spec : held) {
+    if (spec.role == Role::trained) trained = &spec;
+    if (averages_in_use && spec.role == Role::trained) {
+      list.push_back({spec.name, average_of(spec)});
+      list.back().spec.role = Role::trained;
+    } else if (averages_in_use && trained != nullptr && spec.name == average_of(*trained).name) {
+      list.push_back({slot_of(*trained, "trained").name, *trained});
+      list.back().spec.role = Role::optimizer_state;
+    } else {
+      list.push_back({spec.name, spec});
+    }
   }
   return list;
 }

@@ -49,8 +49,22 @@ std::vector<std::string> state_slots(const OptimizerConfig& optimizer);
 /// A slot of a trained tensor: "optimizer.<name>.<slot>", laid out as the tensor.
 TensorSpec slot_of(const TensorSpec& tensor, const std::string& slot);
 
+/// The slot of a trained tensor's running average, "optimizer.<name>.average", which is there if the classifier has a
+/// WeightAverage.
+TensorSpec average_of(const TensorSpec& tensor);
+
 /// The tensors among `specs` that a classifier holds. Trainable: all, and after every trained tensor its optimizer
-/// state. Otherwise those that prediction reads.
-std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const OptimizerConfig& optimizer, bool trainable);
+/// state and its average. Otherwise those that prediction reads.
+std::vector<TensorSpec> held(const std::vector<TensorSpec>& specs, const ClassifierConfig& config, bool trainable);
+
+/// A tensor under the name that state and checkpoints have for it. `spec` says where it lies, and how.
+struct ShownTensor {
+  std::string name;
+  TensorSpec spec;
+};
+
+/// The tensors that held() gave, as state and checkpoints show them. While the averages are in use they stand under the
+/// names of the weights, as float32, and "optimizer.<name>.trained" in place of an average holds the trained weights.
+std::vector<ShownTensor> shown(const std::vector<TensorSpec>& held, bool averages_in_use);
 
 }  // namespace sparsexmc

@@ -76,6 +76,11 @@ void Classifier::set_progress(const Progress& progress) {
   if (progress.kept.size() > most)
     throw ArgumentError("progress: " + std::to_string(progress.kept.size()) + " kept batches, but at most " +
                         std::to_string(most) + " fit (rewiring.grow_batches)");
+  if (progress.averaged < 0 || (progress.average_in_use && progress.averaged == 0))
+    throw ArgumentError("progress: averaged must be >= 0, and > 0 where averages are in use");
+  if (progress.averaged > 0 && !(config().average && trainable()))
+    throw ArgumentError("progress: averaged is " + std::to_string(progress.averaged) +
+                        ", but the classifier keeps no averages; configure average");
   for (const KeptBatchSize& kept : progress.kept)
     if (kept.batch < 1 || kept.batch > config().batch_size || kept.positives < 0)
       throw ArgumentError("progress: a kept batch of " + std::to_string(kept.batch) + " rows and " +
@@ -83,7 +88,28 @@ void Classifier::set_progress(const Progress& progress) {
   impl_->run_settled([&] {
     if (impl_->trainer) impl_->trainer->kept().restore(progress.kept);
     impl_->model.progress = progress;
+    if (impl_->trainer) impl_->trainer->use_average(progress.average_in_use);
   });
+}
+
+void Classifier::use_average(bool use) {
+  Trainer& trainer = impl_->averaging("use_average");
+  impl_->run_settled([&] { trainer.use_average(use); });
+}
+
+void Classifier::start_average(const WeightAverage& average) {
+  Trainer& trainer = impl_->training("start_average");
+  if (config().average)
+    throw ArgumentError("start_average: the classifier keeps a running average already; end it with stop_average");
+  ClassifierConfig wanted = config();
+  wanted.average = average;
+  wanted.check();
+  impl_->run_settled([&] { trainer.start_average(average); });
+}
+
+void Classifier::stop_average(bool keep) {
+  Trainer& trainer = impl_->averaging("stop_average");
+  impl_->run_settled([&] { trainer.stop_average(keep); });
 }
 
 }  // namespace sparsexmc

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "model/model.h"
 #include "model/trainer.h"
@@ -28,6 +29,14 @@ struct Classifier::Impl {
   }
   /// @param call what the user asks for @throws ArgumentError if the model is for prediction only
   Trainer& training(const char* call);
+  /// The same for what needs running averages.
+  Trainer& averaging(const char* call) {
+    Trainer& found = training(call);
+    if (!model.config.average)
+      throw ArgumentError(std::string(call) +
+                          ": the classifier keeps no running average; configure average, or call start_average");
+    return found;
+  }
 
   Model model;
   std::optional<Trainer> trainer;  // none: the model is for prediction only

@@ -13,20 +13,23 @@ namespace {
 
 /// A tensor of the layers, or of a kept batch.
 struct Found {
-  TensorSpec spec;
+  ShownTensor tensor;
   enum class Kind { of_layers, kept_inputs, kept_positives, kept_weights } kind = Kind::of_layers;
   size_t kept = 0;  // number of the batch
 };
 
 std::vector<Found> list_tensors(const Model& model, const std::optional<Trainer>& trainer) {
   std::vector<Found> list;
-  for (const TensorSpec& spec : model.tensors) list.push_back({spec});
+  for (const ShownTensor& tensor : shown(model.tensors, model.progress.average_in_use)) list.push_back({tensor});
   if (!trainer) return list;
   size_t number = 0;
   for (const KeptTensors& batch : kept_tensors(model.config, trainer->kept().sizes())) {
-    list.push_back({batch.inputs, Found::Kind::kept_inputs, number});
-    list.push_back({batch.positives, Found::Kind::kept_positives, number});
-    if (batch.instance_weights) list.push_back({*batch.instance_weights, Found::Kind::kept_weights, number});
+    const auto add = [&](const TensorSpec& spec, Found::Kind kind) {
+      list.push_back({{spec.name, spec}, kind, number});
+    };
+    add(batch.inputs, Found::Kind::kept_inputs);
+    add(batch.positives, Found::Kind::kept_positives);
+    if (batch.instance_weights) add(*batch.instance_weights, Found::Kind::kept_weights);
     ++number;
   }
   return list;
@@ -34,7 +37,7 @@ std::vector<Found> list_tensors(const Model& model, const std::optional<Trainer>
 
 Found find_tensor(const Model& model, const std::optional<Trainer>& trainer, const std::string& name) {
   for (const Found& found : list_tensors(model, trainer))
-    if (found.spec.name == name) return found;
+    if (found.tensor.name == name) return found;
   throw ArgumentError("tensor \"" + name + "\": this model has none of that name; tensors() lists them");
 }
 
@@ -50,7 +53,7 @@ void check_kept(const kernels::Positive* positives, int64_t count, const Classif
 std::vector<NamedTensor> Classifier::tensors() const {
   return impl_->run_settled([&] {
     std::vector<NamedTensor> list;
-    for (const Found& found : list_tensors(impl_->model, impl_->trainer)) list.push_back(named(found.spec));
+    for (const Found& found : list_tensors(impl_->model, impl_->trainer)) list.push_back(named(found.tensor));
     return list;
   });
 }
@@ -59,15 +62,15 @@ void Classifier::read(const std::string& name, void* out, std::optional<DType> d
   Impl& m = *impl_;
   m.run_settled([&] {
     const Found found = find_tensor(m.model, m.trainer, name);
-    const DType wanted = dtype.value_or(found.spec.dtype);
-    check_host_dtype(found.spec, wanted);
+    const DType wanted = dtype.value_or(found.tensor.spec.dtype);
+    check_host_dtype(found.tensor.spec, wanted);
     switch (found.kind) {
       case Found::Kind::of_layers:
-        return read_tensor(*m.model.context, m.model.buffers, found.spec, out, wanted);
+        return read_tensor(*m.model.context, m.model.buffers, found.tensor.spec, out, wanted);
       case Found::Kind::kept_inputs:
         return m.trainer->kept().read_inputs(found.kept, static_cast<float*>(out));
       case Found::Kind::kept_positives:
-        std::memcpy(out, m.trainer->kept().positives(found.kept), named(found.spec).bytes());
+        std::memcpy(out, m.trainer->kept().positives(found.kept), named(found.tensor.spec).bytes());
         return;
       case Found::Kind::kept_weights:
         return m.trainer->kept().read_weights(found.kept, static_cast<float*>(out));
@@ -79,20 +82,21 @@ void Classifier::write(const std::string& name, const void* data, std::optional<
   Impl& m = *impl_;
   m.run_settled([&] {
     const Found found = find_tensor(m.model, m.trainer, name);
-    const DType given = dtype.value_or(found.spec.dtype);
-    check_host_dtype(found.spec, given);
+    const DType given = dtype.value_or(found.tensor.spec.dtype);
+    check_host_dtype(found.tensor.spec, given);
     switch (found.kind) {
       case Found::Kind::of_layers:
-        if (found.spec.layout == Layout::order) return m.model.output->labels().set(static_cast<const int64_t*>(data));
-        return write_tensor(*m.model.context, m.model.buffers, found.spec, data, given);
+        if (found.tensor.spec.layout == Layout::order)
+          return m.model.output->labels().set(static_cast<const int64_t*>(data));
+        return write_tensor(*m.model.context, m.model.buffers, found.tensor.spec, data, given);
       case Found::Kind::kept_inputs:
         return m.trainer->kept().write_inputs(found.kept, static_cast<const float*>(data));
       case Found::Kind::kept_positives:
-        check_kept(static_cast<const kernels::Positive*>(data), found.spec.lines(), m.model.config);
-        std::memcpy(m.trainer->kept().positives(found.kept), data, named(found.spec).bytes());
+        check_kept(static_cast<const kernels::Positive*>(data), found.tensor.spec.lines(), m.model.config);
+        std::memcpy(m.trainer->kept().positives(found.kept), data, named(found.tensor.spec).bytes());
         return;
       case Found::Kind::kept_weights:
-        check_instance_weights(static_cast<const float*>(data), found.spec.lines());
+        check_instance_weights(static_cast<const float*>(data), found.tensor.spec.lines());
         return m.trainer->kept().write_weights(found.kept, static_cast<const float*>(data));
     }
   });

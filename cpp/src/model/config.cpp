@@ -133,6 +133,14 @@ void check_auxiliary(const MetaClassifier& auxiliary, int64_t num_labels) {
   check_range("auxiliary.steps", auxiliary.steps, 1, any);
 }
 
+void check_average(const WeightAverage& average) {
+  check_below_one("average.decay", average.decay);
+  check_range("average.start", average.start, 0, any);
+  if (!(average.start_share >= 0 && average.start_share < 1))
+    refuse("average.start_share", average.start_share, "; use a number within [0, 1)");
+  check_range("average.every", average.every, 1, any);
+}
+
 /// 1 at share 0, 0 at share 1, along half a cosine.
 double half_cosine(double share) { return 0.5 * (1.0 + std::cos(std::numbers::pi * share)); }
 
@@ -177,6 +185,19 @@ double MetaClassifier::weight_at(int64_t step) const {
   return step >= steps ? 0.0 : weight * half_cosine(static_cast<double>(step) / static_cast<double>(steps));
 }
 
+bool WeightAverage::due(int64_t step, int64_t total_steps) const {
+  if (start_share > 0 && total_steps == 0) return false;
+  const auto share = static_cast<int64_t>(std::ceil(start_share * static_cast<double>(total_steps)));
+  const int64_t first = std::max(start, share);
+  return step > first && (step - first) % every == 0;
+}
+
+double WeightAverage::rate(int64_t count) const {
+  if (count == 1) return 1.0;
+  const auto n = static_cast<double>(count);
+  return method == AverageMethod::mean ? 1.0 / n : (1.0 - decay) / -std::expm1(n * std::log(decay));
+}
+
 void ClassifierConfig::check() const {
   check_sizes(*this);
   check_optimizer(optimizer);
@@ -188,6 +209,7 @@ void ClassifierConfig::check() const {
           "rewiring=None");
     check_rewiring(*rewiring);
   }
+  if (average) check_average(*average);
   if (!std::isfinite(static_cast<float>(initial_bias.value)))
     refuse("initial_bias", initial_bias.value, "; use a finite number that fp32 can hold");
   check_range("num_instances", num_instances, 0, max_instances);

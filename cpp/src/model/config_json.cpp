@@ -38,6 +38,7 @@ constexpr std::array<const char*, 3> names(PositiveWeights) { return {"none", "p
 constexpr std::array<const char*, 2> names(RewiringMethod) { return {"set", "rigl"}; }
 constexpr std::array<const char*, 2> names(RewiringScope) { return {"layer", "group"}; }
 constexpr std::array<const char*, 2> names(FractionSchedule) { return {"constant", "cosine"}; }
+constexpr std::array<const char*, 2> names(AverageMethod) { return {"ema", "mean"}; }
 constexpr std::array<const char*, 3> names(InitialBias::Kind) { return {nullptr, "frequency", "array"}; }
 // Null: not for a configuration.
 constexpr std::array<const char*, 3> names(DType) { return {"float32", nullptr, "bfloat16"}; }
@@ -101,6 +102,15 @@ void fields(Archive& archive, MetaClassifier& auxiliary) {
 }
 
 template <class Archive>
+void fields(Archive& archive, WeightAverage& average) {
+  archive.field("method", average.method);
+  archive.field("decay", average.decay);
+  archive.field("start", average.start);
+  archive.field("start_share", average.start_share);
+  archive.field("every", average.every);
+}
+
+template <class Archive>
 void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("in_features", config.in_features);
   archive.field("num_labels", config.num_labels);
@@ -116,6 +126,7 @@ void fields(Archive& archive, ClassifierConfig& config) {
   archive.field("optimizer", config.optimizer);
   archive.field("schedule", config.schedule);
   archive.field("rewiring", config.rewiring);
+  archive.field("average", config.average);
   archive.field("weight_dtype", config.weight_dtype);
   archive.field("compute_dtype", config.compute_dtype);
   archive.field("initial_bias", config.initial_bias);

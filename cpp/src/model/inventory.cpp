@@ -21,15 +21,17 @@ std::vector<TensorSpec> tensor_specs(const ClassifierConfig& config, bool traina
   add(auxiliary_tensors(config));
   add({label_order_tensor(config)});
   if (config.num_instances > 0) add({label_counts_tensor(config)});
-  return held(all, config.optimizer, trainable);
+  return held(all, config, trainable);
 }
 
 NamedTensor named(const TensorSpec& spec) { return {spec.name, spec.dtype, spec.shape}; }
+NamedTensor named(const ShownTensor& tensor) { return {tensor.name, tensor.spec.dtype, tensor.spec.shape}; }
 
-std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const std::vector<KeptBatchSize>& kept) {
+std::vector<NamedTensor> checkpoint_tensors(const ClassifierConfig& config, const Progress& progress) {
   std::vector<NamedTensor> list;
-  for (const TensorSpec& spec : tensor_specs(config, true)) list.push_back(named(spec));
-  for (const KeptTensors& batch : kept_tensors(config, kept)) {
+  for (const ShownTensor& tensor : shown(tensor_specs(config, true), progress.average_in_use))
+    list.push_back(named(tensor));
+  for (const KeptTensors& batch : kept_tensors(config, progress.kept)) {
     list.push_back(named(batch.inputs));
     list.push_back(named(batch.positives));
     if (batch.instance_weights) list.push_back(named(*batch.instance_weights));

@@ -16,5 +16,6 @@ std::vector<TensorSpec> tensor_specs(const ClassifierConfig& config, bool traina
 
 /// Name, dtype and shape.
 NamedTensor named(const TensorSpec& spec);
+NamedTensor named(const ShownTensor& tensor);
 
 }  // namespace sparsexmc

@@ -84,7 +84,7 @@ class PlanBuilder {
 template <class Tag>
 void plan_hidden(PlanBuilder& b, const ClassifierConfig& config, const Target<Tag>& target) {
   const int64_t units = config.hidden->features, ldx = target.ldx;
-  b.add(held(hidden_tensors(config).list(), config.optimizer, target.trainable));
+  b.add(held(hidden_tensors(config).list(), config, target.trainable));
   if (config.sparse_input) {
     const int64_t nonzeros = config.batch_size * config.features_per_instance;
     b.add("batch.rows", ldx * round_up(units, 16), sizeof(float));
@@ -150,9 +150,7 @@ void plan_rewiring(PlanBuilder& b, const ClassifierConfig& config, const Target<
 
 template <class Tag>
 MemoryPlan build(const ClassifierConfig& config, const Target<Tag>& target) {
-  const auto of_model = [&](const std::vector<TensorSpec>& specs) {
-    return held(specs, config.optimizer, target.trainable);
-  };
+  const auto of_model = [&](const std::vector<TensorSpec>& specs) { return held(specs, config, target.trainable); };
   PlanBuilder b(target.is_cpu);
   std::vector<kernels::Segment> segments;
   int64_t biases = 0;
@@ -233,7 +231,7 @@ MemoryPlan plan(const ClassifierConfig& config, bool trainable) {
         "the plan needs " + format_bytes(result.total()) + ", but memory_limit is " +
         format_bytes(config.memory_limit) +
         "; lower fan_in, dense_labels, hidden, batch_size, labels_per_instance or grow_batches, raise "
-        "group_size (fewer indices), use SGD without momentum, or raise memory_limit\n" +
+        "group_size (fewer indices), use SGD without momentum, leave out average, or raise memory_limit\n" +
         result.table());
   return result;
 }

@@ -28,7 +28,8 @@ class StepResults {
     int64_t ticket = 0;
     int64_t batch = 0;
     OnNonfinite on_nonfinite = OnNonfinite::raise;
-    bool kept = false;   // its batch is among KeptBatches
+    bool kept = false;  // its batch is among KeptBatches
+    bool averaged = false;
     int64_t number = 0;  // of the training
     float lr = 0.0f;
   };

@@ -6,11 +6,15 @@
 #include <utility>
 
 #include "model/arguments.h"
+#include "model/inventory.h"
 
 namespace sparsexmc {
 
 Trainer::Trainer(Model& model, const LabelData& labels)
-    : m_(model), kept_(m_.config, *m_.context, m_.buffers, m_.stored), results_(*m_.context) {
+    : m_(model),
+      averages_(*m_.context, m_.buffers, m_.tensors),
+      kept_(m_.config, *m_.context, m_.buffers, m_.stored),
+      results_(*m_.context) {
   const DeviceGuard guard(m_.context->device());
   if (m_.config.auxiliary) {
     clusters_.emplace(m_.config, m_.buffers);
@@ -64,6 +68,7 @@ bool Trainer::settle_one(bool wait) {
 void Trainer::withdraw(const StepResults::Step& step) {
   --m_.progress.step;
   if (step.kept) kept_.forget_last();
+  if (step.averaged) --m_.progress.averaged;
 }
 
 void Trainer::drop_pending() {
@@ -111,6 +116,9 @@ int64_t Trainer::start(const Targets& targets, int64_t rows, OnNonfinite on_nonf
   // A kept batch of a pending step is the last one kept, and the count of steps is right where batches are kept.
   if (kept_.wanted(progress.step + 1, progress.total_steps)) settle(true);
   const bool keep = kept_.wanted(progress.step + 1, progress.total_steps);
+  // The first update copies, which a skipped batch must not leave out.
+  if (progress.averaged == 1) settle(true);
+  use_average(false);
 
   // Until the first kernel that updates, whatever fails leaves the model as it was: all memory is taken here.
   OutputBatch batch = prepare(targets, rows, true);
@@ -129,8 +137,13 @@ int64_t Trainer::start(const Targets& targets, int64_t rows, OnNonfinite on_nonf
   if (keep)
     kept_.keep(m_.inputs, batch.sizes, batch.positives, batch.instance_weights, m_.output->shapes(),
                m_.output->labels());
-  const int64_t ticket = add_result(
-      {.batch = rows, .on_nonfinite = on_nonfinite, .kept = keep, .number = progress.step, .lr = optimizer.lr});
+  const bool averaged = update_average(progress.step, batch.sizes.skip);
+  const int64_t ticket = add_result({.batch = rows,
+                                     .on_nonfinite = on_nonfinite,
+                                     .kept = keep,
+                                     .averaged = averaged,
+                                     .number = progress.step,
+                                     .lr = optimizer.lr});
   rewire_if_due(batch);
   return ticket;
 }
@@ -143,6 +156,48 @@ int64_t Trainer::add_result(const StepResults::Step& step) {
   const int64_t ticket = results_.add(result);
   check_loss(result, step.number, step.lr);
   return ticket;
+}
+
+bool Trainer::update_average(int64_t step, const uint32_t* skip) {
+  const std::optional<WeightAverage>& average = m_.config.average;
+  if (!average || !average->due(step, m_.progress.total_steps)) return false;
+  averages_.update(static_cast<float>(average->rate(++m_.progress.averaged)), skip);
+  return true;
+}
+
+void Trainer::use_average(bool use) {
+  m_.progress.average_in_use = use && m_.progress.averaged > 0;
+  m_.output->use_averages(m_.progress.average_in_use);
+  if (m_.hidden) m_.hidden->use_averages(m_.progress.average_in_use);
+}
+
+void Trainer::start_average(const WeightAverage& average) {
+  ClassifierConfig config = m_.config;
+  config.average = average;
+  const MemoryPlan larger = plan(config);
+  m_.buffers.add(larger);
+  configure_average(average, larger);
+  averages_.clear();
+}
+
+void Trainer::stop_average(bool keep) {
+  if (keep && m_.progress.averaged > 0) averages_.store();
+  ClassifierConfig config = m_.config;
+  config.average.reset();
+  const MemoryPlan smaller = plan(config);
+  m_.buffers.remove_others(smaller);
+  configure_average(std::nullopt, smaller);
+  m_.context->pool().trim();
+}
+
+void Trainer::configure_average(const std::optional<WeightAverage>& average, const MemoryPlan& plan) {
+  m_.config.average = average;
+  m_.memory_plan = plan;
+  m_.tensors = tensor_specs(m_.config, true);
+  m_.progress.averaged = 0;
+  m_.output->find_averages();
+  if (m_.hidden) m_.hidden->find_averages(m_.buffers);
+  use_average(false);
 }
 
 void Trainer::rewire_if_due(const OutputBatch& last) {

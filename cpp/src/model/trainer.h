@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "layers/averages.h"
 #include "layers/kept_batches.h"
 #include "layers/label_clusters.h"
 #include "model/model.h"
@@ -36,6 +37,11 @@ class Trainer {
     while (settle_one(wait)) continue;
   }
 
+  /// See Classifier, after its checks.
+  void use_average(bool use);
+  void start_average(const WeightAverage& average);
+  void stop_average(bool keep);
+
   KeptBatches& kept() { return kept_; }
   const KeptBatches& kept() const { return kept_; }
 
@@ -67,7 +73,12 @@ class Trainer {
   void rewire_if_due(const OutputBatch& last);
   kernels::OptimizerStep optimizer_step() const;
 
+  /// Updates the averages if step number `step`, which is queued, says so. @returns whether it did
+  bool update_average(int64_t step, const uint32_t* skip);
+  void configure_average(const std::optional<WeightAverage>& average, const MemoryPlan& plan);
+
   Model& m_;
+  const Averages averages_;
   KeptBatches kept_;
   std::optional<LabelClusters> clusters_;  // of the meta-classifier
   StepResults results_;

@@ -62,8 +62,11 @@ def run(args: argparse.Namespace) -> int:
         if name not in table["model"]:
             raise UsageError(f"the plan needs {name}; give --{name.replace('_', '-')} or a --config that has it")
     # Batches that RigL keeps count as for a long training; fewer steps would keep fewer.
-    settings = Settings.from_table(table).model.for_total_steps(LONG_TRAINING)
-    plan = plan_classifier(**settings.arguments())
+    settings = Settings.from_table(table)
+    arguments = settings.model.for_total_steps(LONG_TRAINING).arguments()
+    if settings.training.average is not None:
+        arguments["average"] = settings.training.average
+    plan = plan_classifier(**arguments)
     print(json.dumps({**plan, "total": plan.total}, indent=2) if args.json else plan.table().rstrip())
     return 0
 

@@ -8,11 +8,11 @@ line in X_trn.txt, beside Y_trn.npz. Text files may be packed (.gz, .xz).
 
 Defaults follow from the size of the data. The configuration in effect is printed before the start and kept as run.toml
 in the model directory. Its sections: [model] arguments of sparsexmc.Classifier, with [model.hidden], [model.optimizer],
-[model.schedule], [model.rewiring], [model.auxiliary] and [model.positive_weights], and label_order = "frequency" |
-"semantic" | "random"; [training] arguments of Classifier.fit; [linear] enabled = true | false and arguments of
-sparsexmc.Linear, [neighbors] enabled and those of sparsexmc.Votes, of which cost, weight, power and space may be
-"tune": chosen on the held-out instances; [data] tfidf = true | false, and for raw text ngrams, min_df, max_features,
-lowercase, token_pattern.
+[model.schedule], [model.rewiring], [model.average], [model.auxiliary] and [model.positive_weights], and label_order =
+"frequency" | "semantic" | "random"; [training] arguments of Classifier.fit, with [training.average]; [linear] enabled =
+true | false and arguments of sparsexmc.Linear, [neighbors] enabled and those of sparsexmc.Votes, of which cost, weight,
+power and space may be "tune": chosen on the held-out instances; [data] tfidf = true | false, and for raw text ngrams,
+min_df, max_features, lowercase, token_pattern.
 
   sparsexmc train --demo
   sparsexmc train data/eurlex -o eurlex-model --epochs 20 --set model.hidden=2048 --set model.optimizer.lr=1e-3

@@ -48,12 +48,15 @@ class CoreClassifier:
     def _set_engine(self, engine: _core.Classifier, device: str | None) -> None:
         self.engine = engine
         forking.register(engine)
-        self._config: dict[str, Any] = json.loads(engine.config_json())
+        self._read_config()
         self._label_names: list[str] | None = None
         self._stream: Any = None
         self._place = Place(engine.device, engine.own_stream)
         if device == "auto" and not self._place.is_cuda:
             cuda.report_fallback()
+
+    def _read_config(self) -> None:
+        self._config: dict[str, Any] = json.loads(self.engine.config_json())
 
     # ---- training ----
 
@@ -339,6 +342,16 @@ class CoreClassifier:
         return self.engine.skipped
 
     @property
+    def averaged(self) -> int:
+        """Number of updates of the running average (`average`) so far; 0 without one."""
+        return self.engine.averaged
+
+    @property
+    def average_in_use(self) -> bool:
+        """Whether averaged weights predict: see `use_average`."""
+        return self.engine.average_in_use
+
+    @property
     def rewirings(self) -> list[_core.RewiringRecord]:
         """Records of the rewirings so far: step, segment, changed, score_dropped, score_grown."""
         return self.engine.rewirings
@@ -361,8 +374,8 @@ class CoreClassifier:
         """Copies of all tensors under their checkpoint names, and `step` and `total_steps` (0: not known).
 
         Shortly before a rewiring of RigL that includes the batches it will average over, as `optimizer.kept.<i>.inputs`
-        and `.positives`. A learning rate set by hand, the number of skipped batches and the records of rewirings are
-        only in what `save` writes.
+        and `.positives`. With a running average also `averaged`, the number of its updates. A learning rate set by
+        hand, the number of skipped batches and the records of rewirings are only in what `save` writes.
         """
         return read_state(self.engine)
 

@@ -41,6 +41,9 @@ def describe(config: dict[str, Any]) -> list[list[str]]:
     optimizer = dict(config["optimizer"])
     settings = ", ".join(f"{key} {value:g}" for key, value in optimizer.items() if key != "kind")
     rows.append(["optimizer", f"{optimizer['kind']}, {settings}"])
+    if average := config.get("average"):
+        decay = f", decay {average['decay']:g}" if average["method"] == "ema" else ""
+        rows.append(["running average", average["method"] + decay])
     return rows
 
 

@@ -15,6 +15,9 @@ from .._checks import name_list
 from ..errors import ArgumentError, DTypeError
 
 _COUNTS = ("step", "total_steps")
+_AVERAGED = "averaged"  # a count, too, where there are averages
+# In place of the averages while they are in use, and so under the names of the weights.
+_AVERAGE, _TRAINED = ".average", ".trained"
 # Of batches for the next rewiring, which come and go.
 _KEPT = re.compile(r"optimizer\.kept\.\d+\.(inputs|positives|instance_weights)")
 
@@ -28,36 +31,54 @@ def read_state(engine: _core.Classifier) -> dict[str, npt.NDArray[Any]]:
     """
     tensors = tensors_of(engine) | _kept_tensors(engine)
     state = {name: _read(engine, name, dtype, shape) for name, (dtype, shape) in tensors.items()}
-    return state | {name: np.asarray(getattr(engine, name), np.int64) for name in _COUNTS}
+    return state | {name: np.asarray(getattr(engine, name), np.int64) for name in _counts(tensors)}
+
+
+def _counts(tensors: Mapping[str, Any]) -> tuple[str, ...]:
+    averages = any(name.startswith("optimizer.") and name.endswith((_AVERAGE, _TRAINED)) for name in tensors)
+    return (*_COUNTS, _AVERAGED) if averages else _COUNTS
+
+
+def _renamed(name: str, *, in_use: bool) -> str:
+    """The name of a tensor in a state with averages that are in use, or not."""
+    old, new = (_AVERAGE, _TRAINED) if in_use else (_TRAINED, _AVERAGE)
+    return name.removesuffix(old) + new if name.startswith("optimizer.") and name.endswith(old) else name
 
 
 def write_state(engine: _core.Classifier, state: Mapping[str, npt.ArrayLike]) -> None:
     """Replace all tensors and counts of steps; on any error the model is as before."""
-    tensors = tensors_of(engine)
+    in_use = any(name.startswith("optimizer.") and name.endswith(_TRAINED) for name in state)
+    tensors = {_renamed(name, in_use=in_use): of for name, of in tensors_of(engine).items()}
     arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
     kept = {name: arrays.pop(name) for name in [name for name in arrays if is_kept(name)]}
     sizes = _kept_sizes(engine, kept)
     arrays.setdefault("total_steps", np.asarray(engine.total_steps, np.int64))  # earlier versions had none
-    _check_names(arrays, [*tensors, *_COUNTS])
+    _check_names(arrays, [*tensors, *_counts(tensors)])
     for name, (dtype, shape) in tensors.items():
         if arrays[name].shape != shape:
             raise ArgumentError(f"state[{name!r}] has shape {arrays[name].shape}, but the classifier has {shape}")
         if arrays[name].dtype != dtype:
             raise DTypeError(f"state[{name!r}] has dtype {arrays[name].dtype}, but the classifier has {dtype}")
     require_finite(arrays, "state")
-    counts = {name: _count(name, arrays.pop(name)) for name in _COUNTS}
+    counts = {name: _count(name, arrays.pop(name)) for name in _counts(tensors)}
+    if in_use and not counts[_AVERAGED]:
+        raise ArgumentError("state has averages in use, but averaged is 0; it is no state of a classifier")
 
     replaced: dict[str, npt.NDArray[Any]] = {}
     # The engine checks what indices and label order hold, so they go first and can be put back.
-    for name in sorted(tensors, key=lambda name: tensors[name][0].kind == "f"):
-        if tensors[name][0].kind != "f":
-            replaced[name] = _read(engine, name, *tensors[name])
+    numbers = [name for name in tensors if tensors[name][0].kind == "f"]
+    for name in [name for name in tensors if name not in numbers]:
+        replaced[name] = _read(engine, name, *tensors[name])
         try:
             engine.write(name, arrays[name])
         except ArgumentError:
             for done, old in replaced.items():
                 engine.write(done, old)
             raise
+    if _AVERAGED in counts:
+        engine.set_averaged(counts[_AVERAGED], in_use)
+    for name in numbers:
+        engine.write(name, arrays[name])
     engine.step = counts["step"]
     if engine.trainable:  # of no use in prediction
         engine.total_steps = counts["total_steps"]

@@ -241,6 +241,8 @@ class TrainingRun:
         # Of what follows from the length only the meta-classifier must know it now: `fit` tells the others, so that a
         # later training has a length of its own.
         arguments = settings.arguments() | {"auxiliary": settings.for_total_steps(self.steps).auxiliary}
+        if self.settings.training.average is not None:  # planned from the start; `fit` ends it
+            arguments["average"] = self.settings.training.average
         if self._initial is not None:
             arguments["label_order"] = self._initial.label_order(self.dataset.label_names)
         elif settings.label_order != FREQUENCY and settings.fan_in is not None:
@@ -314,6 +316,8 @@ class TrainingRun:
             device = self.classifier.device
             del self.classifier  # two of them may be more than the device holds
             self.classifier = Classifier.load(best.place, device, threads or 0)
+            if self.settings.training.average is not None:
+                self.classifier.stop_average()
         parts = EnsembleTraining(
             self.classifier,
             self.X,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from os import PathLike, fspath
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from ..ensemble.settings import LinearSettings, NeighborsSettings
 from ..errors import ArgumentError
 from ..label_options import MetaClassifier, Propensity
 from ..training.settings import TrainingSettings
+from ..weight_average import WeightAverage
 from . import toml
 
 FREQUENCY, SEMANTIC, RANDOM = "frequency", "semantic", "random"
@@ -27,6 +28,7 @@ _OBJECTS: dict[str, type] = {
     "rewiring": Rewiring,
     "auxiliary": MetaClassifier,
     "positive_weights": Propensity,
+    "average": WeightAverage,
 }
 
 
@@ -99,6 +101,8 @@ class Settings:
         made: dict[str, Any] = {}
         for name, kind in _SECTIONS.items():
             section = {key: toml.given(value) for key, value in table.get(name, {}).items()}
+            if kind is TrainingSettings and isinstance(section.get("average"), Mapping):
+                section["average"] = _construct(WeightAverage, "training.average", section["average"])
             made[name] = _model(section) if kind is ModelSettings else kind(**section)
         return cls(**made)
 
@@ -163,6 +167,8 @@ def check(table: Mapping[str, Any]) -> None:
             known = known if named else {field.name for each in _OPTIMIZERS.values() for field in fields(each)}
             known |= {"name"}
         toml.check_keys(value, known, "key", f"model.{key}.")
+    if isinstance(average := table.get("training", {}).get("average"), Mapping):
+        toml.check_keys(average, {field.name for field in fields(WeightAverage)}, "key", "training.average.")
 
 
 def _kinds(model: Mapping[str, Any]) -> dict[str, type]:
@@ -181,16 +187,17 @@ def _model(section: Mapping[str, Any]) -> ModelSettings:
     values = dict(section)
     for key, kind in _kinds(section).items():
         if isinstance(values.get(key), Mapping):
-            values[key] = _construct(kind, key, values[key])
+            values[key] = _construct(kind, f"model.{key}", values[key])
     return ModelSettings(**values)
 
 
 def _construct(kind: type, key: str, table: Mapping[str, Any]) -> Any:
-    toml.check_keys(table, {field.name for field in fields(kind)} | {"name"}, "key", f"model.{key}.")
-    values = {name: toml.given(value) for name, value in table.items() if not (key == "optimizer" and name == "name")}
+    toml.check_keys(table, {field.name for field in fields(kind)} | {"name"}, "key", f"{key}.")
+    named = key == "model.optimizer"
+    values = {name: toml.given(value) for name, value in table.items() if not (named and name == "name")}
     for field in fields(kind):
         if field.default is MISSING and field.default_factory is MISSING and field.name not in values:
-            raise ArgumentError(f"model.{key} needs {field.name}; write --set model.{key}.{field.name}=...")
+            raise ArgumentError(f"{key} needs {field.name}; write --set {key}.{field.name}=...")
     return kind(**values)
 
 
@@ -208,7 +215,9 @@ def _table(value: Any, *, concise: bool) -> toml.Table:
             item = Hidden(item)
         if field.name == "positive_weights" and isinstance(item, str):
             item = Propensity()
-        if isinstance(item, Hidden | Schedule | Rewiring | MetaClassifier | Propensity | SGD | Adam):
+        if field.name == "average" and isinstance(item, str):
+            item = WeightAverage(item)
+        if is_dataclass(item):
             table[field.name] = _table(item, concise=concise)
         else:
             table[field.name] = item.tolist() if hasattr(item, "tolist") else item

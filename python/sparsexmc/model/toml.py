@@ -31,6 +31,7 @@ SHORTHAND = {
     "schedule": "kind",
     "rewiring": "method",
     "auxiliary": "clusters",
+    "average": "method",
 }
 AUTO = "auto"  # of rewiring: a word, and no method
 
@@ -86,28 +87,34 @@ def parse_override(text: str) -> Table:
 
 
 def normalise(table: Mapping[str, Any]) -> Table:
-    """Write the shorthands of [model] out as tables, and earlier names as today's; `table` itself is left alone.
+    """Write the shorthands of [model] and [training] out as tables, and earlier names as today's.
 
-    Numbers of NumPy become Python's. Raises ArgumentError for a key that is no text.
+    `table` itself is left alone. Numbers of NumPy become Python's. Raises ArgumentError for a key that is no text.
     """
     table = _plain(table, "")
     neighbors = table.get("neighbors")
     if isinstance(neighbors, dict) and "doubt" in neighbors:  # as it was called before version 0.2
         neighbors["smoothing"] = neighbors.pop("doubt")
-    model = table.get("model")
-    if not isinstance(model, dict):
-        return table
-    if isinstance(model.get("positive_weights"), str) and model["positive_weights"] == "propensity":
-        model["positive_weights"] = {}
-    for key, name in SHORTHAND.items():
-        value = model.get(key)
-        if is_dataclass(value) and not isinstance(value, type):
-            model[key] = _plain({field.name: getattr(value, field.name) for field in fields(value)}, key)
-            if key == "optimizer":
-                model[key]["name"] = type(value).__name__.lower()
-        elif not (value is None or isinstance(value, Mapping) or (isinstance(value, str) and value in (NONE, AUTO))):
-            model[key] = {name: value}
+    model, training = table.get("model"), table.get("training")
+    if isinstance(model, dict):
+        if isinstance(model.get("positive_weights"), str) and model["positive_weights"] == "propensity":
+            model["positive_weights"] = {}
+        _write_out(model, SHORTHAND)
+    if isinstance(training, dict):
+        _write_out(training, {"average": SHORTHAND["average"]})
     return table
+
+
+def _write_out(section: Table, shorthand: Mapping[str, str]) -> None:
+    """Turn single values, and objects, into the tables that they stand for."""
+    for key, name in shorthand.items():
+        value = section.get(key)
+        if is_dataclass(value) and not isinstance(value, type):
+            section[key] = _plain({field.name: getattr(value, field.name) for field in fields(value)}, key)
+            if key == "optimizer":
+                section[key]["name"] = type(value).__name__.lower()
+        elif not (value is None or isinstance(value, Mapping) or (isinstance(value, str) and value in (NONE, AUTO))):
+            section[key] = {name: value}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Table:

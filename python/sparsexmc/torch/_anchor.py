@@ -70,8 +70,8 @@ class Anchor:
                 f"this OutputLayer has taken {self._steps} steps, but its parameter `anchor` was set to "
                 f"{found.item():g}: something averages, copies or initialises parameters (AveragedModel, EMA or SWA of "
                 "the whole model), which does not reach the layer's weights. Average the encoder alone, as in "
-                "AveragedModel(model.encoder), and predict with the layer that trains; or copy the whole layer by "
-                "load_state_dict(layer.state_dict())"
+                "AveragedModel(model.encoder), and predict with the layer that trains, which averages its own weights "
+                'if made with average="ema"; or copy the whole layer by load_state_dict(layer.state_dict())'
             )
 
     def _write(self, steps: int) -> None:

@@ -70,6 +70,7 @@ def _facts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     segments = [name for name in shapes if re.fullmatch(r"segments\.\d+\.weights", name)]
     dense = [name for name in segments if name not in tails]
     slots = {name.rpartition(".")[2] for name in shapes if name.startswith("optimizer.")}
+    slots = {"average" if slot == "trained" else slot for slot in slots}  # in its place, while averages are in use
     hidden = shapes.get("hidden.weight", (None, None))
     return {
         "num_labels": sum(shapes[name][0] for name in segments),

@@ -19,6 +19,8 @@ from ..core.directory import ModelReader
 from ..core.lock import ModelLock
 from ..errors import ArgumentError, CheckpointError, DivergenceError
 from ..interop.rows import CsrRows, numbers_fingerprint
+from ..weight_average import WeightAverage, weight_average
+from .averaging import averaging
 from .checks import check_callbacks, check_directory, check_reserve, checked_rows, training_rows_and_validation
 from .defaults import epochs_for_data
 from .history import Callback, EpochInfo, History, StepInfo
@@ -62,6 +64,7 @@ def fit(  # the method Classifier.fit
     callbacks: Sequence[Any] = (),
     shuffle: bool = TrainingSettings.shuffle,
     seed: int | None = TrainingSettings.seed,
+    average: WeightAverage | str | None = TrainingSettings.average,
     metrics_file: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | str | None = None,
@@ -106,6 +109,12 @@ def fit(  # the method Classifier.fit
             dictionaries and NumPy arrays.
         shuffle: False: rows in the order of X in every epoch.
         seed: of shuffling and holding out; None: the classifier's.
+        average: "ema", "mean", or `WeightAverage(...)`: keep a running average of all weights for the length of this
+            call. Every epoch is validated with it, the best one that is kept is one of averages, callbacks see it in
+            `on_epoch` (in `on_step` the trained weights), and at the end of the call, also by an exception, it takes
+            the place of the weights and its memory is given back. None: a classifier made with `average` uses that one
+            likewise, but keeps both: it ends with the average in use (see `use_average`), and trains on from the
+            trained weights.
         metrics_file: path to which JSON lines are appended: the start, every epoch, every 100th step, every rewiring.
         checkpoint: directory that is saved after every epoch with a better metric than any before (without validation:
             after every epoch). Those before are the epochs of this call, and the one at that path if this call trains
@@ -123,6 +132,7 @@ def fit(  # the method Classifier.fit
             output; states of an interrupted training at `checkpoint` without `resume`; or a training other than that to
             be resumed. The classifier is as before.
         DivergenceError: weights or sums have overflowed; `checkpoint` holds the best epoch before.
+        MemoryPlanError: the averages do not fit into `memory_limit`; the classifier is as before.
         CheckpointError: the checkpoint could not be written, weights are NaN or Inf, which is never saved, or no state
             to be resumed is whole.
     """
@@ -168,6 +178,7 @@ def fit(  # the method Classifier.fit
                 callbacks=callbacks,
                 shuffle=shuffle,
                 seed=seed,
+                average=average,
                 metrics_file=metrics_file,
                 progress=progress,
             )
@@ -196,6 +207,7 @@ def run_fit(
     callbacks: Sequence[Any],
     shuffle: bool,
     seed: int | None,
+    average: WeightAverage | str | None,
     metrics_file: str | os.PathLike[str] | None,
     progress: bool | None,
 ) -> History:
@@ -219,6 +231,7 @@ def run_fit(
     seed = self.config["seed"] if seed is None else seed
     require_int("seed", seed, 0)
     check_callbacks(callbacks)
+    average = weight_average(average)
 
     features, labels = checked_rows(self, "X", X, "Y", Y)
     weights = self._instance_weights(instance_weights, features.count)
@@ -229,24 +242,25 @@ def run_fit(
 
     epochs = epochs_for_data(features.count, self.num_labels) if epochs is None else epochs
     steps = math.ceil(len(rows) / batch_size)
-    circumstances = None
-    if keeper.place is not None or found is not None:
-        data = {"X": features.fingerprint(), "Y": labels.fingerprint()}
-        if weights is not None:
-            data["instance_weights"] = numbers_fingerprint(weights)
-        if judge is not None:
-            data |= judge.fingerprints(own=isinstance(validation, tuple))
-        settings = {
-            "epochs": int(epochs),
-            "batch_size": int(batch_size),
-            "validation": GIVEN if isinstance(validation, tuple) else validation and float(validation),
-            "validation_metric": validation_metric,
-            "patience": patience and int(patience),
-            "shuffle": bool(shuffle),
-            "seed": int(seed),
-        }
-        circumstances = Circumstances(settings, data, self.config, callback_types(callbacks))
     with ExitStack() as stack:
+        stack.enter_context(averaging(self, average))  # the configuration names the averages from here on
+        circumstances = None
+        if keeper.place is not None or found is not None:
+            data = {"X": features.fingerprint(), "Y": labels.fingerprint()}
+            if weights is not None:
+                data["instance_weights"] = numbers_fingerprint(weights)
+            if judge is not None:
+                data |= judge.fingerprints(own=isinstance(validation, tuple))
+            settings = {
+                "epochs": int(epochs),
+                "batch_size": int(batch_size),
+                "validation": GIVEN if isinstance(validation, tuple) else validation and float(validation),
+                "validation_metric": validation_metric,
+                "patience": patience and int(patience),
+                "shuffle": bool(shuffle),
+                "seed": int(seed),
+            }
+            circumstances = Circumstances(settings, data, self.config, callback_types(callbacks))
         log = stack.enter_context(closing(MetricsFile(metrics_file)))
         if circumstances is not None and found is not None:
             state, event = _restore(self, found, circumstances, keeper, callbacks), "resume"

@@ -12,6 +12,7 @@ from ..core.classifier import CoreClassifier
 from ..core.step import StepResult
 from ..interop.inputs import InstanceWeights
 from ..interop.rows import CsrRows, DenseRows, LabelRows, Rows
+from .averaging import averages_if_any
 from .history import EpochInfo, History, StepInfo
 from .keeper import Keeper
 from .metrics_file import MetricsFile
@@ -55,12 +56,14 @@ class Loop:
         while state.epoch <= state.last_epoch:
             if not state.is_judged:
                 self._train()
-                self._judge()
-            info = history.epochs[-1]
-            self.log.write({"event": "epoch", **asdict(info)})
-            self.bar.epoch(info.epoch, info.step, info.loss, info.instances_per_second, info.validation)
-            calls = [callback.on_epoch for callback in self.callbacks if hasattr(callback, "on_epoch")]
-            answers = [call(self.classifier, info) for call in calls]
+            with averages_if_any(self.classifier):
+                if not state.is_judged:
+                    self._judge()
+                info = history.epochs[-1]
+                self.log.write({"event": "epoch", **asdict(info)})
+                self.bar.epoch(info.epoch, info.step, info.loss, info.instances_per_second, info.validation)
+                calls = [callback.on_epoch for callback in self.callbacks if hasattr(callback, "on_epoch")]
+                answers = [call(self.classifier, info) for call in calls]
             if any(answer is True for answer in answers):
                 history.stopped = "callback"
                 break

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._checks import require_int, require_number
 from ..errors import ArgumentError
+from ..weight_average import WeightAverage, weight_average
 from .validation import parse_metric_name
 
 
@@ -21,6 +22,7 @@ class TrainingSettings:
     patience: int | None = None
     shuffle: bool = True
     seed: int | None = None
+    average: WeightAverage | str | None = None
 
     def __post_init__(self) -> None:
         require_int("training.epochs", self.epochs, 1)
@@ -30,6 +32,7 @@ class TrainingSettings:
         if self.validation is not None:
             require_number("training.validation", self.validation, 0, 1, low_open=True, high_open=True)
         parse_metric_name(self.validation_metric)
+        weight_average(self.average)
         if not isinstance(self.shuffle, bool):
             raise ArgumentError(f"training.shuffle={self.shuffle!r} must be True or False")
 
