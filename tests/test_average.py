@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def test_predicts_as_a_classifier_with_these_weights(name: str) -> None:
 
 
 def trained_and_average_in_use(classifier: sx.Classifier) -> tuple[Arrays, Arrays]:
-    """What stands under the names of the weights, and beside them, while averages are in use."""
+    """Tensors under the names of the weights, and those beside them, while averages are in use."""
     state = tensors(classifier)
     names = [n.removeprefix("optimizer.").removesuffix(".trained") for n in state if n.endswith(".trained")]
     return {n: state[n] for n in names}, {n: state[f"optimizer.{n}.trained"] for n in names}
@@ -221,7 +222,9 @@ def test_state_and_checkpoint_go_on_with_the_same_bits(name: str, in_use: bool, 
         assert other.average_in_use == in_use and other.averaged == 3
         assert_same_bits(tensors(other), tensors(classifier))
         assert other.topk(case.features(9), 3)[0].tobytes() == predicted
-    assert sx.load(tmp_path / "model", trainable=False).topk(case.features(9), 3)[0].tobytes() == predicted
+    predictor = sx.load(tmp_path / "model", trainable=False)
+    for each in (predictor, copy.deepcopy(predictor)):
+        assert each.topk(case.features(9), 3)[0].tobytes() == predicted
     for each in (classifier, fresh, loaded):
         train(each, batches(case, first=3))
     assert not classifier.average_in_use

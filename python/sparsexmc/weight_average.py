@@ -66,7 +66,7 @@ class WeightAverage:
 
 
 def weight_average(value: WeightAverage | str | None) -> WeightAverage | None:
-    """What an argument `average` stands for: a method by its name alone.
+    """The average that an argument `average` stands for: a method by its name alone.
 
     Raises:
         ArgumentError: it is none.

@@ -132,6 +132,12 @@ const Json& array_member(const Json& object, const char* key, const std::string&
   return value;
 }
 
+bool bool_member(const Json& object, const char* key, const std::string& origin) {
+  const Json& value = member(object, key, origin);
+  if (!value.is_boolean()) throw_ill_typed(value, key, "boolean", origin);
+  return value.get<bool>();
+}
+
 double number_member(const Json& object, const char* key, const std::string& origin) {
   const Json& value = member(object, key, origin);
   if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();

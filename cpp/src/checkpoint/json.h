@@ -19,6 +19,7 @@ const nlohmann::json& member(const nlohmann::json& object, const char* key, cons
 
 /// Members of a given type. Counts are within 0 .. 2^63 - 1.
 int64_t count_member(const nlohmann::json& object, const char* key, const std::string& origin);
+bool bool_member(const nlohmann::json& object, const char* key, const std::string& origin);
 const std::string& string_member(const nlohmann::json& object, const char* key, const std::string& origin);
 const nlohmann::json& object_member(const nlohmann::json& object, const char* key, const std::string& origin);
 const nlohmann::json& array_member(const nlohmann::json& object, const char* key, const std::string& origin);

@@ -52,8 +52,10 @@ Progress parse_progress(const Json& json, const std::string& origin) {
   progress.skipped = count_member(json, "skipped", origin);
   progress.lr = number_member(json, "lr", origin);
   if (json.contains("total_steps")) progress.total_steps = count_member(json, "total_steps", origin);  // since 0.2
-  if (json.contains("averaged")) progress.averaged = count_member(json, "averaged", origin);  // since 0.2, both
-  progress.average_in_use = json.value("average_in_use", Json()) == true;
+  if (json.contains("averaged")) {  // since 0.2, both
+    progress.averaged = count_member(json, "averaged", origin);
+    progress.average_in_use = bool_member(json, "average_in_use", origin);
+  }
   for (const Json& record : array_member(json, "rewirings", origin)) {
     const int64_t segment = count_member(record, "segment", origin);
     if (segment > std::numeric_limits<int>::max())

@@ -42,7 +42,7 @@ class HiddenLayer {
                 const kernels::OptimizerStep& optimizer);
 
  private:
-  /// What predictions and evaluations read.
+  /// Weight and bias as predictions and evaluations read them.
   float* predicting_weight() const { return averages_in_use_ ? average_weight_ : weight_; }
   float* predicting_bias() const { return averages_in_use_ ? average_bias_ : bias_; }
 

@@ -63,8 +63,8 @@ struct ShownTensor {
   TensorSpec spec;
 };
 
-/// What held() gave, as state and checkpoints show it. While the averages are in use they stand under the names of the
-/// weights, as float32, and "optimizer.<name>.trained" in place of an average holds the trained weights.
+/// The tensors that held() gave, as state and checkpoints show them. While the averages are in use they stand under the
+/// names of the weights, as float32, and "optimizer.<name>.trained" in place of an average holds the trained weights.
 std::vector<ShownTensor> shown(const std::vector<TensorSpec>& held, bool averages_in_use);
 
 }  // namespace sparsexmc

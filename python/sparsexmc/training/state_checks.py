@@ -71,7 +71,9 @@ def _check_position(state: TrainingState, step: int, rows: int, batch_size: int)
 
 def checked_settings(value: Any) -> dict[str, Any]:
     """The arguments of `fit` in `settings` of the document. Raises ArgumentError."""
-    table = _record("settings", value, {field.name for field in fields(TrainingSettings)})
+    # While a training runs, its average is in the configuration of the classifier.
+    names = {field.name for field in fields(TrainingSettings)} - {"average"}
+    table = _record("settings", value, names)
     require_int("settings.batch_size", table["batch_size"], 1)
     require_int("settings.seed", table["seed"], 0)
     given = isinstance(table["validation"], str) and table["validation"] == GIVEN
