@@ -72,8 +72,9 @@ class EnsembleTraining:
     """The parts beside a classifier, on the way to their ensemble.
 
     The linear classifiers that are compared and the final ones come from one training: what it has found with some
-    instances held out, at the first of the costs, it continues from with all of them. What is compared at other costs
-    leaves no trace, so that a training with the chosen numbers alone, as a saved run.toml holds them, gives the same.
+    instances held out it continues from with all of them. The last rounds go on from the last cost that was compared,
+    so that a training with the chosen cost alone, as a saved run.toml holds it, ranks a few of the last labels
+    otherwise.
 
     Args:
         classifier: the trained network.
@@ -202,10 +203,9 @@ class EnsembleTraining:
 
     def _tuning_stages(self) -> int:
         """How many stages `tune` has."""
-        costs, linear = self._costs(), 0
-        if self.linear.enabled:
-            linear = min(self.linear.rounds, TUNING_ROUNDS) + sum(cost != COSTS[0] for cost in costs)
-        return linear + max(len(costs), 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
+        costs = len(self._costs())
+        linear = min(self.linear.rounds, TUNING_ROUNDS) + costs - 1 if self.linear.enabled else 0
+        return linear + max(costs, 1) + (len(self._spaces()) if self.neighbors.enabled else 0)
 
     def _candidates(self, held: Rows, stages: Stages) -> Iterator[tuple[float | None, Linear | None]]:
         """Linear classifiers of every cost in question that do not know the held instances."""
@@ -214,15 +214,14 @@ class EnsembleTraining:
             return
         training = self._linear_training(held)
         self._rounds_done = min(self.linear.rounds, TUNING_ROUNDS)
+        first, *others = self._costs()
         for number in range(self._rounds_done):
             stages.begin(f"linear classifiers, round {number + 1}")
-            training.round(COSTS[0])
-        for cost in self._costs():
-            if cost == COSTS[0]:
-                yield cost, training.linear()
-                continue
+            training.round(first)
+        yield first, training.linear()
+        for cost in others:  # each from the one before: trained from scratch it would take the time of all rounds
             stages.begin(f"linear classifiers, cost {cost:g}")
-            yield cost, training.linear_at(cost)
+            yield cost, training.solve(cost).linear()
 
     def _linear_training(self, held: npt.ArrayLike) -> LinearTraining:
         if self._training is None:
