@@ -41,7 +41,7 @@ def test_signature_is_the_designed_one() -> None:
         ({"dense_labels": 41}, "dense_labels=41 is more than num_labels=40"),
         ({"dense_labels": -1}, "dense_labels=-1"),
         ({"dense_labels": 1.5}, r"dense_labels=1\.5 must be a finite number >= 0 and <= 1"),
-        ({"loss": "softmax"}, "loss='softmax' is not known; use one of 'bce', 'squared_hinge'"),
+        ({"loss": "hinge"}, "loss='hinge' is not known; use one of 'bce', 'squared_hinge', 'softmax'"),
         ({"optimizer": "adam"}, r"optimizer='adam' must be one of sx\.SGD\(\.\.\.\), sx\.Adam\(\.\.\.\)"),
         ({"schedule": None}, r"schedule=None must be one of sx\.Schedule"),
         ({"rewiring": "set"}, r"rewiring='set' must be one of sx\.Rewiring\(\.\.\.\), None"),

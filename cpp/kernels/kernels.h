@@ -10,49 +10,15 @@
 
 #include "integers.h"
 #include "runtime.h"
+#include "segment.h"
 #include "sparsexmc/config.h"
 #include "sparsexmc/context.h"
-#include "stored_tensor.h"
 
 namespace sparsexmc::kernels {
 
 /// Row stride of the transposed matrices of a batch, "ldx" below; never decreases when the batch grows.
 int64_t leading_dimension(Cpu, int64_t batch);
 int64_t leading_dimension(Cuda, int64_t batch);
-
-/// One optimizer update, with everything that depends on the step number worked out.
-struct OptimizerStep {
-  OptimizerKind kind = OptimizerKind::sgd;
-  float lr = 0;
-  float weight_decay = 0;
-  float momentum = 0;                      // sgd
-  float beta1 = 0, beta2 = 0, eps = 0;     // adam
-  float correction1 = 1, correction2 = 1;  // adam: 1 / (1 - beta^t), 1 / sqrt(1 - beta2^t)
-};
-
-/// Parameters of a segment: groups of `group_size` rows that share `fan_in` input features.
-struct Segment {
-  StoredTensor weights;               // [groups, fan_in, group_size], fp32, or bf16 (CUDA), rounded stochastically
-  float* bias = nullptr;              // [groups * group_size]
-  bool dense = false;                 // feature f is input f; known before there is memory
-  void* indices = nullptr;            // [groups, fan_in] ascending, unique; null if dense
-  bool wide_indices = false;          // uint32 instead of uint16
-  StoredTensor weight_state[2];       // fp32: momentum, or first and second moment; laid out as weights
-  StoredTensor bias_state[2];         // fp32
-  StoredTensor weight_average;        // fp32, of average_step(); only rewiring touches it here
-  float* positive_weights = nullptr;  // [rows]: factor on the loss of a positive; null: 1
-  int64_t rows = 0;                   // labels; rows [rows, groups * group_size) are padding
-  int64_t groups = 0;
-  int64_t group_size = 1;
-  int64_t fan_in = 0;
-  int64_t in_features = 0;  // H
-};
-
-/// One positive of the batch; lists are sorted by (row, column) and unique.
-struct Positive {
-  uint32_t row;     // internal row within its segment
-  uint32_t column;  // instance
-};
 
 /// The fused step over one segment (DESIGN: fused step): logits, loss, both gradients and the update, group by group.
 /// The groups are cut into `parts` ranges by sizes alone. Each part sums its share of dX from zero (or onto what an
@@ -77,7 +43,7 @@ struct FanInStep {
   Loss loss = Loss::bce;
   float loss_scale = 1.0f;   // factor on the gradients of the loss, not on what loss_parts report
   float logit_scale = 1.0f;  // of a normalised loss: its logits are z times this
-  bool update = true;       // false: only the loss and dX are made, and the segment is only read
+  bool update = true;        // false: only the loss and dX are made, and the segment is only read
   OptimizerStep optimizer;
   int64_t first_row = 0;        // of the segment in the internal order; with seed and step it keys the rounding
   uint64_t seed = 0, step = 0;  // of bf16 weights
@@ -129,10 +95,10 @@ void normalise(Cuda, Context& context, const Normalise& p);
 /// Merges the statistics of the parts, in order, and makes of them what the step needs of every instance; columns after
 /// the batch become zero.
 struct FinishNormaliser {
-  float* normaliser = nullptr;  // [4, ldx]: maximum, share, target, uniform: see losses::InstanceNormaliser
-  double* loss = nullptr;       // sum over the instances of weight * (log of the sum, and z-loss); null: nobody asks
-  float* log_sum_exp = nullptr;        // [ldx]; null: nobody asks
-  const float* statistics = nullptr;   // [parts, 4, ldx]
+  float* normaliser = nullptr;   // [4, ldx]: maximum, share, target, uniform: see losses::InstanceNormaliser
+  double* loss = nullptr;        // sum over the instances of weight * (log of the sum, and z-loss); null: nobody asks
+  float* log_sum_exp = nullptr;  // [ldx]; null: nobody asks
+  const float* statistics = nullptr;        // [parts, 4, ldx]
   const float* instance_weights = nullptr;  // [ldx]; null: 1
   int64_t batch = 0, ldx = 0, parts = 1;
   double label_smoothing = 0, z_loss = 0;
@@ -147,7 +113,7 @@ struct ReduceParts {
   double* loss = nullptr;
   const double* loss_parts = nullptr;
   const double* loss_offset = nullptr;  // FinishNormaliser::loss, added to the first sum; null: 0
-  double* auxiliary_loss = nullptr;  // the same for a second loss; null: there is none
+  double* auxiliary_loss = nullptr;     // the same for a second loss; null: there is none
   const double* auxiliary_parts = nullptr;
   int64_t in_features = 0, batch = 0, ldx = 0;
   int64_t parts = 1;  // as FanInStep

@@ -97,8 +97,8 @@ struct SquaredHinge {
   static double best_constant(double present, double absent) { return (present - absent) / (present + absent); }
 };
 
-/// What a first pass over all labels has made of an instance (kernels::FinishNormaliser), for logits times the scale of
-/// the softmax. All but the maximum are 0 where an instance has no loss.
+/// The numbers of an instance that a first pass over all labels makes (kernels::FinishNormaliser), for logits times the
+/// scale of the softmax. All but the maximum are 0 where an instance has no loss.
 template <class Number>
 struct InstanceNormaliser {
   Number maximum;  // of the logits
@@ -128,7 +128,7 @@ struct SoftmaxCrossEntropy {
             counts ? -n.uniform * below : Number{}};
   }
 
-  /// What it adds to the slope and, in `total`, to the loss that the logit is a positive.
+  /// The difference to the slope that the logit is a positive; that to the loss goes into `total`.
   static SPARSEXMC_FORMULA float positive_part(float z, float maximum, float target, float weight, float scale,
                                                double& total) {
     if (!(target > 0.0f)) return 0.0f;

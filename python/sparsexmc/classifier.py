@@ -41,7 +41,7 @@ class Classifier(CoreClassifier):
         hidden: units of a hidden layer (ReLU) between input and output layer, or `Hidden(...)`; None: none.
         sparse_input: the hidden layer reads scipy CSR rows of `in_features` columns instead of dense embeddings.
         auxiliary: `MetaClassifier(...)`, which helps the encoder or the hidden layer early in training; None: none.
-        loss: "bce" or "squared_hinge", summed over the labels, or "softmax" or `Softmax(...)`, which is over all of them
+        loss: "bce" or "squared_hinge", summed over the labels, or "softmax" or `Softmax(...)`, over all of them
             together; averaged over the instances of the batch.
         positive_weights: [num_labels] factor > 0 on the loss of each label's positives, or "propensity" or
             `Propensity(A, B)`: 2 / p - 1 for labels whose positives are often missing, p from `label_counts` and

@@ -26,7 +26,7 @@ enum class Loss {
 /// as that of frameworks, but for the mean, which is over the batch.
 struct Softmax {
   double scale = 1.0;            ///< p = softmax(scale z): an inverse temperature
-  double label_smoothing = 0.0;  ///< share of the target that is spread evenly over all labels, whatever their weights, in [0, 1)
+  double label_smoothing = 0.0;  ///< in [0, 1): share of the target that all labels get alike, whatever their weights
   double z_loss = 0.0;           ///< factor on (log of the sum of exponentials)^2, added to the loss of an instance
   int64_t ignore_index = -100;   ///< < 0; Python reads it in arrays of one label per instance as no label
 };

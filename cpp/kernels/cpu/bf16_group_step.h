@@ -145,8 +145,7 @@ inline StripFeatures strip_features(const Bf16Scratch& s, const kernels::Segment
                                     int64_t first_group, int64_t first_column, int64_t columns) {
   if (segment.dense)
     return {batch.left + first_column / tile_depth * tile_elements,
-            batch.right + first_column / tile_rows * blocks32(segment.fan_in) * tile_elements,
-            blocks32(batch.columns)};
+            batch.right + first_column / tile_rows * blocks32(segment.fan_in) * tile_elements, blocks32(batch.columns)};
   visit_indices(segment, first_group, [&](const auto* features) {
     gather_features(s, batch, features, segment.fan_in, first_column / tile_depth, blocks32(columns));
   });

@@ -113,7 +113,8 @@ SPARSEXMC_INLINE float positive_slope(float z, float d, const LossInputs& in, in
     return weighted_positive_logit<Formula>(z, d, in.scale, weight, in.instance_weights[column], total);
   } else if constexpr (Formula::normalised) {
     const float* n = in.normaliser + column;
-    return d + Formula::positive_part(in.logit_scale * z, n[0], n[2 * in.ldx], weight, in.scale * in.logit_scale, total);
+    return d +
+           Formula::positive_part(in.logit_scale * z, n[0], n[2 * in.ldx], weight, in.scale * in.logit_scale, total);
   } else {
     return positive_logit<Formula>(z, d, in.scale, weight, total);
   }

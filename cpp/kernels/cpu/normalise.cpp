@@ -1,5 +1,5 @@
-// Pass 1 of a normalised loss: maximum and sum of exponentials of every instance, over tiles of logits that are made and
-// forgotten, and what the step needs of them.
+// Pass 1 of a normalised loss: maximum and sum of exponentials of every instance, over tiles of logits that are made
+// and forgotten, and what the step needs of them.
 #include "bf16_group_step.h"
 #include "normaliser.h"
 #include "positives.h"

@@ -213,8 +213,8 @@ inline void label_tile_step(const FanInStep& p, const LabelScratch& s, int64_t f
       while (cursor < p.num_positives && p.positives[cursor].row == first + l) ++cursor;
       label_strip<Formula, V>(s.d + l * label_strip_columns, s.dw + l * fan_in, s.db + l, s.loss + l, w + l * fan_in,
                               segment.bias[first + l], tile_indices + l * fan_in, fan_in, xt + b, p.ldx, p.batch - b,
-                              p.positives + begin, p.positives + cursor, positive_weight(segment, first + l),
-                              strip_in, b);
+                              p.positives + begin, p.positives + cursor, positive_weight(segment, first + l), strip_in,
+                              b);
     }
     if (sorted)
       sorted_dx<V>(dx + b, s, segment.in_features, p.ldx);

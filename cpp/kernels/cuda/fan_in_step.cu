@@ -102,8 +102,7 @@ void fan_in_step(Cuda, Context& context, const FanInStep& p) {
   a.window = layout.window;
   a.zero_dx = p.zero_dx;
   a.zero_loss = p.zero_loss;
-  a.loss = {p.loss,       p.loss_scale / static_cast<float>(p.batch), p.logit_scale, p.instance_weights, p.normaliser,
-            p.ldx};
+  a.loss = {p.loss, p.loss_scale / static_cast<float>(p.batch), p.logit_scale, p.instance_weights, p.normaliser, p.ldx};
   a.update = {p.optimizer, p.seed, p.step, p.first_row};
   a.skip = p.skip;
   const auto stream = static_cast<cudaStream_t>(context.stream().handle);

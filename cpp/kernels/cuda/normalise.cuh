@@ -1,5 +1,5 @@
-// Pass 1 of a normalised loss on a GPU: maximum and sum of exponentials of every instance. Blocks, tiles and products are
-// those of the top-k; a logit goes from the accumulators into two numbers of its lane, and is forgotten.
+// Pass 1 of a normalised loss on a GPU: maximum and sum of exponentials of every instance. Blocks, tiles and products
+// are those of the top-k; a logit goes from the accumulators into two numbers of its lane, and is forgotten.
 #pragma once
 
 #include "arithmetic.cuh"

@@ -34,7 +34,6 @@ FanInLayer::FanInLayer(const ClassifierConfig& config, Context& context, Buffers
       trainable_(trainable),
       shapes_(segment_shapes(config)),
       labels_(config, context, buffers),
-      normalised_(is_normalised(config.loss)),
       topk_scratch_(buffers.find<void>("scratch.topk")),
       label_tile_(label_tile_override()) {
   int number = 0;
@@ -87,20 +86,14 @@ void FanInLayer::find_training_buffers() {
   losses_ = buffers_.get<double>("batch.losses");
   step_scratch_ = buffers_.find<void>("scratch.step");
   rewiring_scratch_ = buffers_.find<void>("scratch.rewiring");
-  if (normalised_) {
-    statistics_ = buffers_.get<float>("batch.statistics");
-    normaliser_ = buffers_.get<float>(normaliser_name);
-    normalise_scratch_ = buffers_.find<void>("scratch.normalise");
-  }
+  if (is_normalised(config_.loss))
+    normaliser_.emplace(config_, context_, buffers_, compute_, segments_, shapes_.size());
   visit_device(context_.device(), [&](auto tag) {
     const kernels::Machine machine = kernels::machine(tag, context_.device(), context_.threads().num_threads());
     const auto sizes = kernels::step_sizes(tag, machine, segments_.data(), static_cast<int64_t>(segments_.size()),
                                            config_.batch_size, compute_);
     parts_ = sizes.parts;
     losses_per_sum_ = sizes.losses;
-    normalise_parts_ =
-        kernels::normalise_sizes(tag, machine, segments_.data(), std::ssize(shapes_), config_.batch_size, compute_)
-            .parts;
     largest_ldx_ = kernels::leading_dimension(tag, config_.batch_size);
   });
 }
@@ -157,41 +150,9 @@ kernels::FanInStep FanInLayer::common_step(const OutputBatch& batch, const kerne
 }
 
 void FanInLayer::normalise(const OutputBatch& batch) {
-  if (!normalised_) return;
-  make_normaliser(normaliser_, losses_ + loss_sums(config_) * losses_per_sum_, batch.inputs, batch.sizes,
-                  batch.positives, batch.instance_weights);
-}
-
-void FanInLayer::make_normaliser(float* normaliser, double* loss, const void* inputs, const BatchSizes& sizes,
-                                 const std::vector<SegmentPositives>& positives, const float* instance_weights) {
-  for (size_t i = 0; i < shapes_.size(); ++i) {
-    kernels::Normalise p;
-    p.statistics = statistics_;
-    p.segment = predicting(i);
-    p.scratch = normalise_scratch_;
-    p.xt = inputs;
-    p.compute = compute_;
-    p.positives = positives[i].data;
-    p.num_positives = positives[i].count;
-    p.batch = sizes.batch;
-    p.ldx = sizes.ldx;
-    p.parts = normalise_parts_;
-    p.logit_scale = static_cast<float>(config_.softmax.scale);
-    p.first = i == 0;
-    visit_device(context_.device(), [&](auto device) { kernels::normalise(device, context_, p); });
-  }
-  kernels::FinishNormaliser p;
-  p.normaliser = normaliser;
-  p.loss = loss;
-  p.statistics = statistics_;
-  p.instance_weights = instance_weights;
-  p.batch = sizes.batch;
-  p.ldx = sizes.ldx;
-  p.parts = normalise_parts_;
-  p.label_smoothing = config_.softmax.label_smoothing;
-  p.z_loss = config_.softmax.z_loss;
-  p.labels = config_.num_labels;
-  visit_device(context_.device(), [&](auto device) { kernels::finish_normaliser(device, context_, p); });
+  if (!normaliser_) return;
+  normaliser_->make(normaliser_->numbers(), loss_offset(), averages_in_use_ ? averaged_ : segments_, batch.positives,
+                    batch.inputs, batch.instance_weights, batch.sizes);
 }
 
 void FanInLayer::step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) {
@@ -203,7 +164,7 @@ void FanInLayer::step(const OutputBatch& batch, const kernels::OptimizerStep* op
     p.num_positives = batch.positives[i].count;
     p.zero_dx = p.zero_loss = i == 0;
     p.loss = config_.loss;
-    p.normaliser = normaliser_;
+    p.normaliser = normaliser_ ? normaliser_->numbers() : nullptr;
     p.logit_scale = static_cast<float>(config_.softmax.scale);
     p.first_row = shapes_[i].first_row;
     visit_device(context_.device(), [&](auto device) { kernels::fan_in_step(device, context_, p); });
@@ -225,7 +186,7 @@ float* FanInLayer::reduce(const OutputBatch& batch, const LossSums& losses) {
   p.dx_parts = gradients_;
   p.loss = losses.loss;
   p.loss_parts = losses_;
-  if (normalised_) p.loss_offset = losses_ + loss_sums(config_) * losses_per_sum_;
+  if (normaliser_) p.loss_offset = loss_offset();
   p.auxiliary_loss = batch.auxiliary ? losses.auxiliary : nullptr;
   p.auxiliary_parts = losses_ + losses_per_sum_;
   p.in_features = config_.layer_features();
@@ -280,27 +241,12 @@ void FanInLayer::topk(float* scores, int64_t* ids, const void* inputs, const Bat
   visit_device(context_.device(), [&](auto device) { kernels::topk_merge(device, context_, merge); });
 }
 
-std::vector<std::vector<kernels::KeptBatch>> FanInLayer::normalised(
-    std::vector<std::vector<kernels::KeptBatch>> kept) {
-  auto* normalisers = buffers_.get<float>(kept_normalisers_name);
-  for (size_t i = 0; i < kept[0].size(); ++i) {
-    const kernels::KeptBatch& batch = kept[0][i];
-    const BatchSizes sizes{.batch = batch.batch, .ldx = batch.ldx};
-    std::vector<SegmentPositives> positives;
-    for (const std::vector<kernels::KeptBatch>& of_segment : kept)
-      positives.push_back({nullptr, of_segment[i].num_positives, of_segment[i].positives});
-    float* normaliser = normalisers + static_cast<int64_t>(i) * 4 * largest_ldx_;
-    make_normaliser(normaliser, nullptr, batch.xt, sizes, positives, batch.instance_weights);
-    for (std::vector<kernels::KeptBatch>& of_segment : kept) of_segment[i].normaliser = normaliser;
-  }
-  return kept;
-}
-
 void FanInLayer::rewire(std::vector<RewiringRecord>& records,
                         const std::vector<std::vector<kernels::KeptBatch>>& batches, int64_t step, double fraction) {
   const bool by_gradient = config_.rewiring->method == RewiringMethod::rigl;
   // All before the first segment changes.
-  const std::vector<std::vector<kernels::KeptBatch>> kept = normalised_ && by_gradient ? normalised(batches) : batches;
+  const std::vector<std::vector<kernels::KeptBatch>> kept =
+      normaliser_ && by_gradient ? normaliser_->of_kept(segments_, batches) : batches;
   for (size_t i = 0; i < shapes_.size(); ++i) {
     if (shapes_[i].dense) continue;
     RewiringRecord record{step, static_cast<int>(i), 0, 0.0, 0.0};

@@ -2,9 +2,11 @@
 // meta-classifier is one dense segment more, whose gradient joins theirs.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "layers/buffers.h"
+#include "layers/normaliser.h"
 #include "layers/output_layer.h"
 #include "layers/tensor_spec.h"
 
@@ -48,12 +50,8 @@ class FanInLayer final : public OutputLayer {
   const kernels::Segment& predicting(size_t i) const { return averages_in_use_ ? averaged_[i] : segments_[i]; }
   /// The parameters of the step that are the same for all segments.
   kernels::FanInStep common_step(const OutputBatch& batch, const kernels::OptimizerStep* optimizer) const;
-  /// Pass 1 of a normalised loss over all segments. @param positives by segment  @param normaliser [4, ldx]
-  /// @param loss null: not asked for
-  void make_normaliser(float* normaliser, double* loss, const void* inputs, const BatchSizes& sizes,
-                       const std::vector<SegmentPositives>& positives, const float* instance_weights);
-  /// Kept batches with the normalisers that the present weights give them.
-  std::vector<std::vector<kernels::KeptBatch>> normalised(std::vector<std::vector<kernels::KeptBatch>> kept);
+  /// Where a normalised loss keeps its sum over instances.
+  double* loss_offset() const { return losses_ + loss_sums(config_) * losses_per_sum_; }
   /// A number for every row. @param values by user label id
   void write_rows(float* to, const SegmentShape& shape, const std::vector<float>& values);
   /// The number of the segment that has groups. @throws ArgumentError if there is none
@@ -72,11 +70,9 @@ class FanInLayer final : public OutputLayer {
   float* gradients_ = nullptr;
   float* weighted_biases_;  // of all segments of labels, padding included
   double* losses_ = nullptr;
-  const bool normalised_;  // whether the loss is
-  float *statistics_ = nullptr, *normaliser_ = nullptr;
-  void *step_scratch_ = nullptr, *topk_scratch_, *rewiring_scratch_ = nullptr,
-      *normalise_scratch_ = nullptr;
-  int64_t parts_ = 1, normalise_parts_ = 1, losses_per_sum_ = 1, topk_lists_ = 1, largest_ldx_ = 0, label_tile_;
+  std::optional<Normaliser> normaliser_;  // of a normalised loss, in training
+  void *step_scratch_ = nullptr, *topk_scratch_, *rewiring_scratch_ = nullptr;
+  int64_t parts_ = 1, losses_per_sum_ = 1, topk_lists_ = 1, largest_ldx_ = 0, label_tile_;
 };
 
 }  // namespace sparsexmc

@@ -10,7 +10,6 @@
 #include "layers/label_order.h"
 #include "layers/positives.h"
 #include "layers/shapes.h"
-#include "losses.h"
 #include "sparsexmc/classifier.h"
 #include "sparsexmc/csr_matrix.h"
 
@@ -18,14 +17,6 @@ namespace sparsexmc {
 
 /// Buffer of the weights of a batch's instances.
 inline constexpr const char* instance_weights_name = "batch.instance_weights";
-/// Of what a normalised loss needs of a batch's instances, and of batches kept for a rewiring.
-inline constexpr const char* normaliser_name = "batch.normaliser";
-inline constexpr const char* kept_normalisers_name = "rewiring.kept_normalisers";
-
-/// Whether a loss needs pass 1.
-inline bool is_normalised(Loss loss) {
-  return losses::visit_loss(loss, [](auto formula) { return decltype(formula)::normalised; });
-}
 /// Losses that a step reports: of the labels, and of a meta-classifier.
 inline int64_t loss_sums(const ClassifierConfig& config) { return config.auxiliary ? 2 : 1; }
 

@@ -12,6 +12,7 @@
 #include "layers/kept_batches.h"
 #include "layers/label_clusters.h"
 #include "layers/label_order.h"
+#include "layers/normaliser.h"
 #include "layers/output_layer.h"
 #include "layers/segment_tensors.h"
 #include "model/inventory.h"
