@@ -228,7 +228,16 @@ long wrong_cublas(bool transposed) {
   for (size_t i = 0; i < weight.size(); ++i) weight[i] = element(static_cast<int>(i), 1);
   for (size_t i = 0; i < in.size(); ++i) in[i] = element(2, static_cast<int>(i));
   DeviceVector<float> device_weight(weight), device_in(in), out(static_cast<size_t>(rows * columns), NAN);
-  CublasProduct p{out.device(), device_weight.device(), device_in.device(), features, units, columns, transposed};
+  DeviceVector<float> workspace(size_t{1} << 20, 0.0f);
+  const CublasProduct p{.out = out.device(),
+                        .weight = device_weight.device(),
+                        .in = device_in.device(),
+                        .workspace = workspace.device(),
+                        .workspace_bytes = int64_t{4} << 20,
+                        .features = features,
+                        .units = units,
+                        .columns = columns,
+                        .weight_transposed = transposed};
   if (!Cublas::instance().multiply(0, nullptr, p)) {
     std::printf("      no cuBLAS found (SPARSEXMC_CUBLAS_DIR names its folder), or it refused\n");
     return rows * columns;
