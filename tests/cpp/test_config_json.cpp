@@ -111,7 +111,7 @@ TEST_SUITE("config_json") {
   }
 
   TEST_CASE("every loss goes by its name") {
-    CHECK(loss_names() == std::vector<std::string>{"bce", "squared_hinge"});
+    CHECK(loss_names() == std::vector<std::string>{"bce", "squared_hinge", "softmax"});
     for (size_t i = 0; i < loss_names().size(); ++i) {
       const ClassifierConfig read = ClassifierConfig::from_json(R"({"loss": ")" + loss_names()[i] + R"("})");
       CHECK(read.loss == static_cast<Loss>(i));
