@@ -209,13 +209,3 @@ def test_instance_weights(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
     assert (tiny[1] == -1).all()
     with pytest.raises(sx.ArgumentError, match=r"instance_weights has shape \(3,\), but there are 211 instances"):
         sx.Linear(X, Y, instance_weights=np.ones(3))
-
-
-def test_another_cost_is_tried_without_a_trace(problem: tuple[sp.csr_matrix, sp.csr_matrix]) -> None:
-    X, Y = problem
-    trying, plain = (sx.LinearTraining(X, Y).round(0.3) for _ in range(2))
-    tried = trying.linear_at(1.0)
-    for one, other in ((trying, plain), (trying.round(0.6), plain.round(0.6))):
-        assert all((a == b).all() for a, b in zip(one.linear().topk(X), other.linear().topk(X), strict=True))
-    solved = sx.LinearTraining(X, Y).round(0.3).solve(1.0).linear()
-    assert all((a == b).all() for a, b in zip(tried.topk(X), solved.topk(X), strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.sparse as sp
 
 import reference as ref
 import sparsexmc as sx
@@ -114,7 +115,9 @@ def test_peak_is_planned() -> None:
         assert classifier.memory.peak == classifier.memory.planned
     names = set(classifier.memory.plan)
     assert {"batch.statistics", "batch.normaliser", "rewiring.kept_normalisers"} <= names
-    assert not any(bytes_ > 64 * 2**20 for bytes_ in classifier.memory.entries.values())
+    # A million classes, 1,024 instances: nothing of a batch comes near 4 GiB.
+    large = sx.plan(64, 1_000_000, fan_in=None, loss="softmax", batch_size=1024, rewiring=None, num_threads=2)
+    assert max(large[name] for name in large if not name.startswith(("segments", "optimizer"))) < 2**26
 
 
 def test_saved_and_trained_on(tmp_path: Path) -> None:
@@ -128,6 +131,26 @@ def test_saved_and_trained_on(tmp_path: Path) -> None:
     assert again.config["softmax"] == dataclasses.asdict(loss)
     train(again, batches[1:])
     assert_same_bits(tensors(again), tensors(whole))
+
+
+@pytest.mark.parametrize("loss", ["softmax", {"scale": 2.0, "label_smoothing": 0.1}], ids=str)
+def test_model_is_trained_saved_and_trained_again(loss: Any, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0)
+    X = sp.random(300, 120, 0.1, "csr", np.float32, numbers)
+    Y = sp.csr_matrix((np.ones(300, np.float32), numbers.integers(0, 20, 300), np.arange(301)), (300, 20))
+    data, wanted = sx.data.Dataset(X, Y), {"model": {"loss": loss, "hidden": 16}, "training": {"epochs": 2}}
+    model = sx.train(data, settings=wanted, output=tmp_path / "model", progress=False)
+    assert model.ensemble is None and model.classifier.config["loss"] == "softmax"
+    expected = model.topk(X, 3)
+    again = sx.train(data, settings=tmp_path / "model" / "run.toml", progress=False)
+    further = sx.train(data, init=tmp_path / "model", settings={"training": {"epochs": 1}}, progress=False)
+    assert further.classifier.config["softmax"] == model.classifier.config["softmax"]
+    for found in (sx.load(tmp_path / "model").topk(X, 3), again.topk(X, 3)):
+        assert all((a == b).all() for a, b in zip(found, expected, strict=True))
+    with pytest.raises(sx.ArgumentError, match="probability of every label by itself"):
+        sx.train(data, settings=wanted | {"linear": {"enabled": True}}, progress=False)
+    with pytest.raises(sx.ArgumentError, match="probability of every label by itself"):
+        sx.Ensemble(model.classifier, linear=sx.Linear(X, Y))
 
 
 @pytest.mark.parametrize(
@@ -166,6 +189,22 @@ def test_as_in_pytorch(smoothing: float) -> None:
     assert_close("gradient", np.asarray(out.grad), inputs.grad.numpy(), case.tolerance)
     step_taken = (state["segments.0.weights"] - classifier.state_dict()["segments.0.weights"])[order]
     assert_close("weights", step_taken / case.optimizer.lr, weight.grad.numpy(), case.tolerance)
+
+
+def test_estimator_of_scikit_learn() -> None:
+    pytest.importorskip("sklearn")
+    from sparsexmc.sklearn import SparseXMCClassifier
+
+    numbers = np.random.default_rng(0)
+    y = numbers.integers(0, 5, 200)
+    X = np.eye(5, dtype=np.float32)[y] + 0.1 * numbers.standard_normal((200, 5), dtype=np.float32)
+    made = SparseXMCClassifier(loss="softmax", hidden=None, fan_in=None, device="cpu")
+    assert made.fit(X, y).score(X, y) > 0.98 and not hasattr(made, "predict_proba")
+    for name, classes in (("fit", {}), ("partial_fit", {"classes": np.arange(5)})):
+        with pytest.raises(sx.ArgumentError, match="y is an indicator matrix"):
+            getattr(SparseXMCClassifier(loss="softmax", device="cpu"), name)(X, np.eye(5, dtype=int)[y], **classes)
+    with pytest.raises(sx.ArgumentError, match="probability of every label by itself"):
+        made.set_params(ensemble=True).fit(X, y)
 
 
 def test_layer_of_pytorch_ignores_what_cross_entropy_ignores() -> None:

@@ -95,9 +95,8 @@ void normalise(Cuda, Context& context, const Normalise& p);
 /// Merges the statistics of the parts, in order, and makes of them what the step needs of every instance; columns after
 /// the batch become zero.
 struct FinishNormaliser {
-  float* normaliser = nullptr;   // [4, ldx]: maximum, share, target, uniform: see losses::InstanceNormaliser
-  double* loss = nullptr;        // sum over the instances of weight * (log of the sum, and z-loss); null: nobody asks
-  float* log_sum_exp = nullptr;  // [ldx]; null: nobody asks
+  float* normaliser = nullptr;  // [4, ldx]: maximum, share, target, uniform: see losses::InstanceNormaliser
+  double* loss = nullptr;       // sum over the instances of weight * (log of the sum, and z-loss); null: nobody asks
   const float* statistics = nullptr;        // [parts, 4, ldx]
   const float* instance_weights = nullptr;  // [ldx]; null: 1
   int64_t batch = 0, ldx = 0, parts = 1;

@@ -29,12 +29,11 @@ struct InstanceStatistics {
 SPARSEXMC_HD double finish_instance(const FinishNormaliser& p, int64_t b, const InstanceStatistics& s) {
   const bool in_batch = b < p.batch;
   float share = 0.0f, target = 0.0f, uniform = 0.0f;
-  double loss = 0.0, log_sum_exp = 0.0;
+  double loss = 0.0;
   if (in_batch) {
-    const double log_sum = std::log(s.sum);
-    log_sum_exp = static_cast<double>(s.maximum) + log_sum;
     const double weight = p.instance_weights == nullptr ? 1.0 : static_cast<double>(p.instance_weights[b]);
     if (s.positives > 0.0 && weight > 0.0) {
+      const double log_sum = std::log(s.sum), log_sum_exp = static_cast<double>(s.maximum) + log_sum;
       const double each = (1.0 - p.label_smoothing) / s.positives, targets = each * s.weights + p.label_smoothing;
       share = static_cast<float>(weight * (targets + 2.0 * p.z_loss * log_sum_exp) / s.sum);
       target = static_cast<float>(weight * each);
@@ -46,7 +45,6 @@ SPARSEXMC_HD double finish_instance(const FinishNormaliser& p, int64_t b, const 
   p.normaliser[p.ldx + b] = share;
   p.normaliser[2 * p.ldx + b] = target;
   p.normaliser[3 * p.ldx + b] = uniform;
-  if (p.log_sum_exp != nullptr) p.log_sum_exp[b] = static_cast<float>(log_sum_exp);
   return loss;
 }
 

@@ -293,9 +293,6 @@ class LinearTraining:
 
     def solve(self, cost: float) -> None: ...
 
-    def weights_at(self, cost: float) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
-        """The weights that solve(cost) would give."""
-
     def admit_held(self) -> None: ...
 
     def weights(self) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:

@@ -51,9 +51,6 @@ class Training {
   void solve(double cost) {
     run([cost](LinearTraining& training) { training.solve(cost); });
   }
-  Postings weights_at(double cost) {
-    return postings(run([cost](const LinearTraining& training) { return training.weights_at(cost); }));
-  }
   void admit_held() {
     run([](LinearTraining& training) { training.admit_held(); });
   }
@@ -101,7 +98,6 @@ void bind_linear(nb::module_& m) {
            nb::arg("negatives"), nb::arg("threshold"), nb::arg("seed"), nb::arg("num_threads"))
       .def("search", &Training::search)
       .def("solve", &Training::solve, nb::arg("cost"))
-      .def("weights_at", &Training::weights_at, nb::arg("cost"), "The weights that solve(cost) would give.")
       .def("admit_held", &Training::admit_held)
       .def("weights", &Training::weights,
            "(data, indices, indptr) of the weights, a CSR matrix with a row per feature and a column per label.")

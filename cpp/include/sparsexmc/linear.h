@@ -47,10 +47,6 @@ class SPARSEXMC_API LinearTraining {
   /// @param cost C > 0, of an instance's loss beside the regulariser  @throws ArgumentError
   void solve(double cost);
 
-  /// The weights that `solve(cost)` would give, whose duals are not kept: the training goes on as without this call.
-  /// @throws ArgumentError
-  CsrMatrix weights_at(double cost) const;
-
   /// From now on all instances take part.
   void admit_held();
 

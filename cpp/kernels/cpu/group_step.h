@@ -36,12 +36,11 @@ struct GroupScratch {
 
 /// D of one strip from its logits Z; loss and bias gradient are added to. Rows >= valid_rows and columns >= batch of D
 /// become zero.
-/// @param cursor first positive of this group
+/// @param cursor first positive of this group  @param in a copy: through a reference every store could change it
 template <class Formula>
 inline void strip_loss(float* d, float* db, const float* z, const kernels::Segment& segment, int64_t rows,
                        int64_t valid_rows, int64_t first_row, int64_t first_column, int64_t columns, int64_t batch,
-                       const Positive* positives, int64_t positives_end, int64_t cursor, const LossInputs& in,
-                       double& total) {
+                       const Positive* positives, int64_t positives_end, int64_t cursor, LossInputs in, double& total) {
   const int64_t whole = smaller(columns, (batch - first_column) / width * width);
   constexpr int lanes = 4;  // independent running sums, so that their latencies overlap
   constexpr int64_t rows_per_flush = 32 / (strip_columns / (lanes * width));  // half of what LossSum allows, for tails

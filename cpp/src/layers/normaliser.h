@@ -10,7 +10,7 @@
 
 namespace sparsexmc {
 
-/// Of what a normalised loss needs of a batch's instances, and of batches kept for a rewiring.
+/// Buffers of what a normalised loss needs of the instances of a batch, and of batches kept for a rewiring.
 inline constexpr const char* normaliser_name = "batch.normaliser";
 inline constexpr const char* kept_normalisers_name = "rewiring.kept_normalisers";
 
@@ -21,7 +21,7 @@ inline bool is_normalised(Loss loss) {
 
 class Normaliser {
  public:
-  /// @param segments those of the labels first, `count` of them
+  /// @param config of the model, which outlives this  @param segments those of the labels first, `count` of them
   Normaliser(const ClassifierConfig& config, Context& context, Buffers& buffers, DType compute,
              const std::vector<kernels::Segment>& segments, size_t count);
 
@@ -38,7 +38,7 @@ class Normaliser {
                                                        std::vector<std::vector<kernels::KeptBatch>> kept) const;
 
  private:
-  const ClassifierConfig config_;
+  const ClassifierConfig& config_;
   Context& context_;
   const DType compute_;
   float *statistics_, *numbers_, *kept_;

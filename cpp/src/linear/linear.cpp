@@ -32,10 +32,6 @@ constexpr int64_t most_columns = std::numeric_limits<int32_t>::max();
   throw ArgumentError(std::string(name) + " is " + value + "; " + remedy);
 }
 
-void check_cost(double cost) {
-  if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
-}
-
 void check(const CsrView& X, const LabelsView& Y, int64_t num_labels, const LinearOptions& options, InstanceSpan held,
            std::span<const float> weights) {
   if (!(options.threshold >= 0.0 && std::isfinite(options.threshold)))
@@ -281,17 +277,9 @@ void LinearTraining::search() {
 }
 
 void LinearTraining::solve(double cost) {
-  check_cost(cost);
+  if (!(cost > 0.0 && std::isfinite(cost))) refuse("cost", std::to_string(cost), "give a finite number above 0");
   impl_->index = impl_->of_all_labels([&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
     return solver.solve(label, cost, own, impl_->negatives.of(label), impl_->duals[label], impl_->options.threshold);
-  });
-}
-
-CsrMatrix LinearTraining::weights_at(double cost) const {
-  check_cost(cost);
-  return impl_->of_all_labels([&](LinearSolver& solver, int64_t label, std::span<const uint32_t> own) {
-    std::vector<Dual> duals = impl_->duals[label];
-    return solver.solve(label, cost, own, impl_->negatives.of(label), duals, impl_->options.threshold);
   });
 }
 

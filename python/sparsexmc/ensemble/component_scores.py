@@ -9,8 +9,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from .. import _core
+from ..config import Softmax
 from ..core import CoreClassifier
 from ..core.filter import Ranking
+from ..errors import ArgumentError
 from .linear import Linear
 from .neighbors import Neighbors
 
@@ -18,6 +20,15 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 _CANDIDATES = 100  # of each component; the scores after them are too small to change a short list
+
+
+def require_log_odds(loss: str | Softmax) -> None:
+    """Raise ArgumentError for a network whose logits say nothing one by one: an ensemble takes their sigmoids."""
+    if isinstance(loss, Softmax) or loss == "softmax":
+        raise ArgumentError(
+            "loss: linear classifiers and neighbors need the probability of every label by itself, which softmax does "
+            'not give; use the network alone (linear.enabled = false, neighbors.enabled = false), or loss="bce"'
+        )
 
 
 class Weights(NamedTuple):

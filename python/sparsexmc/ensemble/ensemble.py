@@ -21,7 +21,7 @@ from ..errors import ArgumentError
 from ..interop.inputs import label_array, label_numbers
 from ..interop.rows import row_slices
 from ..metrics import precision_at_k
-from .component_scores import Components, ComponentScores, Floats, Weights
+from .component_scores import Components, ComponentScores, Floats, Weights, require_log_odds
 from .linear import Linear
 from .neighbors import Neighbors
 
@@ -85,6 +85,8 @@ class Ensemble:
             said = ", ".join(f"{name} has {size} labels" for name, size in sizes.items())
             raise ArgumentError(f"{said or 'all parts are None'}; pass parts with the same labels")
         _check_features(classifier, linear, neighbors)
+        if classifier is not None and (linear is not None or neighbors is not None):
+            require_log_odds(classifier.config["loss"])
         self.classifier, self.linear, self.neighbors = classifier, linear, neighbors
         if num_threads is not None:
             require_int("num_threads", num_threads, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -203,17 +203,9 @@ class LinearTraining:
 
     def linear(self, weight: float = WEIGHT) -> Linear:
         """The classifiers as they are now."""
-        return self._linear(self._training.weights, weight)
-
-    def linear_at(self, cost: float, weight: float = WEIGHT) -> Linear:
-        """The classifiers that `solve(cost)` would give; the training goes on as without this call."""
-        require_number("cost", cost, 0, low_open=True)
-        return self._linear(lambda: self._training.weights_at(cost), weight)
-
-    def _linear(self, postings: Callable[[], Any], weight: float) -> Linear:
         require_number("weight", weight, 0)
         linear = Linear.__new__(Linear)
-        linear._postings = sp.csr_matrix(postings(), self._shape)
+        linear._postings = sp.csr_matrix(self._training.weights(), self._shape)
         linear.weight, linear._threads = weight, self._threads
         return linear
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ..calibration import Calibration
+from ..config import Softmax
 from ..core.classifier import CoreClassifier
 from ..errors import ArgumentError
 from ..training.stages import Stages
-from .component_scores import Weights
+from .component_scores import Weights, require_log_odds
 from .ensemble import LINEAR_WEIGHTS, VOTES_WEIGHTS, Ensemble
 from .linear import Linear, LinearTraining
 from .neighbors import Neighbors
@@ -52,8 +53,12 @@ class Tuning:
     held: int
 
 
-def check_enabled(linear: LinearSettings, neighbors: NeighborsSettings, *, sparse: bool, hidden: bool) -> None:
+def check_enabled(
+    linear: LinearSettings, neighbors: NeighborsSettings, *, sparse: bool, hidden: bool, loss: str | Softmax
+) -> None:
     """Raise ArgumentError for parts that the features (`sparse` or not) or the network (`hidden` layer) cannot have."""
+    if linear.enabled or neighbors.enabled:
+        require_log_odds(loss)
     if linear.enabled and not sparse:
         raise ArgumentError("linear.enabled = true needs sparse features, and this data has dense ones; write false")
     if neighbors.enabled and neighbors.space == HIDDEN and not hidden:
@@ -107,7 +112,10 @@ class EnsembleTraining:
         self._progress = progress
         self._instance_weights = instance_weights
         self.linear, self.neighbors = linear, neighbors
-        check_enabled(linear, neighbors, sparse=sp.issparse(X), hidden=classifier.config["hidden"] is not None)
+        config = classifier.config
+        check_enabled(
+            linear, neighbors, sparse=sp.issparse(X), hidden=config["hidden"] is not None, loss=config["loss"]
+        )
         self.calibration: Calibration | None = None
         self._options: dict[str, Any] = {"num_threads": num_threads}
         self._training: LinearTraining | None = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import scipy.sparse as sp
 
 from .._sparse import are_counts
+from ..config import Softmax
 from ..data.settings import DataSettings
 from ..ensemble.settings import FEATURES, TUNE, LinearSettings, NeighborsSettings
 from ..training.defaults import network_for_data, training_for_data
+from . import toml
 from .settings import ModelSettings, Settings
 
 # Neighbors are searched among all instances, one after another: beyond so many that takes longer than it is worth.
@@ -32,3 +35,10 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Settings:
             enabled=instances <= MAX_NEIGHBORS, space=TUNE if instances <= MAX_HIDDEN_NEIGHBORS else FEATURES
         ),
     )
+
+
+def parts_for_loss(loss: Any) -> toml.Table:
+    """Settings of the parts beside a network of this loss: off by default beside a softmax (see `require_log_odds`)."""
+    if isinstance(loss, Mapping | Softmax) or loss == "softmax":
+        return {"linear": {"enabled": False}, "neighbors": {"enabled": False}}
+    return {}

@@ -70,7 +70,8 @@ class Initial:
     def table(self) -> toml.Table:
         """The settings of a network of that shape."""
         config = self._classifier.config
-        table: dict[str, Any] = {name: config[name] for name in ("sparse_input", "loss", "fan_in")}
+        table: dict[str, Any] = {name: config[name] for name in ("sparse_input", "fan_in")}
+        table["loss"] = dict(config["softmax"]) if config["loss"] == "softmax" else config["loss"]
         if config["fan_in"] is not None:
             table |= {"group_size": config["group_size"], "dense_labels": config["dense_labels"]}
         hidden = config["hidden"]

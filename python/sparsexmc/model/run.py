@@ -159,6 +159,7 @@ class TrainingRun:
         tables = toml.merge(defaults.for_data(self.dataset.X, self.dataset.Y).to_table(), toml.normalise(base))
         if initial is not None:
             tables = toml.merge(tables, initial.table())
+        tables = toml.merge(tables, defaults.parts_for_loss({**tables["model"], **wanted.get("model", {})}["loss"]))
         if of_a_model and differing(wanted["model"], tables["model"]):
             wanted = without_sizes(wanted)
         check_sizes(wanted.get("model", {}), tables["model"])
@@ -170,6 +171,7 @@ class TrainingRun:
             self.settings.neighbors,
             sparse=sp.issparse(self.dataset.X),
             hidden=self.settings.model.hidden is not None,
+            loss=self.settings.model.loss,
         )
         self.preparation = preparation or Preparation.fit(vectorizer, self.dataset.X, self.settings.data)
         weighed = self.preparation.tfidf is not None

@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from typing import Any, Self
 
 from .._files import atomic_file
-from ..config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule
+from ..config import SGD, Adam, ClassifierConfig, Hidden, Rewiring, Schedule, Softmax
 from ..data.settings import DataSettings
 from ..ensemble.settings import LinearSettings, NeighborsSettings
 from ..errors import ArgumentError
@@ -24,6 +24,7 @@ LABEL_ORDERS = (FREQUENCY, SEMANTIC, RANDOM)
 _OPTIMIZERS: dict[str, type] = {"sgd": SGD, "adam": Adam}
 _OBJECTS: dict[str, type] = {
     "hidden": Hidden,
+    "loss": Softmax,
     "schedule": Schedule,
     "rewiring": Rewiring,
     "auxiliary": MetaClassifier,
@@ -158,7 +159,7 @@ def check(table: Mapping[str, Any]) -> None:
         value = model.get(key)
         if value is None or (isinstance(value, str) and value in (toml.NONE, toml.AUTO)):
             continue
-        if key == "positive_weights" and not isinstance(value, Mapping):  # an array, one number a label
+        if key in ("loss", "positive_weights") and not isinstance(value, Mapping):  # a word; an array of the labels
             continue
         toml.check_table(value, f"model.{key}")
         known = {field.name for field in fields(kind)}

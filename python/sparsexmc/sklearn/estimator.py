@@ -17,6 +17,7 @@ from ..config import SGD, Adam, Hidden, Rewiring, Schedule
 from ..core.state import require_finite
 from ..data.prepare import TfIdf
 from ..ensemble import Ensemble
+from ..ensemble.component_scores import require_log_odds
 from ..ensemble.training import EnsembleTraining
 from ..errors import ArgumentError
 from ..interop.inputs import instance_numbers, require_strided
@@ -29,8 +30,18 @@ Weights = npt.NDArray[np.float32]
 
 
 def _has_probabilities(estimator: SparseXMCClassifier) -> bool:
-    """The squared hinge loss has none."""
+    """Whether logits are log-odds, label by label."""
     return bool(estimator.loss == "bce")
+
+
+def _check_loss(estimator: SparseXMCClassifier, targets: Targets) -> None:
+    """Raise ArgumentError where the labels of an instance are predicted one by one and the loss is a softmax."""
+    if estimator.ensemble:
+        require_log_odds(estimator.loss)
+    if targets.multilabel and estimator.loss == "softmax":
+        raise ArgumentError(
+            'loss="softmax" is for one class per instance, and y is an indicator matrix; use loss="bce"'
+        )
 
 
 class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
@@ -44,7 +55,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         fan_in: number of features that a tail label reads; None: every label reads all.
         group_size: labels that share one set of features.
         dense_labels: share (float) or number (int) of the most frequent labels that read all features.
-        loss: "bce" or "squared_hinge", which has no `predict_proba`.
+        loss: "bce"; "squared_hinge" or, for one class per instance, "softmax", which have no `predict_proba`.
         optimizer: `sx.SGD(...)` or `sx.Adam(...)`.
         learning_rate: replaces that of the optimizer; None: leaves it. The optimizer "auto" takes a higher rate for a
             narrower hidden layer.
@@ -144,6 +155,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         X, y = self._checked(X, y, reset=True)
         instance_weights = _instance_weights(sample_weight, X)
         targets = Targets.learn(y)
+        _check_loss(self, targets)
         Y = targets.encode(y)
         weights = self._tfidf_of(X)
         if weights is not None:
@@ -215,6 +227,7 @@ class SparseXMCClassifier(ClassifierMixin, BaseEstimator):
         if classes is None and y.ndim == 1:
             raise ArgumentError("classes=None; the first partial_fit needs all classes, for example np.unique(all_y)")
         targets = Targets.learn(y, classes)
+        _check_loss(self, targets)
         arguments = _settings.for_stream(self.get_params(deep=False), X, targets.encode(y))
         self._fitted(targets, None, arguments, Classifier(**arguments))
 
