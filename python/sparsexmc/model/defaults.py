@@ -39,6 +39,6 @@ def for_data(X: Any, Y: sp.csr_matrix) -> Settings:
 
 def parts_for_loss(loss: Any) -> toml.Table:
     """Settings of the parts beside a network of this loss: off by default beside a softmax (see `require_log_odds`)."""
-    if isinstance(loss, Mapping | Softmax) or loss == "softmax":
+    if isinstance(loss, Mapping | Softmax) or (isinstance(loss, str) and loss == "softmax"):
         return {"linear": {"enabled": False}, "neighbors": {"enabled": False}}
     return {}
